@@ -1,0 +1,205 @@
+//! What a task's outcomes add up to, and what others say of it.
+
+use crate::{
+    check::{ByRole, Role},
+    outcome::Attempt,
+    time::Timestamp,
+};
+
+/// What a role's run of outcomes adds up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Too few outcomes to tell.
+    Pending,
+    Passing,
+    Failing,
+    /// Nobody could look for a while.
+    Unknown,
+}
+
+/// A task's verdicts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HealthStatus {
+    /// The startup check, or the first verdict of liveness, is still out.
+    Starting,
+    Healthy,
+    Unhealthy,
+    Unknown,
+    /// The task runs, and nobody looks.
+    Unchecked,
+}
+
+impl HealthStatus {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Unknown => "unknown",
+            Self::Unchecked => "unchecked",
+        }
+    }
+
+    /// As good as it gets: healthy, or running with nobody asked to look.
+    pub const fn is_good(self) -> bool {
+        match self {
+            Self::Healthy | Self::Unchecked => true,
+            Self::Starting | Self::Unhealthy | Self::Unknown => false,
+        }
+    }
+}
+
+/// A run of equal outcomes up to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Streak {
+    /// No attempt yet.
+    #[default]
+    None,
+    Passes(u32),
+    Failures(u32),
+    Inconclusive(u32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleHealth {
+    pub verdict: Verdict,
+    pub since: Timestamp,
+    pub streak: Streak,
+    pub last: Option<Attempt>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub status: HealthStatus,
+    pub since: Timestamp,
+    pub ready: bool,
+    pub ready_since: Timestamp,
+    /// Why the status is what it is, for a person. Empty when there is nothing to explain.
+    pub reason: String,
+    pub roles: ByRole<Option<RoleHealth>>,
+}
+
+impl Health {
+    /// Of a task that has not been looked at.
+    pub fn starting(since: Timestamp) -> Self {
+        Self {
+            status: HealthStatus::Starting,
+            since,
+            ready: false,
+            ready_since: since,
+            reason: String::new(),
+            roles: ByRole::default(),
+        }
+    }
+}
+
+/// Another controller's verdict on a task. Only accusations are kept; a pass withdraws one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalVerdict {
+    pub reporter: String,
+    pub role: AccusedRole,
+    pub reason: String,
+    pub reported_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// The roles that another controller may judge: startup is the worker's alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AccusedRole {
+    Liveness,
+    Readiness,
+}
+
+impl From<AccusedRole> for Role {
+    fn from(role: AccusedRole) -> Self {
+        match role {
+            AccusedRole::Liveness => Self::Liveness,
+            AccusedRole::Readiness => Self::Readiness,
+        }
+    }
+}
+
+/// All that is known about a task's health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskHealth {
+    /// As the worker saw it.
+    pub observed: Health,
+    /// One for each reporter and role.
+    pub external: Vec<ExternalVerdict>,
+}
+
+impl TaskHealth {
+    /// More reporters than this for one task are refused: each costs memory in every snapshot.
+    pub const EXTERNAL_MAX: usize = 8;
+
+    pub fn starting(since: Timestamp) -> Self {
+        Self { observed: Health::starting(since), external: Vec::new() }
+    }
+
+    /// The health that counts at `now`: the worker's, and the accusations that have not expired.
+    pub fn effective(&self, now: Timestamp) -> Health {
+        let mut health = self.observed.clone();
+        for accusation in self.external.iter().filter(|external| now < external.expires_at) {
+            let reason = format!("{} reports: {}", accusation.reporter, accusation.reason);
+            if health.ready {
+                health.ready = false;
+                health.ready_since = accusation.reported_at;
+            }
+            let alive = health.status != HealthStatus::Unhealthy;
+            if accusation.role == AccusedRole::Liveness && alive {
+                health.status = HealthStatus::Unhealthy;
+                health.since = accusation.reported_at;
+                health.reason = reason;
+            } else if health.reason.is_empty() {
+                health.reason = reason;
+            }
+        }
+        health
+    }
+
+    /// When the next accusation expires.
+    pub fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.external.iter().map(|external| external.expires_at).filter(|&at| now < at).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn healthy() -> TaskHealth {
+        let at = Timestamp::from_millis(1_000);
+        let mut health = TaskHealth::starting(at);
+        health.observed.status = HealthStatus::Healthy;
+        health.observed.ready = true;
+        health
+    }
+
+    fn accuse(role: AccusedRole) -> ExternalVerdict {
+        ExternalVerdict {
+            reporter: "auditor".to_owned(),
+            role,
+            reason: "ledger differs".to_owned(),
+            reported_at: Timestamp::from_millis(2_000),
+            expires_at: Timestamp::from_millis(3_000),
+        }
+    }
+
+    #[test]
+    fn an_accusation_counts_until_it_expires() {
+        let mut health = healthy();
+        health.external.push(accuse(AccusedRole::Liveness));
+        let accused = health.effective(Timestamp::from_millis(2_999));
+        assert_eq!((accused.status, accused.ready), (HealthStatus::Unhealthy, false));
+        assert_eq!(accused.reason, "auditor reports: ledger differs");
+        assert_eq!(health.effective(Timestamp::from_millis(3_000)), health.observed);
+    }
+
+    #[test]
+    fn readiness_alone_takes_out_of_traffic_and_leaves_alive() {
+        let mut health = healthy();
+        health.external.push(accuse(AccusedRole::Readiness));
+        let accused = health.effective(Timestamp::from_millis(2_500));
+        assert_eq!((accused.status, accused.ready), (HealthStatus::Healthy, false));
+    }
+}

@@ -1,0 +1,11 @@
+//! The port through which a worker runs tasks, and the process driver behind it.
+//!
+//! Knows nothing of containerd. A driver keeps no state that it cannot find again: tasks outlive
+//! the worker, and [`Runtime::list`] gives them back to the next one.
+
+pub mod port;
+
+pub use port::{
+    ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Output, Reach, Running,
+    Runtime, RuntimeError,
+};
