@@ -46,20 +46,30 @@ add_image() (
     [ -z "$healthcheck" ] || add_healthcheck "$layout" "$healthcheck"
 )
 
-# Puts ROOT into LAYOUT as one more layer, unless there is nothing in it.
+# Puts ROOT into LAYOUT as one more layer, unless there is nothing in it. The tar is ours: `umoci
+# insert` (0.4.7) writes one without its end, which strict readers reject.
 add_layer() {
     local layout=$1 root=$2 name=$3
     [ -n "$(ls -A "$root")" ] || return 0
-    find "$root" -exec touch -hd "$epoch" {} +
-    umoci insert --image "$layout:build" --history.created "$epoch" \
-        --history.created_by "tests/images/$name" "$root" /
+    pack "$root" "$root.tar" .
+    umoci raw add-layer --image "$layout:build" --history.created "$epoch" \
+        --history.created_by "tests/images/$name" "$root.tar"
+    rm "$root.tar"
+}
+
+# Writes FILES of DIR into a tar that depends on their content and rights alone.
+pack() {
+    local dir=$1 out=$2
+    shift 2
+    tar -C "$dir" --sort=name --mtime="$epoch" --numeric-owner -cf "$out" "$@"
 }
 
 # Adds `name` with its own group to the image's users. The files of the base image are underneath.
 add_user() {
     local root=$1 name=$2 id=$3 home=$4 file
     for file in passwd group; do
-        [ -e "$root/etc/$file" ] || install -D -m 644 "$here/busybox/files/etc/$file" "$root/etc/$file"
+        [ -e "$root/etc/$file" ] ||
+            install -D -m 644 "$here/busybox/files/etc/$file" "$root/etc/$file"
     done
     echo "$name:x:$id:$id::$home:/bin/sh" >>"$root/etc/passwd"
     echo "$name:x:$id:" >>"$root/etc/group"
@@ -72,7 +82,9 @@ add_healthcheck() {
     require jq
     manifest=$(jq -r '.manifests[0].digest' "$layout/index.json")
     config=$(jq -r .config.digest "$(blob "$layout" "$manifest")")
+    # shellcheck disable=SC2016 # $new is jq's
     config=$(edit_blob "$layout" "$config" '.config.Healthcheck = $new' "$check")
+    # shellcheck disable=SC2016 # $new is jq's
     manifest=$(edit_blob "$layout" "$manifest" '.config += $new' "$config")
     jq -c --argjson new "$manifest" '.manifests[0] += $new' "$layout/index.json" >"$layout/new"
     mv "$layout/new" "$layout/index.json"
@@ -99,17 +111,18 @@ add_packages() {
     debs=$(fetch "$without" "$@") || { apt-get -qq update && debs=$(fetch "$without" "$@"); }
     # shellcheck disable=SC2086 # file names of packages have no spaces
     (cd "$cache/debs" && printf '%s\n' $debs | xargs -P 2 -I DEB dpkg-deb -x DEB "$root")
-    rm -rf "$root"/usr/share/{bug,doc,doc-base,info,lintian,locale,man,perl5}
+    rm -rf "$root"/usr/share/{bug,doc,doc-base,info,lintian,locale,man,perl5} \
+        "$root"/usr/share/zoneinfo/{posix,right} "$root"/usr/lib/*/gconv
 }
 
 # Downloads PACKAGES and their libraries, and prints the names of the files.
 fetch() {
-    local without=$1 uri file size hash wanted=()
+    local without=$1 file wanted=()
     shift
     mkdir -p "$cache"/{debs,apt/archives/partial}
     exec 9>"$cache/lock" # held until this function's subshell ends
     flock 9
-    while read -r uri file size hash; do
+    while read -r _ file _; do # its URI, name, size and hash
         is_wanted "${file%%_*}" "$without" "$@" && wanted+=("$file")
     done < <(apt_get --print-uris --no-install-recommends install "$@")
     [ ${#wanted[@]} -gt 0 ] || return 1
@@ -126,7 +139,7 @@ is_wanted() {
         [ "$package" != "$name" ] || return 0
     done
     # shellcheck disable=SC2053 # a pattern
-    [[ $package == lib* && $package != $without ]]
+    [[ $package == @(lib*|zlib1g) && $package != $without ]]
 }
 
 # apt-get as if nothing were installed, with the sources of this machine.
@@ -150,10 +163,9 @@ build_image() {
     add_image "$layout" "$name"
     umoci gc --layout "$layout"
     # umoci names an image by one annotation; containerd and docker look for another one first.
-    sed -i "s|\"\([a-z.]*ref.name\)\":\"build\"|\"io.containerd.image.name\":\"$ref\",\"\1\":\"$ref\"|" \
-        "$layout/index.json"
-    tar -C "$layout" --sort=name --mtime="$epoch" --owner=0 --group=0 --numeric-owner --mode=a+rX \
-        -cf "$out" blobs index.json oci-layout
+    sed -i "s|\"build\"|\"$ref\",\"io.containerd.image.name\":\"$ref\"|" "$layout/index.json"
+    chmod -R a+rX "$layout"
+    pack "$layout" "$out" blobs index.json oci-layout
 }
 
 build_docker_archive() {

@@ -7,11 +7,13 @@ shopt -s inherit_errexit
 
 images=${1:?usage: check.sh OUTDIR}
 dir=$(mktemp -d)
+# runc keeps the containers of every containerd in one place, by namespace.
+namespace=image-check-$$
 daemon=
 
 say() { echo "$(date +%T.%3N) $*"; }
 fail() { echo "check.sh: $*" >&2; exit 1; }
-ctr() { command ctr -a "$dir/containerd.sock" -n warren-test "$@"; }
+ctr() { command ctr -a "$dir/containerd.sock" -n "$namespace" "$@"; }
 
 # --- containerd ------------------------------------------------------------------------------
 
@@ -35,7 +37,8 @@ clean_up() {
         ctr task rm -f "$task" >/dev/null 2>&1 || true
     done
     # The shims end with their tasks; only then may the daemon go, or they would stay behind.
-    kill "$daemon" 2>/dev/null && wait "$daemon" || true
+    [ -z "$daemon" ] || { kill "$daemon"; wait "$daemon" || true; }
+    rmdir "/run/containerd/runc/$namespace" /sys/fs/cgroup/{,*/}"$namespace" 2>/dev/null || true
     rm -rf "$dir"
 }
 
@@ -53,8 +56,13 @@ until_true() {
 
 start() {
     local name=$1
+    ctr run -d --log-uri "file://$dir/$name.log" "docker.io/warren-test/$name:1" "$name" </dev/null
+}
+
+run_once() {
+    local name=$1
     shift
-    ctr run -d --log-uri "file://$dir/$name.log" "$@" "docker.io/warren-test/$name:1" "$name" </dev/null
+    ctr run --rm --fifo-dir "$dir" "docker.io/warren-test/$name:1" once "$@" </dev/null
 }
 
 stop() {
@@ -66,24 +74,30 @@ stop() {
 
 is_stopped() { ctr task ls | grep -q "^$1 .*STOPPED"; }
 pid() { ctr task ls | awk -v name="$1" '$1 == name { print $2 }'; }
-run_in() { local name=$1; shift; ctr task exec --exec-id "check-$((RANDOM))" "$name" "$@" </dev/null; }
 get() { nsenter -t "$(pid "$1")" -n curl -s -o /dev/null -m 3 -w '%{http_code}' "$2" || true; }
 answers() { [ "$(get "$1" "$2")" = "$3" ]; }
+log() { tail -3 "$dir/$1.log"; }
 logged() { grep -q "$2" "$dir/$1.log"; }
+
+run_in() {
+    local name=$1
+    shift
+    ctr task exec --exec-id "check-$RANDOM" --fifo-dir "$dir" "$name" "$@" </dev/null
+}
 
 expect() {
     local name=$1 url=$2 code=$3
     until_true 100 answers "$name" "$url" "$code" ||
-        fail "$name: $url answers $(get "$name" "$url") and not $code: $(tail -3 "$dir/$name.log")"
+        fail "$name: $url answers $(get "$name" "$url") and not $code: $(log "$name")"
 }
 
 # --- The images ------------------------------------------------------------------------------
 
 check_busybox() {
     local ids
-    ids=$(ctr run --rm docker.io/warren-test/busybox:1 ids su app -c 'id -u; id -G' </dev/null | xargs)
+    ids=$(run_once busybox su app -c 'id -u; id -G' | xargs)
     [ "$ids" = '1000 1000 2000' ] || fail "busybox: the user app is $ids"
-    ctr run --rm docker.io/warren-test/busybox-docker:1 docker true </dev/null
+    run_once busybox-docker true
 }
 
 check_web() {
@@ -135,16 +149,18 @@ check_nginx() {
 
 check_redis() {
     start redis
-    until_true 100 run_in redis redis-cli ping || fail "redis: $(tail -3 "$dir/redis.log")"
+    until_true 100 run_in redis redis-cli ping || fail "redis: $(log redis)"
     [ "$(run_in redis redis-cli set key value)" = OK ] || fail "redis: does not store"
-    nsenter -t "$(pid redis)" -n bash -c 'exec 3<>/dev/tcp/127.0.0.1/6379; echo PING >&3; head -1 <&3' |
-        grep -q PONG || fail "redis: does not answer on port 6379"
+    nsenter -t "$(pid redis)" -n bash -c '
+        exec 3<>/dev/tcp/127.0.0.1/6379 && echo PING >&3 && head -1 <&3' | grep -q PONG ||
+        fail "redis: does not answer on port 6379"
     stop redis SIGTERM
 }
 
 check_postgres() {
     start postgres
-    until_true 300 run_in postgres pg_isready -U postgres || fail "postgres: $(tail -3 "$dir/postgres.log")"
+    until_true 300 run_in postgres pg_isready -U postgres ||
+        fail "postgres: $(log postgres)"
     [ "$(run_in postgres psql -U postgres -h 127.0.0.1 -Atc 'select 6 * 7')" = 42 ] ||
         fail "postgres: does not answer a query"
     stop postgres SIGINT
@@ -154,6 +170,7 @@ main() {
     local archive check
     trap clean_up EXIT
     start_containerd
+    say "containerd $(ctr version | awk '/Version/ { version = $2 } END { print version }')"
     for archive in "$images"/*.tar; do
         ctr images import "$archive" >/dev/null
         say "imported $(basename "$archive")"

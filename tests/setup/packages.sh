@@ -83,7 +83,7 @@ list_missing() {
 explain() {
     local package tool
     while read -r package tool; do
-        # The lookalike is there, or there is no tool to name: then it is the package that is missing.
+        # Where a lookalike is there, or no tool has to be, it is the package that is missing.
         ! has_tool "$tool" || tool=$package
         echo "${tool%%,*} is missing: install it (Debian's package is $package)." >&2
     done
@@ -97,7 +97,7 @@ explain() {
 deny_service_starts() {
     local policy=/usr/sbin/policy-rc.d
     (set -o noclobber; printf '#!/bin/sh\nexit 101\n' >"$policy") 2>/dev/null || return 0
-    trap "rm -f $policy" EXIT
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     trap 'exit 1' INT TERM HUP
     chmod 755 "$policy"
 }
