@@ -1,1 +1,86 @@
-fn main() {}
+//! `warren`: the one binary. Flags -> config -> build -> run.
+
+mod cli;
+mod client;
+mod cmd;
+mod console;
+mod failure;
+mod health_flags;
+mod interrupt;
+mod output;
+mod paths;
+mod run;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Parser;
+
+use self::{
+    cli::{Cli, ClientCommand, Command},
+    client::Host,
+    console::Console,
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let result = task_helper().unwrap_or_else(|| dispatch(Cli::parse()));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !matches!(failure, Failure::OutputClosed) {
+                // The exit code says it too, should stderr be closed.
+                drop(writeln!(io::stderr(), "error: {}", failure.chain()));
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// The programs beside each task: `task-logger LOG` and `task-supervisor DIR`. Drivers start
+/// them, thousands on a large node, so nothing else is set up for them.
+fn task_helper() -> Option<Result<(), Failure>> {
+    let mut args = std::env::args_os().skip(1);
+    let (verb, path) = (args.next()?, args.next()?);
+    let ended = match verb.to_str()? {
+        "task-logger" => warren_runtime::logs::logger_main(Path::new(&path)),
+        "task-supervisor" => warren_runtime::supervisor::supervisor_main(Path::new(&path)),
+        _ => return None,
+    };
+    Some(ended.map_err(|error| anyhow::Error::new(error).into()))
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let host = cli.host.as_deref();
+    match cli.command {
+        Command::Client(command) => client(command, host),
+        Command::Run(_) | Command::Manager(_) | Command::Worker(_) if host.is_some() => {
+            Err(Failure::flag("--host", "is for the commands that talk to a manager"))
+        }
+        Command::Run(args) => run::both(&args),
+        Command::Manager(args) => run::manager(&args),
+        Command::Worker(args) => run::worker(&args),
+    }
+}
+
+fn client(command: ClientCommand, host: Option<&str>) -> Result<(), Failure> {
+    let host = Host::chosen(host)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let mut console = Console::new(&mut out, &mut err, console::wall_clock);
+    let result = runtime.block_on(cmd::run(command, &host, &mut console));
+    // A read of the standard input cannot be called off; do not wait for it.
+    runtime.shutdown_background();
+    result
+}

@@ -16,7 +16,8 @@ pub type Period = Span<10, DAY_MS>;
 pub type Timeout = Span<1, DAY_MS>;
 /// Before something begins to count. May be nothing.
 pub type Delay = Span<0, DAY_MS>;
-/// Between the stop signal and SIGKILL. An hour is the longest that a node drain can reasonably wait.
+/// Between the stop signal and SIGKILL. An hour is the longest that a node drain can reasonably
+/// wait.
 pub type StopGrace = Span<0, { 60 * 60 * 1000 }>;
 /// How long another controller's verdict counts.
 pub type Ttl = Span<1000, DAY_MS>;
@@ -33,7 +34,7 @@ impl<const MIN_MS: u64, const MAX_MS: u64> Span<MIN_MS, MAX_MS> {
                 Duration::from_millis(MAX_MS)
             ))
         };
-        if span.subsec_nanos() % 1_000_000 != 0 {
+        if !span.subsec_nanos().is_multiple_of(1_000_000) {
             return Err(Invalid::new(format!("{span:?} is finer than a millisecond")));
         }
         let millis = u64::try_from(span.as_millis()).map_err(|_| refuse())?;
@@ -63,6 +64,7 @@ pub struct Threshold(u32);
 
 impl Threshold {
     pub const ONE: Self = Self(1);
+    pub const MAX: Self = Self(1000);
 
     pub fn new(count: u32) -> Result<Self, Invalid> {
         match count {
@@ -106,6 +108,28 @@ impl fmt::Display for Port {
     }
 }
 
+mod wire {
+    use super::Span;
+    use crate::{
+        Invalid,
+        wire::{duration_from_wire, duration_to_wire},
+    };
+
+    impl<const MIN: u64, const MAX: u64> From<Span<MIN, MAX>> for prost_types::Duration {
+        fn from(span: Span<MIN, MAX>) -> Self {
+            duration_to_wire(span.get())
+        }
+    }
+
+    impl<const MIN: u64, const MAX: u64> TryFrom<prost_types::Duration> for Span<MIN, MAX> {
+        type Error = Invalid;
+
+        fn try_from(wire: prost_types::Duration) -> Result<Self, Invalid> {
+            Self::new(duration_from_wire(wire)?)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +138,7 @@ mod tests {
     fn both_ends_are_in_and_their_neighbours_are_out() {
         assert!(Period::new(Duration::from_millis(10)).is_ok());
         assert!(Period::new(Duration::from_millis(9)).is_err());
-        assert!(Period::new(Duration::from_secs(86_400)).is_ok());
+        assert!(Period::new(Duration::from_hours(24)).is_ok());
         assert!(Period::new(Duration::from_millis(86_400_001)).is_err());
         assert!(Delay::new(Duration::ZERO).is_ok());
         assert!(Threshold::new(0).is_err() && Threshold::new(1001).is_err());

@@ -1,5 +1,9 @@
 //! How to look at a task, when, and what the answer means.
 
+mod wire;
+
+use std::time::Duration;
+
 use crate::{
     Invalid,
     bounds::{Delay, Period, Port, Threshold, Timeout},
@@ -65,7 +69,7 @@ impl Checks {
     pub fn one(kind: CheckKind, timing: Timing) -> Self {
         let steady = Timing { start_period: Delay::MIN, ..timing };
         let startup = (timing.start_period > Delay::MIN)
-            .then(|| Check { kind: kind.clone(), timing });
+            .then(|| Check { kind: kind.clone(), timing: timing.hurried() });
         let check = Check { kind, timing: steady };
         Self { startup, liveness: Some(check.clone()), readiness: Some(check) }
     }
@@ -330,6 +334,26 @@ impl Timing {
         }
     }
 
+    /// The same patience at the pace of startup: as docker's start interval, so that a task which
+    /// is up after two seconds does not wait half a minute to be seen.
+    fn hurried(self) -> Self {
+        let millis = |period: Period| u64::try_from(period.get().as_millis()).unwrap_or(u64::MAX);
+        let patience = millis(self.period).saturating_mul(u64::from(self.failures.get()));
+        // No slower than it was, and no faster than the largest threshold can count.
+        let pace = millis(Self::default_for(Role::Startup).period)
+            .max(patience.div_ceil(u64::from(Threshold::MAX.get())))
+            .min(millis(self.period));
+        let count = u32::try_from(patience.div_ceil(pace)).ok().map(Threshold::new);
+        match (Period::new(Duration::from_millis(pace)), count) {
+            (Ok(period), Some(Ok(failures))) => {
+                let confirm_interval = self.confirm_interval.min(period);
+                Self { period, failures, confirm_interval, ..self }
+            }
+            // Not reached: the pace is between two valid ones and the count at most the largest.
+            (Ok(_) | Err(_), _) => self,
+        }
+    }
+
     /// min(period, 1 s).
     pub fn default_confirm(period: Period) -> Period {
         period.min(Period::from_millis_const(1_000))
@@ -358,6 +382,41 @@ impl HealthConfig {
             (Self::Auto, None, Some(port)) => {
                 Checks::one(CheckKind::Tcp(TcpCheck { port }), Timing::default_for(Role::Liveness))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(period_ms: u64, failures: u32) -> Timing {
+        Timing {
+            period: Period::from_millis_const(period_ms),
+            failures: Threshold::new_const(failures),
+            start_period: Delay::from_millis_const(60_000),
+            ..Timing::default_for(Role::Liveness)
+        }
+    }
+
+    #[test]
+    fn one_check_looks_every_second_while_it_starts_and_keeps_its_patience() {
+        for (period, failures, pace, count) in [
+            (30_000, 3, 1_000, 90),
+            (1_000, 3, 1_000, 3),
+            (200, 4, 200, 4),
+            (1_500, 3, 1_000, 5),
+            (86_400_000, 1000, 86_400_000, 1000),
+        ] {
+            let port = Port::new(80).unwrap();
+            let checks = Checks::one(CheckKind::Tcp(TcpCheck { port }), timing(period, failures));
+            let startup = checks.startup.unwrap().timing;
+            assert_eq!(startup.period.get(), Duration::from_millis(pace));
+            assert_eq!(startup.failures.get(), count);
+            assert_eq!(startup.start_period.get(), Duration::from_mins(1));
+            let liveness = checks.liveness.unwrap().timing;
+            assert_eq!(liveness.period.get(), Duration::from_millis(period));
+            assert_eq!(liveness.start_period, Delay::MIN);
         }
     }
 }

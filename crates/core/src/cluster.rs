@@ -1,6 +1,8 @@
 //! All that the manager knows, as one value. A clone is O(1), so a reader's snapshot costs
 //! nothing and never sees half a batch.
 
+use std::sync::Arc;
+
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
@@ -14,18 +16,18 @@ use crate::{
     task::Task,
 };
 
-use std::sync::Arc;
-
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// Grows by one with each committed batch.
     pub revision: u64,
     services: OrdMap<ServiceId, Arc<Service>>,
-    names: OrdMap<ServiceName, ServiceId>,
+    /// A set, so that the order of changes does not matter while two services exchange names.
+    by_name: OrdSet<(ServiceName, ServiceId)>,
     tasks: OrdMap<TaskId, Arc<Task>>,
     health: OrdMap<TaskId, Arc<TaskHealth>>,
     by_service: OrdSet<(ServiceId, u32, TaskId)>,
     by_node: OrdSet<(NodeId, TaskId)>,
+    waiting: OrdSet<TaskId>,
     nodes: OrdMap<NodeId, Arc<Node>>,
     events: OrdMap<u64, Arc<Event>>,
 }
@@ -40,7 +42,9 @@ impl Cluster {
     }
 
     pub fn service_named(&self, name: &ServiceName) -> Option<&Arc<Service>> {
-        self.names.get(name).and_then(|id| self.services.get(id))
+        let first = (name.clone(), ServiceId::from_u64(0));
+        let last = (name.clone(), ServiceId::from_u64(u64::MAX));
+        self.by_name.range(first..=last).find_map(|(_, id)| self.services.get(id))
     }
 
     pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
@@ -63,6 +67,11 @@ impl Cluster {
         let first = (node, TaskId::from_u64(0));
         let last = (node, TaskId::from_u64(u64::MAX));
         self.by_node.range(first..=last).filter_map(|(_, id)| self.tasks.get(id))
+    }
+
+    /// Those without a node that have not ended.
+    pub fn tasks_waiting(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.waiting.iter().filter_map(|id| self.tasks.get(id))
     }
 
     pub fn health(&self, task: TaskId) -> Option<&Arc<TaskHealth>> {
@@ -98,7 +107,7 @@ impl Cluster {
             Change::PutService(service) => self.put_service(service),
             Change::RemoveService(id) => {
                 if let Some(gone) = self.services.remove(id) {
-                    self.names.remove(&gone.spec.name);
+                    self.by_name.remove(&(gone.spec.name.clone(), *id));
                 }
             }
             Change::PutTask(task) => self.put_task(task),
@@ -120,11 +129,10 @@ impl Cluster {
     }
 
     fn put_service(&mut self, service: &Service) {
-        let name = service.spec.name.clone();
         if let Some(before) = self.services.insert(service.id, Arc::new(service.clone())) {
-            self.names.remove(&before.spec.name);
+            self.by_name.remove(&(before.spec.name.clone(), service.id));
         }
-        self.names.insert(name, service.id);
+        self.by_name.insert((service.spec.name.clone(), service.id));
     }
 
     fn put_task(&mut self, task: &Task) {
@@ -132,6 +140,8 @@ impl Cluster {
         self.by_service.insert((task.service, task.slot, task.id));
         if let Some(node) = task.node() {
             self.by_node.insert((node, task.id));
+        } else if !task.has_ended() {
+            self.waiting.insert(task.id);
         }
         self.tasks.insert(task.id, Arc::new(task.clone()));
     }
@@ -143,6 +153,7 @@ impl Cluster {
     }
 
     fn unindex(&mut self, id: TaskId) {
+        self.waiting.remove(&id);
         if let Some(before) = self.tasks.get(&id) {
             self.by_service.remove(&(before.service, before.slot, id));
             if let Some(node) = before.node() {

@@ -36,3 +36,56 @@ pub enum EventKind {
     NodeRemoved,
     ExternalVerdict,
 }
+
+mod wire {
+    use warren_proto::v1 as pb;
+
+    use super::{Event, EventKind};
+    use crate::{
+        Invalid,
+        wire::{enumerated, parsed_or_none, required, text, wire_enum},
+    };
+
+    wire_enum!(EventKind:
+        ServiceCreated, ServiceUpdated, ServiceRemoved,
+        TaskCreated, TaskPlaced, TaskStarted, TaskStopping, TaskEnded,
+        HealthChanged, ReadyChanged,
+        NodeUp, NodeDown, NodeRemoved,
+        ExternalVerdict,
+    );
+
+    impl From<&Event> for pb::Event {
+        fn from(event: &Event) -> Self {
+            let Event { sequence, at, kind, service, slot, task, node, message } = event;
+            Self {
+                sequence: *sequence,
+                at: Some((*at).into()),
+                kind: pb::EventKind::from(*kind).into(),
+                service_id: service.map(|id| id.to_string()).unwrap_or_default(),
+                slot: slot.unwrap_or_default(),
+                task_id: task.map(|id| id.to_string()).unwrap_or_default(),
+                node_id: node.map(|id| id.to_string()).unwrap_or_default(),
+                message: message.clone(),
+            }
+        }
+    }
+
+    impl TryFrom<pb::Event> for Event {
+        type Error = Invalid;
+
+        fn try_from(wire: pb::Event) -> Result<Self, Invalid> {
+            let pb::Event { sequence, at, kind, service_id, slot, task_id, node_id, message } =
+                wire;
+            Ok(Self {
+                sequence,
+                at: required("at", at)?,
+                kind: enumerated::<pb::EventKind, _>("kind", kind)?,
+                service: parsed_or_none("service_id", &service_id)?,
+                slot: (slot != 0).then_some(slot),
+                task: parsed_or_none("task_id", &task_id)?,
+                node: parsed_or_none("node_id", &node_id)?,
+                message: text(message),
+            })
+        }
+    }
+}

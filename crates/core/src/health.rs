@@ -1,9 +1,13 @@
 //! What a task's outcomes add up to, and what others say of it.
 
+mod wire;
+
 use crate::{
+    Invalid,
     check::{ByRole, Role},
     outcome::Attempt,
     time::Timestamp,
+    wire::{TEXT_MAX, printable},
 };
 
 /// What a role's run of outcomes adds up to.
@@ -74,6 +78,9 @@ pub struct Health {
     pub since: Timestamp,
     pub ready: bool,
     pub ready_since: Timestamp,
+    /// It has been ready at least once; never unset. What never was is not worth keeping while
+    /// its successor starts.
+    pub was_ready: bool,
     /// Why the status is what it is, for a person. Empty when there is nothing to explain.
     pub reason: String,
     pub roles: ByRole<Option<RoleHealth>>,
@@ -87,6 +94,7 @@ impl Health {
             since,
             ready: false,
             ready_since: since,
+            was_ready: false,
             reason: String::new(),
             roles: ByRole::default(),
         }
@@ -101,6 +109,25 @@ pub struct ExternalVerdict {
     pub reason: String,
     pub reported_at: Timestamp,
     pub expires_at: Timestamp,
+}
+
+impl ExternalVerdict {
+    /// A name in a table's column: more would not be read.
+    pub const REPORTER_MAX: usize = 128;
+
+    /// 1-128 printable characters.
+    pub fn checked_reporter(reporter: String) -> Result<String, Invalid> {
+        printable(reporter, Self::REPORTER_MAX)
+    }
+
+    /// At most 4 KiB. A controller that says more is told so, rather than quoted in part.
+    pub fn checked_reason(reason: String) -> Result<String, Invalid> {
+        if reason.len() <= TEXT_MAX {
+            Ok(reason)
+        } else {
+            Err(Invalid::new(format!("is longer than {TEXT_MAX} bytes")))
+        }
+    }
 }
 
 /// The roles that another controller may judge: startup is the worker's alone.

@@ -4,6 +4,7 @@
 //! place where protobuf messages are taken apart and put together; both directions destructure
 //! totally, so a field that one of them forgets does not compile.
 
+pub mod assignment;
 pub mod bounds;
 pub mod change;
 pub mod check;
@@ -14,9 +15,11 @@ pub mod id;
 pub mod invalid;
 pub mod node;
 pub mod outcome;
+pub mod report;
 pub mod service;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod wire;
 
 pub use invalid::Invalid;

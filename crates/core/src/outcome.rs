@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::Timestamp;
+use crate::{time::Timestamp, wire::TEXT_MAX};
 
 /// The kind of a failure: what the observer holds in its hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,5 +38,72 @@ pub struct Attempt {
 
 impl Attempt {
     /// Enough for a stack trace's head and tail, little enough to keep a few for each task.
-    pub const MESSAGE_MAX: usize = 4096;
+    pub const MESSAGE_MAX: usize = TEXT_MAX;
+}
+
+mod wire {
+    use warren_proto::v1 as pb;
+
+    use super::{Attempt, Evidence, Outcome};
+    use crate::{
+        Invalid,
+        invalid::At,
+        wire::{duration_from_wire, duration_to_wire, enumerated, required, text},
+    };
+
+    impl From<Outcome> for pb::Outcome {
+        fn from(outcome: Outcome) -> Self {
+            match outcome {
+                Outcome::Pass => Self::Pass,
+                Outcome::Fail(Evidence::Explicit) => Self::FailExplicit,
+                Outcome::Fail(Evidence::Refused) => Self::FailRefused,
+                Outcome::Fail(Evidence::Timeout) => Self::FailTimeout,
+                Outcome::Fail(Evidence::Gone) => Self::FailGone,
+                Outcome::Inconclusive => Self::Inconclusive,
+            }
+        }
+    }
+
+    impl TryFrom<pb::Outcome> for Outcome {
+        type Error = Invalid;
+
+        fn try_from(wire: pb::Outcome) -> Result<Self, Invalid> {
+            match wire {
+                pb::Outcome::Unspecified => Err(Invalid::new("is required")),
+                pb::Outcome::Pass => Ok(Self::Pass),
+                pb::Outcome::FailExplicit => Ok(Self::Fail(Evidence::Explicit)),
+                pb::Outcome::FailRefused => Ok(Self::Fail(Evidence::Refused)),
+                pb::Outcome::FailTimeout => Ok(Self::Fail(Evidence::Timeout)),
+                pb::Outcome::FailGone => Ok(Self::Fail(Evidence::Gone)),
+                pb::Outcome::Inconclusive => Ok(Self::Inconclusive),
+            }
+        }
+    }
+
+    impl From<&Attempt> for pb::Attempt {
+        fn from(attempt: &Attempt) -> Self {
+            let Attempt { at, latency, outcome, message } = attempt;
+            Self {
+                at: Some((*at).into()),
+                latency: Some(duration_to_wire(*latency)),
+                outcome: pb::Outcome::from(*outcome).into(),
+                message: message.clone(),
+            }
+        }
+    }
+
+    impl TryFrom<pb::Attempt> for Attempt {
+        type Error = Invalid;
+
+        fn try_from(wire: pb::Attempt) -> Result<Self, Invalid> {
+            let pb::Attempt { at, latency, outcome, message } = wire;
+            let latency = latency.ok_or_else(|| Invalid::missing("latency"))?;
+            Ok(Self {
+                at: required("at", at)?,
+                latency: duration_from_wire(latency).at("latency")?,
+                outcome: enumerated::<pb::Outcome, _>("outcome", outcome)?,
+                message: text(message),
+            })
+        }
+    }
 }

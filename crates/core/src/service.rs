@@ -44,8 +44,7 @@ impl Service {
         next.revision += 1;
         next.updated_at = now;
         if spec.template != self.spec.template {
-            next.older_templates
-                .insert(self.template_revision, Arc::clone(&self.spec.template));
+            next.older_templates.insert(self.template_revision, Arc::clone(&self.spec.template));
             next.template_revision = next.revision;
         }
         next.spec = spec;
@@ -59,5 +58,89 @@ impl Service {
         } else {
             self.older_templates.get(&revision)
         }
+    }
+}
+
+mod wire {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use warren_proto::v1 as pb;
+
+    use super::Service;
+    use crate::{
+        Invalid,
+        invalid::At,
+        spec::TaskTemplate,
+        wire::{optional, parsed, required},
+    };
+
+    impl From<&Service> for pb::Service {
+        fn from(service: &Service) -> Self {
+            let Service {
+                id,
+                spec,
+                revision,
+                template_revision,
+                created_at,
+                updated_at,
+                removed_at,
+                older_templates,
+            } = service;
+            let older = |(revision, template): (&u64, &Arc<TaskTemplate>)| pb::OlderTemplate {
+                revision: *revision,
+                template: Some((&**template).into()),
+            };
+            Self {
+                id: id.to_string(),
+                spec: Some(spec.into()),
+                revision: *revision,
+                template_revision: *template_revision,
+                created_at: Some((*created_at).into()),
+                updated_at: Some((*updated_at).into()),
+                removed_at: removed_at.map(Into::into),
+                older_templates: older_templates.iter().map(older).collect(),
+            }
+        }
+    }
+
+    impl TryFrom<pb::Service> for Service {
+        type Error = Invalid;
+
+        fn try_from(wire: pb::Service) -> Result<Self, Invalid> {
+            let pb::Service {
+                id,
+                spec,
+                revision,
+                template_revision,
+                created_at,
+                updated_at,
+                removed_at,
+                older_templates,
+            } = wire;
+            Ok(Self {
+                id: parsed("id", &id)?,
+                spec: required("spec", spec)?,
+                revision,
+                template_revision,
+                created_at: required("created_at", created_at)?,
+                updated_at: required("updated_at", updated_at)?,
+                removed_at: optional("removed_at", removed_at)?,
+                older_templates: older(older_templates).at("older_templates")?,
+            })
+        }
+    }
+
+    fn older(wire: Vec<pb::OlderTemplate>) -> Result<BTreeMap<u64, Arc<TaskTemplate>>, Invalid> {
+        let mut templates = BTreeMap::new();
+        for (index, older) in wire.into_iter().enumerate() {
+            let pb::OlderTemplate { revision, template } = older;
+            let template: TaskTemplate =
+                required("template", template).map_err(|e| e.at_index(index))?;
+            if templates.insert(revision, Arc::new(template)).is_some() {
+                let why = format!("{revision} is there twice");
+                return Err(Invalid::new(why).at("revision").at_index(index));
+            }
+        }
+        Ok(templates)
     }
 }

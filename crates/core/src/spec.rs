@@ -1,5 +1,9 @@
 //! What the user asks for.
 
+mod image;
+mod signal;
+mod wire;
+
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use crate::{
@@ -8,6 +12,8 @@ use crate::{
     check::HealthConfig,
     invalid::At,
 };
+
+pub use self::{image::ImageRef, signal::StopSignal};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSpec {
@@ -97,12 +103,19 @@ impl TaskTemplate {
 
     /// Holds the rules that concern several fields. Every template from outside goes through it.
     pub fn validated(self) -> Result<Self, Invalid> {
+        words(&self.args).at("args")?;
         unique(self.env.iter().map(|var| var.name.as_str())).at("env")?;
         unique(self.mounts.iter().map(|mount| mount.target.as_str())).at("mounts")?;
         unique(self.publish.iter().map(|p| (p.host_port, p.protocol))).at("publish")?;
         match &self.workload {
-            Workload::Process { .. } => self.process_rules()?,
-            Workload::Image { .. } => {}
+            Workload::Process { command } => {
+                words(command).at("command")?;
+                if command.first().is_none_or(String::is_empty) {
+                    return Err(Invalid::new("names no program").at("command"));
+                }
+                self.process_rules()?;
+            }
+            Workload::Image { image: _, pull: _, command } => words(command).at("command")?,
         }
         if self.network != Network::Bridge && !self.publish.is_empty() {
             return Err(Invalid::new("needs the bridge network").at("publish"));
@@ -130,6 +143,14 @@ impl TaskTemplate {
     }
 }
 
+/// Of a command line, which the kernel takes as NUL-terminated strings.
+fn words(words: &[String]) -> Result<(), Invalid> {
+    match words.iter().position(|word| word.contains('\0')) {
+        Some(index) => Err(Invalid::new("has a NUL byte").at_index(index)),
+        None => Ok(()),
+    }
+}
+
 fn unique<T: Ord + fmt::Debug>(items: impl Iterator<Item = T>) -> Result<(), Invalid> {
     let mut seen = BTreeSet::new();
     for (index, item) in items.enumerate() {
@@ -152,71 +173,6 @@ pub enum Workload {
     },
     /// A program of the node itself, for the process driver. Never empty.
     Process { command: Vec<String> },
-}
-
-/// An image's name in full: registry, repository, and a tag or digest.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ImageRef(Arc<str>);
-
-impl ImageRef {
-    /// Such as `docker.io/library/nginx:latest`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ImageRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for ImageRef {
-    type Err = Invalid;
-
-    /// Completes a short name as docker does: `nginx` is `docker.io/library/nginx:latest`.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let refuse = |fault: &str| Invalid::new(format!("{text:?} is not an image name: {fault}"));
-        if text.len() > 512 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(refuse("blanks, non-ASCII characters or more than 512 bytes"));
-        }
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (text, None),
-        };
-        let hex = |d: &str| d.len() == 64 && d.bytes().all(|b| b.is_ascii_hexdigit());
-        if digest.is_some_and(|d| !d.strip_prefix("sha256:").is_some_and(hex)) {
-            return Err(refuse("a digest is sha256: and 64 hexadecimal digits"));
-        }
-        let (registry, rest) = match name.split_once('/') {
-            Some((host, rest)) if host == "localhost" || host.contains(['.', ':']) => (host, rest),
-            Some(_) | None => ("docker.io", name),
-        };
-        let (path, tag) = match rest.rsplit_once(':') {
-            Some((path, tag)) => (path, Some(tag)),
-            None => (rest, None),
-        };
-        let component = |part: &str| {
-            let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-            part.starts_with(edge)
-                && part.ends_with(edge)
-                && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
-        };
-        if !path.split('/').all(component) {
-            return Err(refuse("a repository is lower-case letters, digits, '.', '_', '-' and '/'"));
-        }
-        let tag_byte = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if tag.is_some_and(|t| !(1..=128).contains(&t.len()) || !t.bytes().all(tag_byte)) {
-            return Err(refuse("a tag is letters, digits, '.', '_' and '-', at most 128"));
-        }
-        let library = if registry == "docker.io" && !path.contains('/') { "library/" } else { "" };
-        let suffix = match (tag, digest) {
-            (Some(tag), Some(digest)) => format!(":{tag}@{digest}"),
-            (None, Some(digest)) => format!("@{digest}"),
-            (tag, None) => format!(":{}", tag.unwrap_or("latest")),
-        };
-        Ok(Self(format!("{registry}/{library}{path}{suffix}").into()))
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -370,68 +326,6 @@ impl MemoryBytes {
     }
 }
 
-/// A Linux signal by its number, 1-64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StopSignal(u8);
-
-/// The signals by name that a program may be asked to stop with, x86-64 and arm64 numbering.
-const SIGNALS: [(&str, u8); 14] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ABRT", 6),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("WINCH", 28),
-    ("PWR", 30),
-];
-
-impl StopSignal {
-    pub const TERM: Self = Self(15);
-    pub const KILL: Self = Self(9);
-
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-}
-
-impl FromStr for StopSignal {
-    type Err = Invalid;
-
-    /// `SIGTERM`, `TERM`, `15`, or `SIGRTMIN+3` as systemd's images have it.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let upper = text.to_ascii_uppercase();
-        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        let known = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-        let number = || name.parse().ok().filter(|n| (1..=64).contains(n));
-        // glibc's SIGRTMIN; the two below it are its own.
-        let realtime = || {
-            let above = name.strip_prefix("RTMIN+")?.parse::<u8>().ok()?;
-            (above <= 30).then_some(34 + above)
-        };
-        known
-            .or_else(number)
-            .or_else(realtime)
-            .map(Self)
-            .ok_or_else(|| Invalid::new(format!("{text:?} is not a signal such as SIGTERM or 15")))
-    }
-}
-
-impl fmt::Display for StopSignal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match SIGNALS.iter().find(|(_, number)| *number == self.0) {
-            Some((name, _)) => write!(f, "SIG{name}"),
-            None => write!(f, "{}", self.0),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Network {
     /// A namespace of its own, joined to the node's bridge.
@@ -458,49 +352,6 @@ pub enum Protocol {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn short_image_names_mean_what_docker_makes_of_them() {
-        for (short, full) in [
-            ("nginx", "docker.io/library/nginx:latest"),
-            ("nginx:1.27", "docker.io/library/nginx:1.27"),
-            ("bitnami/redis", "docker.io/bitnami/redis:latest"),
-            ("127.0.0.1:5000/app:x", "127.0.0.1:5000/app:x"),
-            ("localhost/app", "localhost/app:latest"),
-            ("ghcr.io/a/b/c:1", "ghcr.io/a/b/c:1"),
-        ] {
-            assert_eq!(short.parse::<ImageRef>().map(|i| i.to_string()), Ok(full.to_owned()));
-        }
-        let digest = format!("nginx@sha256:{}", "a".repeat(64));
-        assert_eq!(
-            digest.parse::<ImageRef>().map(|i| i.to_string()),
-            Ok(format!("docker.io/library/{digest}"))
-        );
-    }
-
-    #[test]
-    fn full_image_names_stay_as_they_are() {
-        let full = "docker.io/library/nginx:latest".parse::<ImageRef>().unwrap();
-        assert_eq!(full.as_str().parse(), Ok(full.clone()));
-    }
-
-    #[test]
-    fn what_is_not_an_image_name_is_refused() {
-        for text in ["", "Nginx", "a b", "nginx:", "nginx@sha256:1", "/x", "x//y", "-x", "x:a/b"] {
-            assert!(text.parse::<ImageRef>().is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn signals_go_by_name_and_by_number() {
-        for text in ["SIGTERM", "TERM", "term", "15"] {
-            assert_eq!(text.parse(), Ok(StopSignal::TERM));
-        }
-        assert_eq!("SIGRTMIN+3".parse::<StopSignal>().map(StopSignal::number), Ok(37));
-        for text in ["", "0", "65", "SIGNOPE", "RTMIN+99"] {
-            assert!(text.parse::<StopSignal>().is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn service_names_are_dns_labels() {

@@ -1,5 +1,7 @@
 //! One attempt to fill a slot of a service.
 
+mod wire;
+
 use std::net::IpAddr;
 
 use crate::{

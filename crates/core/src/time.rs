@@ -31,3 +31,37 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add(millis))
     }
 }
+
+mod wire {
+    use super::Timestamp;
+    use crate::Invalid;
+
+    impl From<Timestamp> for prost_types::Timestamp {
+        fn from(time: Timestamp) -> Self {
+            let (seconds, millis) = (time.0 / 1000, time.0 % 1000);
+            // Neither can overflow: no timestamp is later than MAX.
+            Self {
+                seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+                nanos: i32::try_from(millis * 1_000_000).unwrap_or(i32::MAX),
+            }
+        }
+    }
+
+    impl TryFrom<prost_types::Timestamp> for Timestamp {
+        type Error = Invalid;
+
+        fn try_from(wire: prost_types::Timestamp) -> Result<Self, Invalid> {
+            let prost_types::Timestamp { seconds, nanos } = wire;
+            let refuse = || {
+                let why = "is not a time of whole milliseconds in the years 1970-9999";
+                Invalid::new(format!("{seconds} s and {nanos} ns {why}"))
+            };
+            let whole = u64::try_from(seconds).map_err(|_| refuse())?;
+            let part = u64::try_from(nanos).map_err(|_| refuse())?;
+            if whole > Self::MAX.0 / 1000 || part >= 1_000_000_000 || part % 1_000_000 != 0 {
+                return Err(refuse());
+            }
+            Ok(Self(whole * 1000 + part / 1_000_000))
+        }
+    }
+}

@@ -1,1 +1,31 @@
-//! See docs/architecture.md.
+//! The manager: one control loop that writes, and the gRPC services around it.
+//!
+//! Readers never enter the loop; they read what it has published. Workers dial in and hold one
+//! session each. Nothing here probes, and nothing here runs tasks.
+
+mod assign;
+mod calls;
+mod config;
+mod control;
+mod counters;
+mod decide;
+mod input;
+mod journal;
+mod listen;
+mod lookup;
+mod manager;
+mod presence;
+mod publish;
+mod rejection;
+mod rpc;
+mod session;
+mod status;
+mod views;
+mod world;
+
+pub use config::{ManagerConfig, Timing};
+pub use counters::{Counters, ReportCounts};
+pub use listen::{BindFault, Listener, bind_tcp, bind_unix};
+pub use manager::{Manager, ManagerFault};
+pub use warren_plan::Policy;
+pub use world::{RealWorld, World};

@@ -1,1 +1,23 @@
-//! See docs/architecture.md.
+//! What to do next: cluster + policy + now -> plan.
+//!
+//! Pure. A plan depends on the rows, the time and the seed alone, so a crash between two plans
+//! loses nothing: whatever one began, the next one finds in the rows and carries on. Applying a
+//! plan and planning again at the same moment yields nothing.
+
+mod backoff;
+mod draft;
+mod health;
+mod mix;
+mod placement;
+mod plan;
+mod policy;
+mod retention;
+mod service;
+mod slot;
+pub mod summary;
+mod violations;
+
+pub use health::effective_health;
+pub use plan::{Plan, plan, plan_services, touched};
+pub use policy::Policy;
+pub use violations::{Violation, violations};

@@ -1,1 +1,30 @@
-//! See docs/architecture.md.
+//! Makes one attempt at one check: HTTP, TCP or exec.
+//!
+//! What an attempt means, in short; `docs/checks.md` has the clauses:
+//!
+//! - One deadline covers the whole attempt: connect, TLS, headers, body and every redirect. For
+//!   exec it starts when the command may run; waiting for that is not the task's lateness.
+//! - The socket is made inside the task's network namespace, and connects to the task's address.
+//!   There is no way to aim an attempt elsewhere.
+//! - A connection ends by RST, so an attempt leaves no `TIME_WAIT` behind on either side.
+//! - What kept us from looking (file descriptors, permissions, a runtime that does not answer) is
+//!   [`Inconclusive`](warren_core::outcome::Outcome::Inconclusive), never a failure.
+//! - Dropping the future ends the attempt.
+//!
+//! A fresh connection costs about 50 µs of CPU, nine tenths of it in the kernel's TCP. The way
+//! into the namespace and back is 4 µs of that, hyper about as much.
+
+mod connect;
+mod end;
+mod exec;
+mod http;
+mod message;
+mod netns;
+mod prober;
+mod redirect;
+mod request;
+mod tls;
+mod trace;
+mod wire;
+
+pub use prober::{Fault, Phases, Prober, Seen, Target};

@@ -3,8 +3,13 @@
 //! Knows nothing of containerd. A driver keeps no state that it cannot find again: tasks outlive
 //! the worker, and [`Runtime::list`] gives them back to the next one.
 
+pub mod logs;
+pub mod output;
 pub mod port;
+pub mod process;
+pub mod supervisor;
 
+pub use output::HeadTail;
 pub use port::{
     ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Output, Reach, Running,
     Runtime, RuntimeError,

@@ -21,8 +21,7 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     async fn ping(&self) -> Result<String, RuntimeError>;
 
     /// Makes the image present, ready to run from. The process driver refuses.
-    async fn ensure_image(&self, image: &ImageRef, pull: Pull)
-    -> Result<ImageFacts, RuntimeError>;
+    async fn ensure_image(&self, image: &ImageRef, pull: Pull) -> Result<ImageFacts, RuntimeError>;
 
     /// The images that are there.
     async fn images(&self) -> Result<Vec<ImageRecord>, RuntimeError>;
@@ -81,6 +80,8 @@ impl Launch {
 pub struct ImageFacts {
     /// Its HEALTHCHECK. `None`: it has none, or NONE.
     pub checks: Option<Checks>,
+    /// Its STOPSIGNAL.
+    pub stop_signal: Option<StopSignal>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,11 +137,18 @@ pub enum FoundState {
 /// How a command in a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecEnd {
-    Exited { code: i32, output: Output },
+    Exited {
+        code: i32,
+        output: Output,
+    },
     /// Killed at its deadline.
-    TimedOut { output: Output },
+    TimedOut {
+        output: Output,
+    },
     /// It could not be run at all: not found, not executable. The text says which.
-    NotRun { reason: String },
+    NotRun {
+        reason: String,
+    },
 }
 
 /// What a command wrote, stdout and stderr as they came: head and tail within

@@ -1,1 +1,89 @@
-//! See docs/architecture.md.
+//! The agent of one machine: assignments in, tasks run, health out.
+//!
+//! ```text
+//! session ──assignments, acks──▶ agent ──wanted──▶ one task actor per assignment ──▶ Runtime
+//!         ◀──────reports─────── (owner)◀─updates──  prepare, watch over, stop      ──▶ probe
+//! ```
+//!
+//! The worker is right without its manager: what it must run, and what it knows of it, lies in a
+//! local file. A stopped worker leaves its tasks running, and the next one adopts them.
+
+mod agent;
+mod calls;
+mod clock;
+mod drivers;
+mod held;
+mod session;
+mod state_file;
+mod task;
+
+use std::path::PathBuf;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::Channel;
+use warren_core::{id::NodeId, node::Driver};
+use warren_runtime::RuntimeError;
+
+pub use drivers::Drivers;
+pub use state_file::{StateFault, StateFile};
+
+/// What a worker needs to know.
+#[derive(Debug)]
+pub struct Config {
+    pub node_name: String,
+    pub version: String,
+    /// Where tasks' logs lie: `<log_dir>/<task id>.log`.
+    pub log_dir: PathBuf,
+    pub cpus: u32,
+    pub memory_bytes: u64,
+}
+
+/// Runs until `shutdown`; tasks go on without it.
+///
+/// `manager` is dialled whenever there is no session, so it need not be there yet.
+pub async fn run(
+    config: Config,
+    state: StateFile,
+    drivers: Drivers,
+    manager: Channel,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerFault> {
+    // A fault of the worker is told by its return; what else the caller runs is not ours to end.
+    let shutdown = shutdown.child_token();
+    let tracker = TaskTracker::new();
+    let log_dir = config.log_dir.clone();
+    let (agent, handle) =
+        agent::Agent::adopt(state, drivers, log_dir, tracker.clone(), shutdown.clone()).await?;
+    let session = session::Session::new(config, manager, handle, shutdown.clone());
+    tracker.spawn(session.run());
+    let ended = agent.run().await;
+    shutdown.cancel();
+    tracker.close();
+    tracker.wait().await;
+    Ok(ended?)
+}
+
+/// Why a worker cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerFault {
+    #[error(transparent)]
+    State(#[from] StateFault),
+    #[error("cannot make health checks")]
+    Probe(#[from] warren_probe::Fault),
+    #[error("cannot adopt the tasks that run; start the runtime, then the worker")]
+    Runtime(#[from] RuntimeError),
+    #[error(
+        "this node has tasks of the {driver} driver, which is not there; start its runtime, then \
+         the worker",
+        driver = .0.name()
+    )]
+    NoDriver(Driver),
+}
+
+/// Who this worker is: kept in its state file from the first start on.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    pub node: NodeId,
+    /// Grows with each start.
+    pub epoch: u64,
+}

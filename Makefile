@@ -1,0 +1,30 @@
+# Everything that a person or CI does with this repository.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+CARGO ?= cargo
+
+help: ## this text
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+demo: setup-build setup-demo ## build Warren, run a service, break a task, watch it being replaced
+	$(CARGO) build -p warren
+	tests/demo/demo.sh
+
+run: setup-build setup-run ## start a single-node Warren to play with, in the foreground
+	$(CARGO) build -p warren
+	tests/demo/run.sh
+
+test: setup-build setup-test ## all tests
+	$(CARGO) build --workspace
+	tests/images/build.sh all target/test-images/archives
+	$(CARGO) test --workspace
+
+check: setup-build ## formatting, lints and the docs' own checks
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+setup-%:
+	@tests/setup/packages.sh $*
+
+.PHONY: help demo run test check

@@ -1,0 +1,108 @@
+//! `warren run`, `warren manager` and `warren worker`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Run manager and worker in one process
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The line 'warren is ready: ADDRESS…' on stdout says that all listeners are bound. SIGTERM or
+Ctrl-C ends in order and leaves the tasks running; a second one ends at once.
+
+Example:
+  warren run --data-dir /var/lib/warren --listen 127.0.0.1:7470")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+/// Run a manager: it keeps the cluster's state and answers the API
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren manager --listen 127.0.0.1:7470")]
+pub struct ManagerArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+}
+
+/// Run a worker: it runs tasks and looks at them
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  warren worker --manager http://127.0.0.1:7470 --data-dir /var/lib/warren-worker")]
+pub struct WorkerArgs {
+    /// Where the manager listens: HOST:PORT, or a socket's path
+    #[arg(long, value_name = "ADDR")]
+    pub manager: String,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// Where everything is kept. Absent: /var/lib/warren for root, else warren in the user's
+    /// state directory
+    #[arg(long, env = "WARREN_DATA_DIR", value_name = "PATH")]
+    pub data_dir: Option<PathBuf>,
+    /// How to write the log, to stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// What to log: error, warn, info, debug, trace, or target=level,…
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct ListenArgs {
+    /// A TCP address for the API, beside the socket in the data directory; none for no TCP.
+    /// Repeatable
+    #[arg(long, default_value = "127.0.0.1:7470", value_name = "ADDR")]
+    pub listen: Vec<String>,
+    /// Allow --listen on an address that other machines reach, though there is no TLS yet: who
+    /// reaches it controls the cluster
+    #[arg(long)]
+    pub insecure_listen_anywhere: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct NodeArgs {
+    /// Absent: the host's name
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// containerd's socket. Absent: /run/containerd/containerd.sock, where that exists
+    #[arg(long, value_name = "PATH")]
+    pub containerd_socket: Option<PathBuf>,
+    /// Leave containerd alone even where it is there
+    #[arg(long, conflicts_with = "containerd_socket")]
+    pub no_containerd: bool,
+    /// The namespace in containerd that holds the tasks
+    #[arg(long, default_value = "warren", value_name = "NAME")]
+    pub containerd_namespace: String,
+    /// Where the CNI plugins are. Absent: /opt/cni/bin or /usr/lib/cni, whichever exists
+    #[arg(long, value_name = "PATH")]
+    pub cni_plugin_dir: Option<PathBuf>,
+    /// The bridge that the tasks are joined to
+    #[arg(long, default_value = "warren0", value_name = "NAME")]
+    pub bridge: String,
+    /// Where the tasks' addresses come from
+    #[arg(long, default_value = "10.77.0.0/16", value_name = "CIDR")]
+    pub subnet: String,
+    /// Do not run services without an image
+    #[arg(long)]
+    pub no_process_driver: bool,
+}

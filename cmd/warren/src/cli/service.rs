@@ -1,0 +1,244 @@
+//! `warren service`.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::OutputArgs;
+
+/// Create, look at, scale and remove services
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren service ls")]
+pub struct ServiceArgs {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Create(Box<CreateArgs>),
+    Ls(LsArgs),
+    Inspect(InspectArgs),
+    Scale(ScaleArgs),
+    Rm(RmArgs),
+}
+
+/// Create a service and start its tasks
+///
+/// With an image, the words after -- replace the image's CMD. Without one they are a command of
+/// the node itself, which the process driver runs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Durations are 30s, 500ms, 1m30s or whole seconds. Sizes are bytes, or K, M, G (1024 each).
+
+Examples:
+  warren service create web --image nginx --replicas 3 --publish 8080:80 --health-http /
+  warren service create db --image postgres -e POSTGRES_PASSWORD --memory 512M \\
+      --health-cmd 'pg_isready -U postgres' --health-start-period 30s
+  warren service create api --image api:7 --publish 80:8000 \\
+      --startup-tcp 8000,failures=30 --liveness-http /alive:8000,period=5s \\
+      --readiness-http path=/ready,port=8000,status=200
+  warren service create tick -- sh -c 'while sleep 1; do date; done'")]
+pub struct CreateArgs {
+    /// 1-63 characters of a-z, 0-9 and '-', beginning with a letter
+    pub name: String,
+
+    /// The image to run; nginx means docker.io/library/nginx:latest
+    #[arg(long)]
+    pub image: Option<String>,
+
+    /// How many tasks, 0-10000
+    #[arg(long, default_value = "1", allow_hyphen_values = true, value_name = "N")]
+    pub replicas: String,
+
+    /// An environment variable. A name alone takes the value that it has here. Repeatable
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+
+    /// A port of the node that leads to a port of the task. Repeatable
+    #[arg(short, long, value_name = "HOST:PORT[/udp]", allow_hyphen_values = true)]
+    pub publish: Vec<String>,
+
+    /// At most so many CPUs, such as 0.5
+    #[arg(long, value_name = "CPUS", allow_hyphen_values = true)]
+    pub cpus: Option<String>,
+
+    /// At most so much memory, such as 64M, 1G or bytes
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory: Option<String>,
+
+    /// SOURCE:TARGET[:ro], or type=bind,source=…,target=…[,readonly], or type=tmpfs,target=….
+    /// Repeatable
+    #[arg(long, value_name = "MOUNT")]
+    pub mount: Vec<String>,
+
+    /// Absent: bridge with an image, host without
+    #[arg(long, value_enum)]
+    pub network: Option<NetworkWord>,
+
+    /// Between the stop signal and SIGKILL, at most 1h
+    #[arg(long, default_value = "10s", value_name = "TIME", allow_hyphen_values = true)]
+    pub stop_grace_period: String,
+
+    /// SIGTERM, TERM or 15. Absent: the image's, else SIGTERM
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+
+    /// When to pull the image. Absent: when it is missing
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub pull: Option<PullWord>,
+
+    /// Replaces the image's ENTRYPOINT: words as in a shell, or a JSON array
+    #[arg(long, value_name = "CMD")]
+    pub entrypoint: Option<String>,
+
+    /// user, user:group, uid or uid:gid
+    #[arg(long)]
+    pub user: Option<String>,
+
+    /// The directory to start in
+    #[arg(long, value_name = "PATH")]
+    pub workdir: Option<String>,
+
+    /// Absent: the task's name, such as web-1
+    #[arg(long)]
+    pub hostname: Option<String>,
+
+    #[command(flatten)]
+    pub health: HealthFlags,
+
+    /// Return when all replicas are healthy
+    #[arg(long)]
+    pub wait: bool,
+
+    /// How long to wait at most
+    #[arg(long, default_value = "60s", value_name = "TIME", allow_hyphen_values = true)]
+    pub wait_timeout: String,
+
+    /// The command and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    pub words: Vec<String>,
+}
+
+/// How to look at the tasks. Without any of these the image's HEALTHCHECK counts, else a TCP
+/// check of the first published port, else the process alone.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Health checks")]
+pub struct HealthFlags {
+    /// One HTTP check for liveness and readiness: /health:8080, :8080/health,
+    /// http://:8080/health, /health (the one published port), or path=/,port=80 with further
+    /// keys scheme= host= header=NAME:VALUE status=200-299+304 method=
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub health_http: Option<String>,
+    /// One TCP check for liveness and readiness: 6379, :6379 or port=6379
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub health_tcp: Option<String>,
+    /// One command for liveness and readiness, in the task's container: plain words run as they
+    /// are, shell syntax through /bin/sh -c, a JSON array is the argv
+    #[arg(long, value_name = "CMD")]
+    pub health_cmd: Option<String>,
+    /// Between two attempts [default: 10s]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub health_interval: Option<String>,
+    /// For one attempt [default: 5s]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub health_timeout: Option<String>,
+    /// So many consecutive failures fail [default: 3]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub health_retries: Option<String>,
+    /// Failures are ignored so long after the start; more than 0 gives the check the startup
+    /// role as well [default: 0s]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub health_start_period: Option<String>,
+    /// Watch the process only, whatever the image says
+    #[arg(long)]
+    pub no_healthcheck: bool,
+
+    /// Until it passes the other checks wait; failing ends the task. Keys as in --health-http,
+    /// and period= timeout= failures= successes= delay= confirm= start-period=
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub startup_http: Option<String>,
+    /// The same as a TCP check
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub startup_tcp: Option<String>,
+    /// The same as a command: 'CMD', or 'period=2s,cmd=CMD' where CMD is all the rest
+    #[arg(long, value_name = "CHECK")]
+    pub startup_cmd: Option<String>,
+
+    /// Failing replaces the task. Keys as for startup, without start-period=
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub liveness_http: Option<String>,
+    /// The same as a TCP check
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub liveness_tcp: Option<String>,
+    /// The same as a command
+    #[arg(long, value_name = "CHECK")]
+    pub liveness_cmd: Option<String>,
+
+    /// Failing takes the task out of traffic and never replaces it. Keys as for liveness
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub readiness_http: Option<String>,
+    /// The same as a TCP check
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub readiness_tcp: Option<String>,
+    /// The same as a command
+    #[arg(long, value_name = "CHECK")]
+    pub readiness_cmd: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetworkWord {
+    /// A network namespace of its own on the node's bridge
+    Bridge,
+    /// The node's network
+    Host,
+    /// A network namespace of its own with loopback only
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PullWord {
+    Missing,
+    Always,
+    Never,
+}
+
+/// List the services
+#[derive(Debug, Args)]
+#[command(visible_alias = "list", after_help = "Example:\n  warren service ls -o json")]
+pub struct LsArgs {
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Show a service: its spec, its checks, how it fares, and its tasks
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren service inspect web")]
+pub struct InspectArgs {
+    /// Its name or id
+    pub service: String,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Change how many tasks services have
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren service scale web=5 api=2")]
+pub struct ScaleArgs {
+    /// One or more NAME=N, or one NAME N
+    #[arg(required = true, value_name = "NAME=N")]
+    pub targets: Vec<String>,
+}
+
+/// Remove services: their tasks are stopped, then they disappear
+#[derive(Debug, Args)]
+#[command(visible_alias = "remove", after_help = "Example:\n  warren service rm web --wait")]
+pub struct RmArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub services: Vec<String>,
+    /// Return when they are gone
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait at most, such as 60s or 2m
+    #[arg(long, default_value = "60s", value_name = "TIME", allow_hyphen_values = true)]
+    pub wait_timeout: String,
+}

@@ -1,0 +1,52 @@
+//! What the client commands do: one call of the API each, or a few, and then words.
+
+mod event;
+mod health;
+mod image;
+mod logs;
+mod names;
+mod node;
+mod observe;
+mod scale;
+mod service;
+mod service_show;
+mod task;
+mod task_show;
+mod wait;
+
+use crate::{cli::ClientCommand, client::Host, console::Console, failure::Failure};
+
+/// Each command checks all that it can before it connects.
+pub async fn run(
+    command: ClientCommand,
+    host: &Host,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    match command {
+        ClientCommand::Service(args) => service::run(args.verb, host, console).await,
+        ClientCommand::Task(args) => task::run(args.verb, host, console).await,
+        ClientCommand::Node(args) => node::run(args.verb, host, console).await,
+        ClientCommand::Image(args) => image::run(args.verb, host, console).await,
+        ClientCommand::Health(args) => health::run(args.verb, host, console).await,
+        ClientCommand::Event(args) => event::run(args.verb, host, console).await,
+    }
+}
+
+/// Does the same to each of several, tells what went wrong with each, and fails as the first one
+/// that did.
+async fn for_each(
+    items: &[String],
+    console: &mut Console<'_>,
+    mut act: impl AsyncFnMut(&str, &mut Console<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut failed: Option<Failure> = None;
+    for item in items {
+        if let Err(failure) = act(item, console).await {
+            match &failed {
+                None => failed = Some(failure),
+                Some(_) => console.note(&format!("error: {failure}")),
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}

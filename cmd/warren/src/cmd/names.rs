@@ -1,0 +1,36 @@
+//! Names for the ids that some answers hold. Tables only: programs get the ids.
+
+use std::collections::HashMap;
+
+use warren_proto::v1 as pb;
+
+use crate::{client::Client, output::words};
+
+/// Names by id. What has none, or is gone, is shown by its id.
+#[derive(Debug, Default)]
+pub struct Names(HashMap<String, String>);
+
+impl Names {
+    /// Not getting them costs comfort and nothing else.
+    pub async fn of_nodes(client: &Client) -> Self {
+        let Ok(list) = client.nodes().list(pb::ListNodesRequest {}).await else {
+            return Self::default();
+        };
+        let nodes = list.into_inner().nodes.into_iter().filter_map(|row| row.node);
+        Self(nodes.map(|node| (node.id, node.name)).collect())
+    }
+
+    /// See [`Names::of_nodes`].
+    pub async fn of_services(client: &Client) -> Self {
+        let Ok(list) = client.services().list(pb::ListServicesRequest {}).await else {
+            return Self::default();
+        };
+        let services = list.into_inner().services.into_iter().filter_map(|row| row.service);
+        let named = services.filter_map(|service| Some((service.id, service.spec?.name)));
+        Self(named.collect())
+    }
+
+    pub fn get(&self, id: &str) -> String {
+        words::plain(self.0.get(id).map_or(id, String::as_str))
+    }
+}

@@ -1,0 +1,87 @@
+//! `warren service`.
+
+use std::time::Duration;
+
+use warren_core::spec::ServiceSpec;
+use warren_proto::v1 as pb;
+
+use super::{for_each, scale, service_show, wait};
+use crate::{
+    cli::service::{CreateArgs, InspectArgs, LsArgs, RmArgs, Verb},
+    client::{Client, Host},
+    console::Console,
+    failure::Failure,
+    output::{self, words},
+    spec, values,
+};
+
+pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::Create(args) => create(&args, host, console).await,
+        Verb::Ls(args) => ls(&args, host, console).await,
+        Verb::Inspect(args) => inspect(&args, host, console).await,
+        Verb::Scale(args) => scale::run(&args, host, console).await,
+        Verb::Rm(args) => rm(&args, host, console).await,
+    }
+}
+
+async fn create(args: &CreateArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let timeout = wait_timeout(&args.wait_timeout)?;
+    let spec: ServiceSpec = spec::service_spec(args, &|name| std::env::var_os(name))?;
+    let client = Client::connect(host).await?;
+    let request = pb::CreateServiceRequest { spec: Some((&spec).into()) };
+    let response = client.services().create(request).await?.into_inner();
+    for warning in &response.warnings {
+        console.note(&format!("warning: {}", words::plain(warning)));
+    }
+    console.line(spec.name.as_str())?;
+    if args.wait {
+        wait::until_healthy(&client, spec.name.as_str(), timeout, console).await?;
+    }
+    Ok(())
+}
+
+fn wait_timeout(text: &str) -> Result<Duration, Failure> {
+    values::span(text).map_err(|why| Failure::flag("--wait-timeout", why))
+}
+
+async fn ls(args: &LsArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    let list = client.services().list(pb::ListServicesRequest {}).await?.into_inner();
+    output::show(console, args.output.output, "ListServicesResponse", &list, |list, now| {
+        output::table(
+            ["NAME", "READY", "HEALTH", "IMAGE OR COMMAND", "AGE"],
+            list.services.iter().map(|row| service_show::row(row, now)),
+        )
+    })
+}
+
+async fn inspect(
+    args: &InspectArgs,
+    host: &Host,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    let request = pb::GetServiceRequest { service: args.service.clone() };
+    let mut detail = client.services().get(request).await?.into_inner();
+    let tasks = super::observe::ids(&detail.tasks);
+    let live = super::observe::live(&client, tasks, console).await;
+    live.merge_into(&mut detail.tasks);
+    output::show(console, args.output.output, "ServiceDetail", &detail, |detail, now| {
+        service_show::detail(detail, &live, now)
+    })
+}
+
+async fn rm(args: &RmArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let timeout = wait_timeout(&args.wait_timeout)?;
+    let client = Client::connect(host).await?;
+    for_each(&args.services, console, async |service, console| {
+        let request = pb::DeleteServiceRequest { service: service.to_owned() };
+        client.services().delete(request).await?;
+        if args.wait {
+            wait::until_gone(&client, service, timeout).await?;
+        }
+        console.line(service)
+    })
+    .await
+}

@@ -1,0 +1,56 @@
+//! `warren task`.
+
+use warren_proto::v1 as pb;
+
+use super::{for_each, logs, observe, task_show};
+use crate::{
+    cli::task::{InspectArgs, LsArgs, RmArgs, Verb},
+    client::{Client, Host},
+    console::Console,
+    failure::Failure,
+    output,
+};
+
+pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::Ls(args) => ls(&args, host, console).await,
+        Verb::Inspect(args) => inspect(&args, host, console).await,
+        Verb::Logs(args) => logs::run(&args, host, console).await,
+        Verb::Rm(args) => rm(&args, host, console).await,
+    }
+}
+
+async fn ls(args: &LsArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    let request =
+        pb::ListTasksRequest { service: args.service.clone().unwrap_or_default(), all: args.all };
+    let list = client.tasks().list(request).await?.into_inner();
+    output::show(console, args.output.output, "ListTasksResponse", &list, |list, now| {
+        task_show::rows(&list.tasks, now)
+    })
+}
+
+async fn inspect(
+    args: &InspectArgs,
+    host: &Host,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    let request = pb::GetTaskRequest { task: args.task.clone() };
+    let mut detail = [client.tasks().get(request).await?.into_inner()];
+    let live = observe::live(&client, observe::ids(&detail), console).await;
+    live.merge_into(&mut detail);
+    let [detail] = detail;
+    output::show(console, args.output.output, "TaskDetail", &detail, |detail, now| {
+        task_show::detail(live.view(detail), now)
+    })
+}
+
+async fn rm(args: &RmArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    for_each(&args.tasks, console, async |task, console| {
+        client.tasks().delete(pb::DeleteTaskRequest { task: task.to_owned() }).await?;
+        console.line(task)
+    })
+    .await
+}

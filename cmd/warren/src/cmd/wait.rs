@@ -1,0 +1,71 @@
+//! Waiting for a service to become healthy, or to be gone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use warren_proto::v1 as pb;
+
+use crate::{client::Client, console::Console, failure::Failure};
+
+/// While a service goes away its tasks stop, which takes seconds: asking this often is cheap and
+/// adds nothing that a person would notice.
+const GONE_POLL: Duration = Duration::from_millis(200);
+
+/// Follows the service's health until all its replicas are healthy, and tells each step.
+pub async fn until_healthy(
+    client: &Client,
+    service: &str,
+    patience: Duration,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + patience;
+    let request = pb::WatchHealthRequest { service: service.to_owned(), from_revision: None };
+    let mut changes = client.health().watch_health(request).await?.into_inner();
+    let mut told = String::new();
+    loop {
+        let summary = summary(client, service).await?;
+        if summary.text != told {
+            console.note(&format!("{service}: {}", summary.text));
+            told.clone_from(&summary.text);
+        }
+        if summary.healthy >= summary.replicas {
+            return Ok(());
+        }
+        let change = tokio::select! {
+            change = changes.message() => change?,
+            () = sleep_until(deadline) => return Err(Failure::Refused(format!(
+                "{service} is not healthy after {}: {told}; see 'warren service inspect {service}'",
+                crate::output::words::span(patience),
+            ))),
+        };
+        if change.is_none() {
+            let why = "the manager ended the watch; see whether it still runs";
+            return Err(Failure::Unreachable(why.to_owned()));
+        }
+    }
+}
+
+async fn summary(client: &Client, service: &str) -> Result<pb::ServiceSummary, Failure> {
+    let request = pb::GetServiceRequest { service: service.to_owned() };
+    let detail = client.services().get(request).await?.into_inner();
+    Ok(detail.summary.unwrap_or_default())
+}
+
+/// Asks until the manager does not know the service any more.
+pub async fn until_gone(client: &Client, service: &str, patience: Duration) -> Result<(), Failure> {
+    let mut ticks = interval(GONE_POLL);
+    let gone = async {
+        loop {
+            ticks.tick().await;
+            match summary(client, service).await {
+                Ok(_) => {}
+                Err(Failure::NotFound(_)) => return Ok(()),
+                Err(failure) => return Err(failure),
+            }
+        }
+    };
+    timeout(patience, gone).await.unwrap_or_else(|_| {
+        let patience = crate::output::words::span(patience);
+        Err(Failure::Refused(format!("{service} is still there after {patience}")))
+    })
+}

@@ -1,0 +1,50 @@
+//! `key=value,key=value`, where `\,` is a comma within a value.
+
+use warren_core::Invalid;
+
+/// The text between unescaped commas.
+pub fn pieces(text: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let escaped = c == '\\' && chars.peek() == Some(&',');
+        match (c, pieces.last_mut()) {
+            (',', _) => pieces.push(String::new()),
+            (_, Some(last)) if escaped => {
+                last.push(',');
+                chars.next();
+            }
+            (_, Some(last)) => last.push(c),
+            (_, None) => {}
+        }
+    }
+    pieces
+}
+
+/// A piece that begins like a key does: lower-case letters and `-` before a `=`.
+pub fn key_value(piece: &str) -> Option<(&str, &str)> {
+    piece.split_once('=').filter(|(key, _)| {
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    })
+}
+
+/// A piece that must be `key=value` with one of the known keys.
+pub fn known<'a>(piece: &'a str, known: &[&str]) -> Result<(&'a str, &'a str), Invalid> {
+    let Some((key, value)) = key_value(piece) else {
+        let why = format!("{piece:?} is not key=value; a comma within a value is \\,");
+        return Err(Invalid::new(why));
+    };
+    if known.contains(&key) {
+        Ok((key, value))
+    } else {
+        Err(Invalid::new(format!("{key:?} is not a key here; there are {}", known.join(", "))))
+    }
+}
+
+/// A value that may be said once.
+pub fn once<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<(), Invalid> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Invalid::new("is there twice").at(key)),
+    }
+}

@@ -1,0 +1,380 @@
+//! Every spelling, good and bad, with the exact words of each refusal.
+
+use std::time::Duration;
+
+use clap::Parser;
+use warren_core::check::{CheckKind, HttpCheck, Scheme};
+
+use super::*;
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    flags: HealthFlags,
+}
+
+/// What the words of a command line mean, for a service that publishes these task ports.
+fn read_with(ports: &[u32], words: &[&str]) -> Result<HealthConfig, String> {
+    let publish: Vec<Publish> = ports
+        .iter()
+        .map(|&task| Publish {
+            host_port: Port::new(8000 + task).unwrap(),
+            task_port: Port::new(task).unwrap(),
+            protocol: Protocol::Tcp,
+        })
+        .collect();
+    let flags = Flags::try_parse_from([&["x"], words].concat()).map_err(|e| e.to_string())?;
+    health_config(&flags.flags, &publish).map_err(|failure| {
+        assert_eq!(failure.exit_code(), 2);
+        failure.to_string()
+    })
+}
+
+fn read(words: &[&str]) -> Result<HealthConfig, String> {
+    read_with(&[], words)
+}
+
+fn checks(words: &[&str]) -> Checks {
+    match read(words).unwrap() {
+        HealthConfig::Checks(checks) => *checks,
+        HealthConfig::Auto | HealthConfig::Disabled => panic!("{words:?} give no checks"),
+    }
+}
+
+fn refused(words: &[&str], why: &str) {
+    assert_eq!(read(words), Err(why.to_owned()), "{words:?}");
+}
+
+fn http(port: u32, path: &str) -> HttpCheck {
+    let mut check = HttpCheck::new(Port::new(port).unwrap());
+    check.path = warren_core::check::HttpPath::new(path).unwrap();
+    check
+}
+
+fn health_http(value: &str) -> HttpCheck {
+    match checks(&["--health-http", value]).liveness.unwrap().kind {
+        CheckKind::Http(http) => http,
+        CheckKind::Tcp(_) | CheckKind::Exec(_) => panic!("{value} is no HTTP check"),
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn every_http_spelling_means_the_same_check() {
+    for value in [
+        "path=/health,port=8080",
+        "port=8080,path=/health",
+        "/health:8080",
+        ":8080/health",
+        "8080/health",
+        "http://:8080/health",
+        "http://localhost:8080/health",
+        "http://127.0.0.1:8080/health",
+        "/health,port=8080",
+    ] {
+        assert_eq!(health_http(value), http(8080, "/health"), "{value}");
+    }
+}
+
+#[test]
+fn ports_and_paths_have_the_usual_defaults() {
+    for (value, port, path) in [
+        ("port=81", 81, "/"),
+        (":81", 81, "/"),
+        ("http://:81", 81, "/"),
+        ("http://localhost/x", 80, "/x"),
+        ("/:81", 81, "/"),
+        ("/a?b=c:d", 80, "/a?b=c:d"),
+        ("/a?x=1:81", 81, "/a?x=1"),
+        ("/x", 80, "/x"),
+        ("path=/x", 80, "/x"),
+        ("method=HEAD", 80, "/"),
+    ] {
+        let config = read_with(&[80], &["--health-http", value]).unwrap();
+        let HealthConfig::Checks(checks) = config else { panic!("{value}") };
+        let CheckKind::Http(check) = checks.readiness.unwrap().kind else { panic!("{value}") };
+        assert_eq!((check.port.get(), check.path.as_str()), (port, path), "{value}");
+    }
+    let https = health_http("https://:8443/");
+    assert_eq!((https.scheme, https.port.get()), (Scheme::Https, 8443));
+    assert_eq!(health_http("https://localhost/").port.get(), 443);
+}
+
+#[test]
+fn further_http_keys_are_all_understood() {
+    let check = health_http(
+        "path=/x,port=1,scheme=https,host=example.com,header=X-A:b\\,c,header=X-B: d,\
+         status=200-299,status=304+401,method=POST",
+    );
+    assert_eq!(check.scheme, Scheme::Https);
+    let headers: Vec<_> = check.headers.iter().map(|h| (h.name(), h.value())).collect();
+    assert_eq!(headers, [("X-A", "b,c"), ("X-B", "d"), ("Host", "example.com")]);
+    assert_eq!(check.expect.ranges(), [(200, 299), (304, 304), (401, 401)]);
+    assert_eq!(check.method.as_str(), "POST");
+}
+
+#[test]
+fn a_bad_http_value_is_refused_by_its_flag_and_key() {
+    const NO_PORT: &str =
+        "--health-http: port: is required, since the service does not publish exactly one TCP port";
+    for (value, why) in [
+        ("port=70000", "--health-http: port: 70000 is not in 1..=65535"),
+        ("/health:70000", "--health-http: port: 70000 is not in 1..=65535"),
+        (":0/x", "--health-http: port: 0 is not in 1..=65535"),
+        ("port=-1", "--health-http: port: -1 is negative"),
+        ("port=http", "--health-http: port: \"http\" is not a whole number"),
+        ("path=x,port=1", "--health-http: path: \"x\" does not begin with '/'"),
+        (
+            "/a b:1",
+            "--health-http: path: \"/a b\" has blanks or characters that need percent-encoding",
+        ),
+        ("/x", NO_PORT),
+        ("path=/", NO_PORT),
+        ("port=1,port=2", "--health-http: port: is there twice"),
+        ("/x:1,port=1", "--health-http: port: is there twice"),
+        ("port=1,scheme=ftp", "--health-http: scheme: \"ftp\" is not http or https"),
+        ("port=1,status=99", "--health-http: status: 99-99 is not a range within 100-599"),
+        ("port=1,status=300-200", "--health-http: status: 300-200 is not a range within 100-599"),
+        (
+            "port=1,status=ok",
+            "--health-http: status: \"ok\" is not a status such as 204, 200-299 or 200+204",
+        ),
+        ("port=1,header=x", "--health-http: header: \"x\" is not NAME:VALUE"),
+        ("port=1,header=a b:c", "--health-http: header.name: \"a b\" is not a header name"),
+        (
+            "port=1,method=get",
+            "--health-http: method: \"get\" is not a method such as GET, HEAD or POST",
+        ),
+        (
+            "prot=80",
+            "--health-http: \"prot\" is not a key here; there are path, port, scheme, host, \
+             header, status, method",
+        ),
+        (
+            "port=1,period=5s",
+            "--health-http: \"period\" is not a key here; there are path, port, scheme, host, \
+             header, status, method",
+        ),
+        ("port=1,x", "--health-http: \"x\" is not key=value; a comma within a value is \\,"),
+        (
+            "http://example.com/x",
+            "--health-http: \"http://example.com/x\" names a host, but a check always goes to \
+             the task itself; for a Host header say path=/,port=80,host=NAME",
+        ),
+        (
+            "health",
+            "--health-http: \"health\" is not path=/,port=80, /health:8080, :8080/health or \
+             http://:8080/health",
+        ),
+        (
+            "",
+            "--health-http: \"\" is not path=/,port=80, /health:8080, :8080/health or \
+             http://:8080/health",
+        ),
+    ] {
+        refused(&["--health-http", value], why);
+    }
+    assert_eq!(read_with(&[80, 81], &["--health-http", "/x"]), Err(NO_PORT.to_owned()));
+}
+
+#[test]
+fn tcp_ports_are_bare_with_a_colon_or_keyed() {
+    for value in ["6379", ":6379", "port=6379"] {
+        let kind = checks(&["--health-tcp", value]).liveness.unwrap().kind;
+        let port = Port::new(6379).unwrap();
+        assert_eq!(kind, CheckKind::Tcp(warren_core::check::TcpCheck { port }), "{value}");
+    }
+    for (value, why) in [
+        ("70000", "--health-tcp: port: 70000 is not in 1..=65535"),
+        ("0", "--health-tcp: port: 0 is not in 1..=65535"),
+        ("-1", "--health-tcp: port: -1 is negative"),
+        ("port=", "--health-tcp: port: \"\" is not a whole number"),
+        ("redis", "--health-tcp: \"redis\" is not 6379, :6379 or port=6379"),
+        ("localhost:6379", "--health-tcp: \"localhost:6379\" is not 6379, :6379 or port=6379"),
+        ("1,port=1", "--health-tcp: port: is there twice"),
+        ("path=/", "--health-tcp: \"path\" is not a key here; there are port"),
+    ] {
+        refused(&["--health-tcp", value], why);
+    }
+}
+
+#[test]
+fn commands_become_argv() {
+    for (value, argv) in [
+        ("pg_isready -U x", &["pg_isready", "-U", "x"][..]),
+        ("curl -f localhost || exit 1", &["/bin/sh", "-c", "curl -f localhost || exit 1"]),
+        (r#"["redis-cli", "ping pong"]"#, &["redis-cli", "ping pong"]),
+        ("timeout=5 true", &["/bin/sh", "-c", "timeout=5 true"]),
+    ] {
+        let kind = checks(&["--health-cmd", value]).liveness.unwrap().kind;
+        let CheckKind::Exec(exec) = kind else { panic!("{value}") };
+        assert_eq!(exec.argv(), argv, "{value}");
+    }
+    refused(&["--health-cmd", ""], "--health-cmd: names no program");
+}
+
+#[test]
+fn health_flags_are_one_check_for_liveness_and_readiness() {
+    let checks = checks(&[
+        "--health-tcp",
+        "1",
+        "--health-interval",
+        "30s",
+        "--health-timeout",
+        "500ms",
+        "--health-retries",
+        "5",
+    ]);
+    assert_eq!(checks.startup, None);
+    assert_eq!(checks.liveness, checks.readiness);
+    let timing = checks.liveness.unwrap().timing;
+    assert_eq!(timing.period.get(), secs(30));
+    assert_eq!(timing.timeout.get(), Duration::from_millis(500));
+    assert_eq!(timing.failures.get(), 5);
+    assert_eq!(timing.confirm_interval.get(), secs(1));
+}
+
+#[test]
+fn a_start_period_gives_the_check_the_startup_role() {
+    let with = checks(&["--health-tcp", "1", "--health-start-period", "1m30s"]);
+    assert_eq!(with.startup.unwrap().timing.start_period.get(), secs(90));
+    assert_eq!(with.liveness.unwrap().timing.start_period.get(), secs(0));
+    let without = checks(&["--health-tcp", "1", "--health-start-period", "0s"]);
+    assert_eq!(without.startup, None);
+}
+
+#[test]
+fn a_bare_number_is_seconds_and_nothing_said_is_the_default() {
+    let timing = checks(&["--health-tcp", "1", "--health-interval", "7"]).liveness.unwrap().timing;
+    assert_eq!(timing.period.get(), secs(7));
+    let timing = checks(&["--health-tcp", "1"]).liveness.unwrap().timing;
+    assert_eq!(timing, Timing::default_for(Role::Liveness));
+}
+
+#[test]
+fn timing_out_of_range_names_its_flag() {
+    for (flag, value, why) in [
+        ("--health-interval", "0", "0ns is not in 10ms..=86400s"),
+        ("--health-interval", "-5s", "-5s is negative"),
+        ("--health-interval", "25h", "90000s is not in 10ms..=86400s"),
+        ("--health-interval", "1.0005s", "1.0005s is finer than a millisecond"),
+        ("--health-interval", "x", "\"x\" is not a duration such as 30s, 500ms or 1m30s"),
+        ("--health-timeout", "0s", "0ns is not in 1ms..=86400s"),
+        ("--health-timeout", "-1", "-1 is negative"),
+        ("--health-retries", "0", "0 is not in 1..=1000"),
+        ("--health-retries", "-3", "-3 is negative"),
+        ("--health-retries", "1001", "1001 is not in 1..=1000"),
+        ("--health-start-period", "-1s", "-1s is negative"),
+        ("--health-start-period", "2d", "172800s is not in 0ns..=86400s"),
+    ] {
+        refused(&["--health-tcp", "1", flag, value], &format!("{flag}: {why}"));
+    }
+}
+
+#[test]
+fn each_role_has_its_own_kind_and_timing() {
+    let checks = checks(&[
+        "--startup-tcp",
+        "8000,failures=30,start-period=20s",
+        "--liveness-http",
+        "/alive:8000,period=5s,timeout=2s,failures=4,successes=2,delay=1s",
+        "--readiness-cmd",
+        "period=500ms,cmd=test -f /a,b",
+    ]);
+    let startup = checks.startup.unwrap();
+    assert_eq!(startup.timing.failures.get(), 30);
+    assert_eq!(startup.timing.start_period.get(), secs(20));
+    assert_eq!(startup.timing.period, Timing::default_for(Role::Startup).period);
+    let liveness = checks.liveness.unwrap();
+    assert_eq!(liveness.kind, CheckKind::Http(http(8000, "/alive")));
+    assert_eq!(liveness.timing.period.get(), secs(5));
+    assert_eq!(liveness.timing.timeout.get(), secs(2));
+    assert_eq!((liveness.timing.failures.get(), liveness.timing.successes.get()), (4, 2));
+    assert_eq!(liveness.timing.delay.get(), secs(1));
+    let readiness = checks.readiness.unwrap();
+    let CheckKind::Exec(exec) = &readiness.kind else { panic!("a command") };
+    assert_eq!(exec.argv(), ["test", "-f", "/a,b"]);
+    assert_eq!(readiness.timing.confirm_interval.get(), Duration::from_millis(500));
+}
+
+#[test]
+fn a_role_may_say_how_often_to_confirm() {
+    let timing = checks(&["--liveness-tcp", "1,confirm=2s"]).liveness.unwrap().timing;
+    assert_eq!(timing.confirm_interval.get(), secs(2));
+}
+
+#[test]
+fn a_bad_role_value_is_refused_by_its_flag_and_key() {
+    for (flag, value, why) in [
+        ("--liveness-http", "/x:1,period=0s", "period: 0ns is not in 10ms..=86400s"),
+        ("--liveness-http", "port=70000", "port: 70000 is not in 1..=65535"),
+        ("--liveness-tcp", "1,failures=0", "failures: 0 is not in 1..=1000"),
+        ("--liveness-tcp", "1,period=1s,period=2s", "period: is there twice"),
+        (
+            "--liveness-tcp",
+            "1,start-period=1s",
+            "\"start-period\" is not a key here; there are port, period, timeout, failures, \
+             successes, delay, confirm",
+        ),
+        ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
+        (
+            "--readiness-cmd",
+            "period=5s",
+            "cmd: is required after the other keys, as in period=5s,cmd=test -f /ready",
+        ),
+        (
+            "--readiness-cmd",
+            "period=5s,true",
+            "cmd: is required after the other keys, as in period=5s,cmd=test -f /ready",
+        ),
+        ("--startup-cmd", "cmd=", "names no program"),
+    ] {
+        refused(&[flag, value], &format!("{flag}: {why}"));
+    }
+}
+
+#[test]
+fn contradictions_name_both_flags() {
+    let why = |one: &str, other: &str| format!("{one} contradicts {other}: a role has one check");
+    for (words, one, other) in [
+        (&["--health-http", "/:1", "--health-tcp", "1"][..], "--health-tcp", "--health-http"),
+        (&["--health-tcp", "1", "--health-cmd", "x"], "--health-cmd", "--health-tcp"),
+        (&["--liveness-http", "/:1", "--liveness-cmd", "x"], "--liveness-cmd", "--liveness-http"),
+        (&["--health-http", "/:1", "--liveness-tcp", "1"], "--liveness-tcp", "--health-http"),
+        (&["--health-http", "/:1", "--readiness-http", "/:1"], "--readiness-http", "--health-http"),
+        (
+            &["--health-tcp", "1", "--health-start-period", "5s", "--startup-tcp", "1"],
+            "--startup-tcp",
+            "--health-start-period",
+        ),
+        (&["--no-healthcheck", "--health-tcp", "1"], "--no-healthcheck", "--health-tcp"),
+        (&["--no-healthcheck", "--startup-tcp", "1"], "--no-healthcheck", "--startup-tcp"),
+        (&["--no-healthcheck", "--health-retries", "1"], "--no-healthcheck", "--health-retries"),
+    ] {
+        refused(words, &why(one, other));
+    }
+}
+
+#[test]
+fn timing_flags_alone_are_refused() {
+    refused(
+        &["--health-interval", "5s"],
+        "--health-interval needs --health-http, --health-tcp or --health-cmd: an image's own \
+         HEALTHCHECK keeps its own timing",
+    );
+}
+
+#[test]
+fn a_startup_check_may_stand_beside_health_flags() {
+    let checks = checks(&["--health-tcp", "1", "--startup-tcp", "2"]);
+    assert!(checks.startup.is_some() && checks.liveness.is_some() && checks.readiness.is_some());
+}
+
+#[test]
+fn nothing_said_is_left_to_the_image() {
+    assert_eq!(read(&[]), Ok(HealthConfig::Auto));
+    assert_eq!(read(&["--no-healthcheck"]), Ok(HealthConfig::Disabled));
+}

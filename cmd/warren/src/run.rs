@@ -1,0 +1,165 @@
+//! The processes: what the user said -> checked values -> parts -> running until a signal.
+//!
+//! A process that cannot reach its database, its runtime or its addresses does not start. One
+//! whose manager or worker fails ends, so that whoever supervises it sees that.
+
+mod drivers;
+mod listen;
+mod machine;
+mod settings;
+mod signals;
+
+use anyhow::{Context, Result};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use warren_containerd::Containerd;
+use warren_manager::{Manager, ManagerConfig};
+use warren_worker::{Drivers, StateFile};
+
+use self::{
+    listen::{Bound, Listening},
+    settings::{Home, Node},
+};
+use crate::{
+    cli::process::{CommonArgs, ManagerArgs, RunArgs, WorkerArgs},
+    client::Host,
+    failure::Failure,
+};
+
+/// `warren run`: both parts, of which the worker dials the manager's socket.
+pub fn both(args: &RunArgs) -> Result<(), Failure> {
+    let listening = Listening::checked(&args.listen)?;
+    let node = Node::checked(&args.node)?;
+    let home = start(&args.common)?;
+    in_runtime(async move {
+        let manager = Host::Unix(home.socket());
+        let (bound, manager_part) = open_manager(&home, &listening).await?;
+        let worker_part = WorkerPart::open(&home, &node, &manager).await?;
+        run(&bound.to_string(), Some(manager_part), Some(worker_part)).await
+    })
+}
+
+/// `warren manager`.
+pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
+    let listening = Listening::checked(&args.listen)?;
+    let home = start(&args.common)?;
+    in_runtime(async move {
+        let (bound, part) = open_manager(&home, &listening).await?;
+        run(&bound.to_string(), Some(part), None).await
+    })
+}
+
+/// `warren worker`.
+pub fn worker(args: &WorkerArgs) -> Result<(), Failure> {
+    let manager = Host::parse(&args.manager).map_err(|why| Failure::flag("--manager", why))?;
+    let node = Node::checked(&args.node)?;
+    let home = start(&args.common)?;
+    in_runtime(async move {
+        let part = WorkerPart::open(&home, &node, &manager).await?;
+        run(&format!("worker of {manager}"), None, Some(part)).await
+    })
+}
+
+/// Logs from here on, and knows where to keep things.
+fn start(args: &CommonArgs) -> Result<Home, Failure> {
+    settings::log(args)?;
+    Ok(Home::open(args.data_dir.as_deref())?)
+}
+
+fn in_runtime(process: impl Future<Output = Result<()>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    Ok(runtime.block_on(process)?)
+}
+
+struct ManagerPart {
+    manager: Manager,
+    listeners: Vec<warren_manager::Listener>,
+}
+
+/// The database first: its lock keeps a second manager away from the first one's socket.
+async fn open_manager(home: &Home, listening: &Listening) -> Result<(Bound, ManagerPart)> {
+    let config = ManagerConfig {
+        data_dir: home.data_dir().to_owned(),
+        timing: warren_manager::Timing::default(),
+        policy: warren_manager::Policy::default(),
+    };
+    let manager = Manager::open(config)?;
+    let (bound, listeners) = listening.bind(home).await?;
+    Ok((bound, ManagerPart { manager, listeners }))
+}
+
+struct WorkerPart {
+    config: warren_worker::Config,
+    state: StateFile,
+    drivers: Drivers,
+    containerd: Option<Containerd>,
+    manager: tonic::transport::Channel,
+}
+
+impl WorkerPart {
+    async fn open(home: &Home, node: &Node, manager: &Host) -> Result<Self> {
+        let state = StateFile::open(&home.worker_dir(), machine::fresh_node_id()?)?;
+        let found = drivers::find(home, node, state.identity().node).await?;
+        let config = warren_worker::Config {
+            node_name: node.name()?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            log_dir: home.log_dir(),
+            cpus: machine::cpus(),
+            memory_bytes: machine::memory_bytes(),
+        };
+        let manager = manager.endpoint()?.connect_lazy();
+        let drivers::Found { drivers, containerd } = found;
+        Ok(Self { config, state, drivers, containerd, manager })
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        let Self { config, state, drivers, containerd, manager } = self;
+        let ended = warren_worker::run(config, state, drivers, manager, shutdown).await;
+        if let Some(containerd) = containerd {
+            containerd.settle().await;
+        }
+        Ok(ended?)
+    }
+}
+
+/// Runs the parts until a signal or a fault. The worker ends before its manager, so that what it
+/// reported last is still taken.
+async fn run(ready: &str, manager: Option<ManagerPart>, worker: Option<WorkerPart>) -> Result<()> {
+    let (end_worker, end_manager) = (CancellationToken::new(), CancellationToken::new());
+    let first = if worker.is_some() { &end_worker } else { &end_manager };
+    let signals = signals::watch(first.clone())?;
+    let mut parts = JoinSet::new();
+    if let Some(ManagerPart { manager, listeners }) = manager {
+        let (end_worker, end_manager) = (end_worker.clone(), end_manager.clone());
+        parts.spawn(async move {
+            let ended = manager.serve(listeners, end_manager).await;
+            end_worker.cancel();
+            ended.context("the manager ended")
+        });
+    }
+    if let Some(worker) = worker {
+        let (end_worker, end_manager) = (end_worker.clone(), end_manager.clone());
+        parts.spawn(async move {
+            let ended = worker.run(end_worker).await;
+            end_manager.cancel();
+            ended.context("the worker ended")
+        });
+    }
+    listen::announce(ready);
+    let mut result = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        let ended = ended.context("a part of the process has panicked").flatten();
+        if let Err(error) = &ended {
+            tracing::error!(error = format!("{error:#}"), "the process ends");
+        }
+        // The first fault is the cause; what followed from it was logged.
+        result = result.and(ended);
+        end_worker.cancel();
+        end_manager.cancel();
+    }
+    drop(signals);
+    result
+}

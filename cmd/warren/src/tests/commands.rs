@@ -1,0 +1,173 @@
+//! What the commands ask of the manager, and how they end.
+
+use super::{
+    fake::{Ended, Manager, State, run_at},
+    fixture,
+};
+
+fn ended(code: u8, out: &str, err: &str) -> Ended {
+    Ended { code, out: out.to_owned(), err: err.to_owned() }
+}
+
+#[tokio::test]
+async fn create_prints_the_name_and_warns_on_stderr() {
+    let manager = Manager::start();
+    let result = manager.run(&["service", "create", "api", "--image", "nginx"]).await;
+    assert_eq!(result, ended(0, "api\n", "warning: only its process is watched\n"));
+    let created = manager.look(|state| state.created.pop()).unwrap();
+    assert_eq!(created.template.unwrap().image, "docker.io/library/nginx:latest");
+}
+
+#[tokio::test]
+async fn what_the_manager_refuses_has_its_exit_code() {
+    let manager = Manager::start();
+    let create = |name| ["service", "create", name, "--image", "nginx"];
+    assert_eq!(
+        manager.run(&create("taken")).await,
+        ended(5, "", "error: there is a service \"taken\"\n")
+    );
+    assert_eq!(
+        manager.run(&create("refused")).await,
+        ended(2, "", "error: spec.template.image: is not wanted\n")
+    );
+    assert_eq!(
+        manager.run(&["service", "inspect", "api"]).await,
+        ended(4, "", "error: there is no service \"api\"\n")
+    );
+    assert_eq!(
+        manager.run(&["task", "rm", "ended"]).await,
+        ended(5, "", "error: the task has ended\n")
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_manager_is_told_with_where_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("warren.sock");
+    let result = run_at(socket.clone(), &["service", "ls"]).await;
+    let error = format!(
+        "error: cannot reach the manager at unix://{}: No such file or directory (os error 2); \
+         is it running? Start one with 'warren run', or say where it is with --host\n",
+        socket.display()
+    );
+    assert_eq!(result, ended(3, "", &error));
+}
+
+#[tokio::test]
+async fn wrong_usage_is_found_before_the_manager_is_asked() {
+    let nowhere = std::path::PathBuf::from("/nonexistent/warren.sock");
+    for words in [
+        &["service", "create", "web", "--image", "nginx", "--health-tcp", "0"][..],
+        &["service", "create", "web", "--image", "x", "--wait", "--wait-timeout", "-1"],
+        &["service", "scale", "web=-1"],
+        &["image", "import", "/nonexistent.tar"],
+    ] {
+        assert_eq!(run_at(nowhere.clone(), words).await.code, 2, "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn create_wait_tells_each_step_and_returns_when_healthy() {
+    let manager = Manager::with(State {
+        summaries: [
+            fixture::summary(0, "0/2 healthy, 2 starting"),
+            fixture::summary(1, "1/2 healthy, 1 starting"),
+            fixture::summary(2, "2/2 healthy"),
+        ]
+        .into(),
+        ..State::default()
+    });
+    let result = manager.run(&["service", "create", "web", "--image", "nginx", "--wait"]).await;
+    assert_eq!(
+        result,
+        ended(
+            0,
+            "web\n",
+            "warning: only its process is watched\nweb: 0/2 healthy, 2 starting\n\
+             web: 1/2 healthy, 1 starting\nweb: 2/2 healthy\n"
+        )
+    );
+}
+
+#[tokio::test]
+async fn create_wait_ends_in_vain_when_time_is_up() {
+    let manager = Manager::start();
+    let words = ["service", "create", "web", "--image", "nginx", "--wait", "--wait-timeout", "0ms"];
+    let result = manager.run(&words).await;
+    assert_eq!((result.code, result.out.as_str()), (1, "web\n"));
+    assert!(
+        result.err.ends_with(
+            "error: web is not healthy after 0s: 1/2 healthy, 1/2 restarting; see 'warren \
+             service inspect web'\n"
+        ),
+        "{}",
+        result.err
+    );
+}
+
+#[tokio::test]
+async fn scale_changes_the_number_alone_and_yields_to_nobody() {
+    let manager = Manager::start();
+    manager.look(|state| state.aborts = 2);
+    let result = manager.run(&["service", "scale", "web=5"]).await;
+    assert_eq!(result, ended(0, "web scaled to 5\n", ""));
+    assert_eq!(manager.look(|state| state.updated.clone()), [(5, Some(1))]);
+    manager.look(|state| state.aborts = 99);
+    assert_eq!(manager.run(&["service", "scale", "web", "6"]).await.code, 5);
+}
+
+#[tokio::test]
+async fn rm_removes_all_it_can_and_fails_as_the_first_failure() {
+    let manager = Manager::start();
+    let result = manager.run(&["service", "rm", "--wait", "api", "web", "db"]).await;
+    assert_eq!(
+        result,
+        ended(
+            4,
+            "web\n",
+            "error: there is no service \"db\"\nerror: there is no service \"api\"\n"
+        )
+    );
+    assert_eq!(manager.look(|state| state.deleted.clone()), ["web"]);
+}
+
+#[tokio::test]
+async fn rm_waits_no_longer_than_it_was_told() {
+    let manager = Manager::with(State {
+        summaries: vec![fixture::summary(2, "2/2 healthy"); 3].into(),
+        ..State::default()
+    });
+    let result = manager.run(&["service", "rm", "web", "--wait", "--wait-timeout", "0s"]).await;
+    assert_eq!(result.code, 1);
+    assert_eq!(result.err, "error: web is still there after 0s\n");
+}
+
+#[tokio::test]
+async fn logs_keep_the_streams_apart() {
+    let manager = Manager::start();
+    assert_eq!(manager.run(&["task", "logs", "a1"]).await, ended(0, "out\n", "err\n"));
+    assert_eq!(
+        manager.run(&["task", "logs", "a1", "--timestamps", "--tail", "2"]).await,
+        ended(0, "2026-01-01T11:59:55Z out\n", "2026-01-01T11:59:55Z err\n")
+    );
+}
+
+#[tokio::test]
+async fn import_sends_the_whole_file_in_pieces() {
+    let manager = Manager::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("web.tar");
+    let archive: Vec<u8> = (0..2_500_000_u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(&file, &archive).unwrap();
+    let words = ["image", "import", file.to_str().unwrap(), "--node", "node-a"];
+    assert_eq!(manager.run(&words).await, ended(0, "docker.io/library/nginx:latest\n", ""));
+    assert!(manager.look(|state| state.imported == archive));
+}
+
+#[tokio::test]
+async fn tasks_and_nodes_are_removed_by_name() {
+    let manager = Manager::start();
+    assert_eq!(manager.run(&["task", "rm", "web.1", "web.2"]).await.out, "web.1\nweb.2\n");
+    assert_eq!(manager.run(&["node", "rm", "node-a"]).await.out, "node-a\n");
+    assert_eq!(manager.look(|state| state.deleted.clone()), ["web.1", "web.2", "node-a"]);
+}

@@ -1,0 +1,295 @@
+//! The bridge network, by the CNI reference plugins: one process per step, JSON on its stdin.
+//!
+//! What was asked of the plugins is written down before they are asked, so that it can be undone
+//! after a crash, and with the settings that it was done with.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
+use warren_core::{
+    id::TaskId,
+    spec::{Protocol, Publish},
+};
+use warren_runtime::RuntimeError;
+
+use crate::netns;
+
+/// For one plugin. They take some ten milliseconds; more only when they wait for each other.
+const PLUGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The interface in the task's namespace.
+const INTERFACE: &str = "eth0";
+
+/// The node's bridge network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CniConfig {
+    /// Where the plugins are, such as `/usr/lib/cni`.
+    pub plugin_dir: PathBuf,
+    /// The bridge's interface name, at most 15 characters; made when it is missing.
+    pub bridge: String,
+    /// The addresses to give out, such as `10.88.0.0/16`.
+    pub subnet: String,
+    /// Keeps which address is whose. Must outlive the worker.
+    pub cache_dir: PathBuf,
+}
+
+#[derive(Debug)]
+pub struct Cni {
+    config: CniConfig,
+    /// The plugins change the node's bridge, addresses and packet filter, and not all of them
+    /// expect company.
+    turn: Mutex<()>,
+}
+
+/// What a task has of the network, as it is kept in its directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Attachment {
+    bridge: Value,
+    /// `None`: publishes nothing.
+    portmap: Option<Value>,
+    /// `None`: was not completed.
+    address: Option<IpAddr>,
+}
+
+impl Cni {
+    pub fn new(config: CniConfig) -> Self {
+        Self { config, turn: Mutex::new(()) }
+    }
+
+    /// Joins the namespace to the bridge, and publishes the task's ports. Gives its address.
+    pub async fn attach(
+        &self,
+        task: TaskId,
+        netns: &Path,
+        record: &Path,
+        publish: &[Publish],
+    ) -> Result<IpAddr, RuntimeError> {
+        self.check_plugins(publish)?;
+        let _turn = self.turn.lock().await;
+        if let Some(kept) = read(record)? {
+            if let Some(address) = kept.address {
+                return Ok(address);
+            }
+            self.undo(task, netns, &kept).await?;
+        }
+        refuse_taken_ports(record, publish)?;
+        let mut attachment = Attachment {
+            bridge: self.bridge(),
+            portmap: (!publish.is_empty()).then(|| self.portmap(publish)),
+            address: None,
+        };
+        write(record, &attachment)?;
+        let result = self.call("ADD", task, netns, &attachment.bridge).await?;
+        let address = first_address(&result).ok_or_else(|| {
+            RuntimeError::Refused("CNI plugin bridge gave the task no address".to_owned())
+        })?;
+        if let Some(portmap) = &attachment.portmap {
+            let mut portmap = portmap.clone();
+            portmap["prevResult"] = result;
+            self.call("ADD", task, netns, &portmap).await?;
+        }
+        attachment.address = Some(address);
+        write(record, &attachment)?;
+        Ok(address)
+    }
+
+    /// Undoes [`Cni::attach`], or what was done of it.
+    pub async fn detach(
+        &self,
+        task: TaskId,
+        netns: &Path,
+        record: &Path,
+    ) -> Result<(), RuntimeError> {
+        let Some(attachment) = read(record)? else { return Ok(()) };
+        let _turn = self.turn.lock().await;
+        self.undo(task, netns, &attachment).await?;
+        fs::remove_file(record).map_err(|error| file_fault(record, &error))
+    }
+
+    async fn undo(
+        &self,
+        task: TaskId,
+        netns: &Path,
+        attachment: &Attachment,
+    ) -> Result<(), RuntimeError> {
+        // After a reboot the namespace is gone; what the node keeps by itself is still to be undone.
+        let netns = if netns::exists(netns) { netns } else { Path::new("") };
+        if let Some(portmap) = &attachment.portmap {
+            self.call("DEL", task, netns, portmap).await?;
+        }
+        self.call("DEL", task, netns, &attachment.bridge).await?;
+        Ok(())
+    }
+
+    fn bridge(&self) -> Value {
+        json!({
+            "cniVersion": "1.0.0",
+            "name": self.config.bridge,
+            "type": "bridge",
+            "bridge": self.config.bridge,
+            "isGateway": true,
+            "ipMasq": true,
+            "hairpinMode": true,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{ "subnet": self.config.subnet }]],
+                "routes": [{ "dst": "0.0.0.0/0" }],
+                "dataDir": self.config.cache_dir,
+            },
+        })
+    }
+
+    fn portmap(&self, publish: &[Publish]) -> Value {
+        let mappings: Vec<Value> = publish
+            .iter()
+            .map(|port| {
+                json!({
+                    "hostPort": port.host_port.get(),
+                    "containerPort": port.task_port.get(),
+                    "protocol": protocol(port.protocol),
+                })
+            })
+            .collect();
+        json!({
+            "cniVersion": "1.0.0",
+            "name": self.config.bridge,
+            "type": "portmap",
+            "capabilities": { "portMappings": true },
+            "runtimeConfig": { "portMappings": mappings },
+        })
+    }
+
+    fn check_plugins(&self, publish: &[Publish]) -> Result<(), RuntimeError> {
+        let portmap = if publish.is_empty() { None } else { Some("portmap") };
+        for plugin in ["bridge", "host-local"].into_iter().chain(portmap) {
+            if !self.config.plugin_dir.join(plugin).is_file() {
+                return Err(RuntimeError::Refused(format!(
+                    "CNI plugin {plugin} is not in {}: install the package \
+                     containernetworking-plugins, or use --network none or --network host",
+                    self.config.plugin_dir.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one plugin. Gives what it answers, which is nothing for DEL.
+    async fn call(
+        &self,
+        command: &str,
+        task: TaskId,
+        netns: &Path,
+        config: &Value,
+    ) -> Result<Value, RuntimeError> {
+        let plugin = config["type"].as_str().unwrap_or_default();
+        let failed = |reason: String| {
+            RuntimeError::Refused(format!("CNI plugin {plugin} failed to {command}: {reason}"))
+        };
+        let mut process = Command::new(self.config.plugin_dir.join(plugin))
+            .env("CNI_COMMAND", command)
+            .env("CNI_CONTAINERID", task.to_string())
+            .env("CNI_NETNS", netns)
+            .env("CNI_IFNAME", INTERFACE)
+            .env("CNI_PATH", &self.config.plugin_dir)
+            .env("PATH", path_with_sbin())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let exchange = async {
+            if let Some(mut stdin) = process.stdin.take() {
+                stdin.write_all(config.to_string().as_bytes()).await?;
+            }
+            process.wait_with_output().await
+        };
+        let output = tokio::time::timeout(PLUGIN_TIMEOUT, exchange)
+            .await
+            .map_err(|_| failed(format!("it did not end within {PLUGIN_TIMEOUT:?}")))?
+            .map_err(|error| failed(error.to_string()))?;
+        let answer = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        if output.status.success() {
+            return Ok(answer);
+        }
+        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        Err(failed(format!("{} {} {}", text("msg"), text("details"), stderr).trim().to_owned()))
+    }
+}
+
+/// portmap gives a host port to the first who asked, and tells the others nothing.
+fn refuse_taken_ports(record: &Path, publish: &[Publish]) -> Result<(), RuntimeError> {
+    let (Some(own), false) = (record.parent(), publish.is_empty()) else { return Ok(()) };
+    let (Some(tasks), Some(name)) = (own.parent(), record.file_name()) else { return Ok(()) };
+    let entries = fs::read_dir(tasks).map_err(|error| file_fault(tasks, &error))?;
+    for task in entries.flatten().map(|entry| entry.path()).filter(|path| path != own) {
+        let Some(Attachment { portmap: Some(portmap), .. }) = read(&task.join(name))? else {
+            continue;
+        };
+        let taken = portmap["runtimeConfig"]["portMappings"].as_array();
+        for taken in taken.into_iter().flatten() {
+            let same = |port: &&Publish| {
+                taken["hostPort"] == port.host_port.get()
+                    && taken["protocol"] == protocol(port.protocol)
+            };
+            if let Some(port) = publish.iter().find(same) {
+                return Err(RuntimeError::Refused(format!(
+                    "port {} of this node is published by task {} already",
+                    port.host_port,
+                    task.file_name().unwrap_or_default().display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+const fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+/// Such as `10.88.0.2/16`.
+fn first_address(result: &Value) -> Option<IpAddr> {
+    result["ips"][0]["address"].as_str()?.split('/').next()?.parse().ok()
+}
+
+/// The plugins look for iptables, which services often start without.
+fn path_with_sbin() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/usr/bin:/sbin:/bin");
+    path
+}
+
+/// What a crash cut short is as good as absent: the plugins are asked after it is complete.
+fn read(record: &Path) -> Result<Option<Attachment>, RuntimeError> {
+    match fs::read(record) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file_fault(record, &error)),
+    }
+}
+
+fn write(record: &Path, attachment: &Attachment) -> Result<(), RuntimeError> {
+    let text = serde_json::to_vec(attachment)
+        .map_err(|error| RuntimeError::Refused(format!("cannot write JSON: {error}")))?;
+    let new = record.with_extension("new");
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, record))
+        .map_err(|error| file_fault(record, &error))
+}
+
+fn file_fault(path: &Path, error: &std::io::Error) -> RuntimeError {
+    RuntimeError::Refused(format!("{}: {error}", path.display()))
+}

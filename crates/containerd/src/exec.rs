@@ -1,0 +1,255 @@
+//! A command beside a task's process, within a time and with an output that is bounded.
+//!
+//! The shim opens the FIFO for writing before the command starts and waits, deaf to all else of
+//! the container, until somebody reads: so the reader is there first and stays to the end. A
+//! command that is past its time is killed with its process group. Whatever is slow to clean up
+//! is cleaned up behind the caller's back.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use containerd_client::services::v1::{
+    Container, DeleteProcessRequest, ExecProcessRequest, StartRequest, WaitRequest, WaitResponse,
+};
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{Signal, killpg},
+        stat::Mode,
+    },
+    unistd::{Pid, getpgid, mkfifo},
+};
+use prost_types::Any;
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe::{OpenOptions, Receiver},
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+use tonic::{Response, Status};
+use warren_core::id::TaskId;
+use warren_runtime::{ExecEnd, HeadTail, Output, RuntimeError};
+
+use crate::{
+    client::{fault, found, unavailable, unique},
+    reason,
+    shared::Shared,
+};
+
+const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+/// For output that is on its way when the command ends. A child that holds the pipe open would
+/// keep us for ever.
+const DRAIN_MAX: Duration = Duration::from_millis(100);
+/// For a killed command to be seen dead.
+const REAP_MAX: Duration = Duration::from_secs(1);
+const SIGKILL: u32 = 9;
+
+/// A command and what it takes to run it.
+#[derive(Debug)]
+struct Exec {
+    shared: Arc<Shared>,
+    task: TaskId,
+    id: String,
+    fifo: PathBuf,
+}
+
+impl Shared {
+    pub async fn exec(
+        self: &Arc<Self>,
+        task: TaskId,
+        argv: &[String],
+        limit: Duration,
+    ) -> Result<ExecEnd, RuntimeError> {
+        let deadline = Instant::now() + limit;
+        let container = self.known(task).await?;
+        let process = process(&container, argv)?;
+        let id = format!("exec-{}", unique());
+        let fifo = self.task_dir(task).join(&id);
+        let exec = Exec { shared: Arc::clone(self), task, id, fifo };
+        // On its own: a caller who goes away meanwhile leaves no command behind.
+        let run = self.background.spawn(exec.run(process, deadline));
+        run.await.unwrap_or_else(|error| Err(unavailable(format!("a command was lost: {error}"))))
+    }
+}
+
+impl Exec {
+    async fn run(self, process: Vec<u8>, deadline: Instant) -> Result<ExecEnd, RuntimeError> {
+        let pipe = self.open().map_err(|error| self.shared.disk_fault(&error))?;
+        if let Err(status) = self.register(process).await {
+            self.remove_fifo();
+            return reason::exec_fault(self.task, status);
+        }
+        let start = self.start();
+        let mut start = Box::pin(start);
+        let pid = match timeout_at(deadline, &mut start).await {
+            Ok(Ok(pid)) => pid,
+            Ok(Err(status)) => {
+                let task = self.task;
+                self.clean_up(pipe);
+                return reason::exec_fault(task, status);
+            }
+            Err(_) => {
+                // It may start yet. The pipe stays open, or the shim would hang.
+                let background = self.shared.background.clone();
+                background.spawn(async move {
+                    if let Ok(pid) = start.await {
+                        self.kill(pid).await;
+                    }
+                    self.clean_up(pipe);
+                });
+                return Err(unavailable("a command was not started in its time".to_owned()));
+            }
+        };
+        self.remove_fifo();
+        self.attend(pid, pipe, deadline).await
+    }
+
+    /// From the start of the command to its end.
+    async fn attend(
+        self,
+        pid: u32,
+        mut pipe: Receiver,
+        deadline: Instant,
+    ) -> Result<ExecEnd, RuntimeError> {
+        let mut output = HeadTail::new();
+        let mut wait = Box::pin(self.wait());
+        let ended = tokio::select! {
+            ended = &mut wait => Some(ended),
+            never = drain(&mut pipe, &mut output) => match never {},
+            () = sleep_until(deadline) => None,
+        };
+        match ended {
+            Some(Ok(_)) => {}
+            // Nobody will see its end.
+            Some(Err(_)) => self.kill(pid).await,
+            None => {
+                self.kill(pid).await;
+                // Bounded; what has not ended by then cannot be killed.
+                drop(timeout(REAP_MAX, wait).await);
+            }
+        }
+        drop(timeout(DRAIN_MAX, drain_to_end(&mut pipe, &mut output)).await);
+        let output = output.finish();
+        let end = self.end(ended, output);
+        self.clean_up(pipe);
+        end
+    }
+
+    fn end(
+        &self,
+        ended: Option<Result<Response<WaitResponse>, Status>>,
+        output: Output,
+    ) -> Result<ExecEnd, RuntimeError> {
+        match ended {
+            None => Ok(ExecEnd::TimedOut { output }),
+            Some(Ok(answer)) => {
+                let code = i32::try_from(answer.into_inner().exit_status).unwrap_or(i32::MAX);
+                Ok(ExecEnd::Exited { code, output })
+            }
+            Some(Err(status)) if status.code() == tonic::Code::NotFound => {
+                Err(RuntimeError::NoSuchTask(self.task))
+            }
+            Some(Err(status)) => Err(fault("a command's end was not seen")(status)),
+        }
+    }
+
+    fn open(&self) -> io::Result<Receiver> {
+        mkfifo(&self.fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        OpenOptions::new().open_receiver(&self.fifo)
+    }
+
+    async fn register(&self, process: Vec<u8>) -> Result<(), Status> {
+        let output = self.fifo.to_string_lossy().into_owned();
+        let exec = ExecProcessRequest {
+            container_id: self.task.to_string(),
+            exec_id: self.id.clone(),
+            stdout: output.clone(),
+            stderr: output,
+            spec: Some(Any { type_url: PROCESS_TYPE.to_owned(), value: process }),
+            ..ExecProcessRequest::default()
+        };
+        self.shared.client.tasks().exec(self.shared.client.request(exec)).await.map(drop)
+    }
+
+    fn start(&self) -> impl Future<Output = Result<u32, Status>> + Send + 'static {
+        let start = StartRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
+        let start = self.shared.client.request(start);
+        let mut tasks = self.shared.client.tasks();
+        async move { Ok(tasks.start(start).await?.into_inner().pid) }
+    }
+
+    fn wait(
+        &self,
+    ) -> impl Future<Output = Result<Response<WaitResponse>, Status>> + Send + 'static {
+        let wait = WaitRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
+        let wait = self.shared.client.endless(wait);
+        let mut tasks = self.shared.client.tasks();
+        async move { tasks.wait(wait).await }
+    }
+
+    /// All that the command started and that stayed in its group, which is named by its pid.
+    async fn kill(&self, pid: u32) {
+        let group = i32::try_from(pid).map(Pid::from_raw).ok().filter(|pid| pid.as_raw() > 1);
+        if let Some(group) = group.filter(|pid| getpgid(Some(*pid)) == Ok(*pid)) {
+            match killpg(group, Signal::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => {
+                    tracing::warn!(task.id = %self.task, %error, "cannot kill a command's group");
+                }
+            }
+        }
+        // By name as well, where the pid is another namespace's.
+        let killed = self.shared.kill(&self.task.to_string(), &self.id, SIGKILL, false).await;
+        if let Err(error) = killed {
+            tracing::warn!(task.id = %self.task, %error, "cannot kill a command");
+        }
+    }
+
+    fn remove_fifo(&self) {
+        // The task's deletion removes what is left of it.
+        drop(fs::remove_file(&self.fifo));
+    }
+
+    /// Makes containerd forget the command, which takes seconds while a child of it lives.
+    fn clean_up(self, pipe: Receiver) {
+        let background = self.shared.background.clone();
+        background.spawn(async move {
+            let delete = DeleteProcessRequest {
+                container_id: self.task.to_string(),
+                exec_id: self.id.clone(),
+            };
+            let delete = self.shared.client.request(delete);
+            if let Err(status) = found(self.shared.client.tasks().delete_process(delete).await) {
+                let error = status.message();
+                tracing::debug!(task.id = %self.task, error, "containerd keeps a command");
+            }
+            self.remove_fifo();
+            drop(pipe);
+        });
+    }
+}
+
+/// Reads for as long as it is polled.
+async fn drain(pipe: &mut Receiver, output: &mut HeadTail) -> std::convert::Infallible {
+    drain_to_end(pipe, output).await;
+    std::future::pending().await
+}
+
+/// Keeps reading when nothing more is kept: a writer must not be blocked, nor be told.
+async fn drain_to_end(pipe: &mut Receiver, output: &mut HeadTail) {
+    // What a pipe holds.
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+        output.push(&buffer[..length]);
+    }
+}
+
+/// The task's own process with other arguments: same user, environment, directory and rights.
+fn process(container: &Container, argv: &[String]) -> Result<Vec<u8>, RuntimeError> {
+    let spec = container.spec.as_ref().map(|spec| spec.value.as_slice()).unwrap_or_default();
+    let spec: Value = serde_json::from_slice(spec).map_err(|error| {
+        RuntimeError::Refused(format!("the spec of task {} cannot be read: {error}", container.id))
+    })?;
+    let mut process = spec["process"].clone();
+    process["args"] = json!(argv);
+    Ok(process.to_string().into_bytes())
+}

@@ -1,0 +1,138 @@
+//! Commands in tasks.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use warren_core::{id::TaskId, spec::User};
+use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
+
+use crate::lab::{Lab, eventually, output, script, words};
+
+const PATIENT: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_gives_its_code_and_both_streams() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    let end = driver.exec(task, &script("echo out; echo err >&2; exit 3"), PATIENT).await.unwrap();
+    let ExecEnd::Exited { code: 3, output: Output(text) } = end else { panic!("{end:?}") };
+    assert!(text.contains("out\n") && text.contains("err\n"), "{text:?}");
+    let silent = driver.exec(task, &words("true"), PATIENT).await.unwrap();
+    assert_eq!(silent, ExecEnd::Exited { code: 0, output: Output(String::new()) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_runs_as_the_task_does() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab
+        .run(&driver, |template| {
+            template.user = Some(User::new("app").unwrap());
+            template.env = vec![warren_core::spec::EnvVar::new("COLOUR", "red").unwrap()];
+            template.workdir = Some(warren_core::spec::AbsolutePath::new("/tmp").unwrap());
+        })
+        .await;
+    let text =
+        output(&driver, task, "id -u; id -G; pwd; echo $COLOUR; cat /proc/self/status").await;
+    assert!(text.starts_with("1000\n1001 50 51\n/tmp\nred\n"), "{text}");
+    assert!(text.contains("NoNewPrivs:\t1"), "{text}");
+    assert!(text.contains("CapBnd:\t00000000a80425fb"), "{text}");
+    assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_its_time_a_command_is_killed_with_all_that_it_started() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    let began = Instant::now();
+    let limit = Duration::from_millis(700);
+    let command = script("echo begun; sleep 300 & sleep 300");
+    let end = driver.exec(task, &command, limit).await.unwrap();
+    assert_eq!(end, ExecEnd::TimedOut { output: Output("begun\n".to_owned()) });
+    assert!(began.elapsed() < limit + Duration::from_secs(2), "{:?}", began.elapsed());
+    eventually("only the task's own process is left", async || processes(task).len() == 1).await;
+    eventually("no FIFO is left", async || fifos(&lab, task) == 0).await;
+    assert_eq!(output(&driver, task, "echo alive").await, "alive");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_stays_behind_does_not_hold_up_the_answer() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    let began = Instant::now();
+    let end = driver.exec(task, &script("sleep 300 & echo done"), PATIENT).await.unwrap();
+    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output("done\n".to_owned()) });
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_much_a_command_writes_its_ends_are_kept() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    let much = script("echo first; yes | head -c 5000000; echo last");
+    let end = driver.exec(task, &much, PATIENT).await.unwrap();
+    let ExecEnd::Exited { code: 0, output: Output(text) } = end else { panic!("{end:?}") };
+    assert!(text.len() <= Output::MAX, "{}", text.len());
+    assert!(text.starts_with("first\n") && text.ends_with("last\n"), "{text}");
+
+    let endless = driver.exec(task, &words("yes"), Duration::from_millis(500)).await.unwrap();
+    let ExecEnd::TimedOut { output: Output(text) } = endless else { panic!("{endless:?}") };
+    assert!(text.len() <= Output::MAX && text.starts_with("y\ny\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_be_run_says_why() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    for (command, expected) in [
+        ("nope", "executable file not found"),
+        ("/bin/nope", "no such file or directory"),
+        ("/etc/passwd", "permission denied"),
+        ("/etc", "permission denied"),
+    ] {
+        let end = driver.exec(task, &words(command), PATIENT).await.unwrap();
+        let ExecEnd::NotRun { reason } = end else { panic!("{command}: {end:?}") };
+        assert!(reason.contains(expected) && reason.contains(command), "{reason}");
+    }
+    eventually("no FIFO is left", async || fifos(&lab, task) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_running_task_there_is_no_command() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let gone = TaskId::from_u64(1);
+    let error = driver.exec(gone, &words("true"), PATIENT).await.unwrap_err();
+    assert!(matches!(error, RuntimeError::NoSuchTask(_)), "{error}");
+    let (task, _) = lab.run(&driver, |template| template.args = words("true")).await;
+    driver.wait(task).await.unwrap();
+    let error = driver.exec(task, &words("true"), PATIENT).await.unwrap_err();
+    assert!(matches!(error, RuntimeError::NoSuchTask(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_away_leaves_no_command_behind() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    let command = script("sleep 300 & sleep 300");
+    let exec = driver.exec(task, &command, Duration::from_secs(1));
+    drop(tokio::time::timeout(Duration::from_millis(300), exec).await.unwrap_err());
+    eventually("only the task's own process is left", async || processes(task).len() == 1).await;
+    driver.settle().await;
+    assert_eq!(fifos(&lab, task), 0);
+}
+
+fn fifos(lab: &Lab, task: TaskId) -> usize {
+    let dir = lab.path("state/tasks").join(task.to_string());
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("exec-")).count()
+}
+
+/// Those in the task's cgroup.
+fn processes(task: TaskId) -> Vec<String> {
+    let groups = crate::lab::cgroups(task);
+    let group =
+        groups.iter().find(|path| path.to_string_lossy().contains("pids")).or(groups.first());
+    let processes = fs::read_to_string(group.unwrap().join("cgroup.procs")).unwrap();
+    processes.lines().map(str::to_owned).collect()
+}

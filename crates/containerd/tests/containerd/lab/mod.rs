@@ -1,0 +1,362 @@
+//! A private containerd, and what a test does with it. Takes everything away at its end.
+
+pub mod archive;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::{Signal, kill},
+    unistd::{Pid, Uid},
+};
+use tempfile::TempDir;
+use warren_containerd::{CniConfig, Config, Containerd};
+use warren_core::{
+    check::HealthConfig,
+    id::{NodeId, ServiceId, TaskId},
+    spec::{Network, Pull, TaskTemplate, Workload},
+};
+use warren_runtime::{ExecEnd, Launch, Running, Runtime};
+
+pub const BUSYBOX: &str = "docker.io/library/box:1";
+const PLUGINS: &str = "/usr/lib/cni";
+
+pub struct Lab {
+    dir: TempDir,
+    containerd: Mutex<Child>,
+    pub node: NodeId,
+    pub bridge: String,
+    subnet: String,
+    tasks: Mutex<BTreeSet<TaskId>>,
+}
+
+/// A number that no other lab has, in this process or another.
+fn serial() -> u64 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    (u64::from(std::process::id()) << 16) | u64::from(count)
+}
+
+impl Lab {
+    /// `None`, said aloud, where something is missing.
+    pub async fn start() -> Option<Self> {
+        let needed =
+            ["/usr/bin/containerd", "/usr/sbin/runc", "/bin/busybox", "/usr/lib/cni/bridge"];
+        let missing = needed.iter().find(|path| !Path::new(path).exists());
+        if !Uid::effective().is_root() || missing.is_some() {
+            eprintln!("SKIPPED: needs root, containerd, runc, busybox-static and the CNI plugins");
+            return None;
+        }
+        let serial = serial();
+        let dir = tempfile::Builder::new().prefix("wct").tempdir().unwrap();
+        write_config(dir.path());
+        write_logger(&dir.path().join("logger"));
+        let lab = Self {
+            containerd: Mutex::new(spawn(dir.path())),
+            dir,
+            node: NodeId::from_u64(serial),
+            bridge: format!("wt{:x}", serial & 0xff_ffff_ffff),
+            subnet: format!("10.{}.{}.0/24", 100 + (serial >> 16) % 100, serial % 250),
+            tasks: Mutex::default(),
+        };
+        lab.answers().await;
+        Some(lab)
+    }
+
+    /// With the image that most tests run.
+    pub async fn with_image() -> Option<(Self, Containerd)> {
+        let lab = Self::start().await?;
+        let driver = lab.connect().await;
+        lab.import(&driver, &archive::oci(BUSYBOX, serde_json::json!({ "Cmd": ["sh"] }))).await;
+        Some((lab, driver))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn config(&self) -> Config {
+        Config {
+            socket: self.path("c.sock"),
+            namespace: "warren".to_owned(),
+            node: self.node,
+            state_dir: self.path("state"),
+            log_dir: self.path("log"),
+            logger: self.path("logger"),
+            cni: Some(CniConfig {
+                plugin_dir: PLUGINS.into(),
+                bridge: self.bridge.clone(),
+                subnet: self.subnet.clone(),
+                cache_dir: self.path("cni"),
+            }),
+            snapshotter: None,
+        }
+    }
+
+    pub async fn connect(&self) -> Containerd {
+        Containerd::connect(self.config()).await.unwrap()
+    }
+
+    pub async fn import(&self, driver: &Containerd, archive: &[u8]) {
+        let path = self.path("image.tar");
+        fs::write(&path, archive).unwrap();
+        driver.import(path).await.unwrap();
+    }
+
+    pub fn kill_containerd(&self) {
+        let mut containerd = self.containerd.lock().unwrap();
+        containerd.kill().unwrap();
+        containerd.wait().unwrap();
+    }
+
+    pub fn start_containerd(&self) {
+        *self.containerd.lock().unwrap() = spawn(self.dir.path());
+    }
+
+    /// All that ends with a machine's power ends.
+    pub fn reboot(&self) {
+        self.kill_containerd();
+        self.end_processes();
+        self.unmount();
+        drop(fs::remove_dir_all(self.path("run")));
+        self.start_containerd();
+    }
+
+    fn end_processes(&self) {
+        // A shim may be on its way to start another process: until there is none.
+        for _ in 0..100 {
+            let left = leftover_processes(&self.path("c.sock"));
+            if left.is_empty() {
+                break;
+            }
+            // One that has ended meanwhile is as good.
+            left.into_iter().for_each(|pid| kill(pid, Signal::SIGKILL).unwrap_or_default());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn unmount(&self) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let paths = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let ours = paths.filter(|path| Path::new(path).starts_with(self.dir.path()));
+        for path in ours.collect::<Vec<_>>().into_iter().rev() {
+            umount2(path, MntFlags::MNT_DETACH).unwrap_or_default();
+        }
+    }
+
+    async fn answers(&self) {
+        eventually("containerd answers", async || {
+            Containerd::connect(self.config()).await.is_ok_and(|_| true)
+        })
+        .await;
+    }
+
+    pub fn launch(&self, change: impl FnOnce(&mut TaskTemplate)) -> Launch {
+        let mut template = template();
+        change(&mut template);
+        let task = TaskId::from_u64(serial());
+        self.tasks.lock().unwrap().insert(task);
+        Launch {
+            task,
+            service: ServiceId::from_u64(7),
+            service_name: "web".parse().unwrap(),
+            slot: 3,
+            template: Arc::new(template),
+        }
+    }
+
+    /// A task that runs.
+    pub async fn run(
+        &self,
+        driver: &Containerd,
+        change: impl FnOnce(&mut TaskTemplate),
+    ) -> (TaskId, Running) {
+        let launch = self.launch(change);
+        driver.create(&launch).await.unwrap();
+        (launch.task, driver.start(launch.task).await.unwrap())
+    }
+
+    /// Runs containerd's own client.
+    pub fn ctr(&self, args: &[&str]) -> String {
+        let mut ctr = Command::new("ctr");
+        ctr.arg("-a").arg(self.path("c.sock")).args(["-n", "warren"]).args(args);
+        let output = ctr.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn log(&self, task: TaskId) -> String {
+        fs::read_to_string(self.path("log").join(format!("{task}.log"))).unwrap_or_default()
+    }
+}
+
+/// A shell that waits.
+fn template() -> TaskTemplate {
+    TaskTemplate {
+        workload: image(BUSYBOX),
+        args: words("sleep 600"),
+        env: Vec::new(),
+        user: None,
+        workdir: None,
+        hostname: None,
+        mounts: Vec::new(),
+        cpu_millis: None,
+        memory_bytes: None,
+        stop_signal: None,
+        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
+        network: Network::None,
+        publish: Vec::new(),
+        health: HealthConfig::Auto,
+    }
+}
+
+pub fn image(name: &str) -> Workload {
+    Workload::Image { image: name.parse().unwrap(), pull: Pull::Never, command: Vec::new() }
+}
+
+pub fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+pub fn script(text: &str) -> Vec<String> {
+    ["sh", "-c", text].map(str::to_owned).to_vec()
+}
+
+/// What a command in the task prints.
+pub async fn output(driver: &Containerd, task: TaskId, text: &str) -> String {
+    let limit = Duration::from_secs(20);
+    match driver.exec(task, &script(text), limit).await.unwrap() {
+        ExecEnd::Exited { code: 0, output } => output.0.trim().to_owned(),
+        other => panic!("{text:?} gave {other:?}"),
+    }
+}
+
+/// Waits until something is so.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "it never came to be that {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Everything below a directory.
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut all = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            all.extend(files_below(&path));
+        }
+        all.push(path);
+    }
+    all
+}
+
+/// A port that nobody has at the moment.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn write_config(dir: &Path) {
+    let shown = dir.display();
+    let text = format!(
+        "version = 2\n\
+         root = \"{shown}/root\"\n\
+         state = \"{shown}/run\"\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\n\
+         address = \"{shown}/c.sock\"\n\
+         [ttrpc]\n\
+         address = \"{shown}/c.sock.ttrpc\"\n"
+    );
+    fs::write(dir.join("config.toml"), text).unwrap();
+}
+
+/// The least that the shim expects of a logger.
+fn write_logger(path: &Path) {
+    let script = "#!/bin/busybox sh\n\
+        [ \"$1\" = task-logger ] || exit 2\n\
+        exec 5>&-\n\
+        /bin/busybox cat <&3 >>\"$2\" &\n\
+        /bin/busybox cat <&4 >>\"$2\"\n\
+        wait\n";
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn spawn(dir: &Path) -> Child {
+    let log = fs::File::options().create(true).append(true).open(dir.join("containerd.log"));
+    Command::new("containerd")
+        .arg("-c")
+        .arg(dir.join("config.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.unwrap())
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("LAB_LOG").is_some() {
+            eprintln!("{}", fs::read_to_string(self.path("containerd.log")).unwrap_or_default());
+        }
+        self.kill_containerd();
+        self.end_processes();
+        self.unmount();
+        let mut ip = Command::new("ip");
+        drop(ip.args(["link", "delete", &self.bridge]).stderr(Stdio::null()).status());
+        for task in self.tasks.lock().unwrap().iter() {
+            for group in cgroups(*task) {
+                drop(fs::remove_dir(group));
+            }
+        }
+    }
+}
+
+/// The cgroups of a task, one for each controller with the first version.
+pub fn cgroups(task: TaskId) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let controllers = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let own = |path: PathBuf| path.join("warren").join(task.to_string());
+    controllers.chain([root.to_owned()]).map(own).filter(|path| path.is_dir()).collect()
+}
+
+/// Shims of this containerd and all that they started.
+pub fn leftover_processes(socket: &Path) -> Vec<Pid> {
+    let mut parents = Vec::new();
+    let mut ours = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).into_owned();
+        if command.contains("containerd-shim") && command.contains(&*socket.to_string_lossy()) {
+            ours.push(pid);
+        }
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let after = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        if let Some(Ok(parent)) = after.split(' ').nth(1).map(str::parse::<i32>) {
+            parents.push((pid, parent));
+        }
+    }
+    let mut next = 0;
+    while let Some(parent) = ours.get(next).copied() {
+        ours.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    ours.into_iter().map(Pid::from_raw).collect()
+}

@@ -1,0 +1,243 @@
+//! Service specs and task templates as messages.
+
+use std::sync::Arc;
+
+use warren_proto::v1 as pb;
+
+use super::{
+    AbsolutePath, CpuMillis, EnvVar, Hostname, MemoryBytes, Mount, MountKind, Network, Protocol,
+    Publish, Pull, Replicas, ServiceSpec, TaskTemplate, User, Workload,
+};
+use crate::{
+    Invalid,
+    bounds::Port,
+    invalid::At,
+    wire::{
+        enumerated_or, optional, parsed, parsed_or_none, repeated, required, unknown_number,
+        wire_enum,
+    },
+};
+
+wire_enum!(Pull: Missing, Always, Never);
+wire_enum!(Network: Bridge, Host, None);
+wire_enum!(Protocol: Tcp, Udp);
+
+impl From<&ServiceSpec> for pb::ServiceSpec {
+    fn from(spec: &ServiceSpec) -> Self {
+        let ServiceSpec { name, replicas, template } = spec;
+        Self {
+            name: name.to_string(),
+            replicas: replicas.get(),
+            template: Some((&**template).into()),
+        }
+    }
+}
+
+impl TryFrom<pb::ServiceSpec> for ServiceSpec {
+    type Error = Invalid;
+
+    fn try_from(wire: pb::ServiceSpec) -> Result<Self, Invalid> {
+        let pb::ServiceSpec { name, replicas, template } = wire;
+        Ok(Self {
+            name: parsed("name", &name)?,
+            replicas: Replicas::new(replicas).at("replicas")?,
+            template: Arc::new(required("template", template)?),
+        })
+    }
+}
+
+impl From<&TaskTemplate> for pb::TaskTemplate {
+    fn from(template: &TaskTemplate) -> Self {
+        let TaskTemplate {
+            workload,
+            args,
+            env,
+            user,
+            workdir,
+            hostname,
+            mounts,
+            cpu_millis,
+            memory_bytes,
+            stop_signal,
+            stop_grace_period,
+            network,
+            publish,
+            health,
+        } = template;
+        let (image, pull, command) = match workload {
+            Workload::Image { image, pull, command } => {
+                (image.to_string(), pb::Pull::from(*pull), command)
+            }
+            Workload::Process { command } => (String::new(), pb::Pull::Unspecified, command),
+        };
+        Self {
+            image,
+            pull: pull.into(),
+            command: command.clone(),
+            args: args.clone(),
+            env: env.iter().map(Into::into).collect(),
+            user: user.as_ref().map(|user| user.as_str().to_owned()).unwrap_or_default(),
+            workdir: workdir.as_ref().map(|path| path.as_str().to_owned()).unwrap_or_default(),
+            hostname: hostname.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            mounts: mounts.iter().map(Into::into).collect(),
+            cpu_millis: cpu_millis.map(CpuMillis::get).unwrap_or_default(),
+            memory_bytes: memory_bytes.map(MemoryBytes::get).unwrap_or_default(),
+            stop_signal: stop_signal.map(|signal| signal.to_string()).unwrap_or_default(),
+            stop_grace_period: Some((*stop_grace_period).into()),
+            network: pb::Network::from(*network).into(),
+            publish: publish.iter().map(Into::into).collect(),
+            health: Some(health.into()),
+        }
+    }
+}
+
+impl TryFrom<pb::TaskTemplate> for TaskTemplate {
+    type Error = Invalid;
+
+    fn try_from(wire: pb::TaskTemplate) -> Result<Self, Invalid> {
+        let pb::TaskTemplate {
+            image,
+            pull,
+            command,
+            args,
+            env,
+            user,
+            workdir,
+            hostname,
+            mounts,
+            cpu_millis,
+            memory_bytes,
+            stop_signal,
+            stop_grace_period,
+            network,
+            publish,
+            health,
+        } = wire;
+        let absent_network = if image.is_empty() { Network::Host } else { Network::Bridge };
+        Self {
+            workload: workload(&image, pull, command)?,
+            args,
+            env: repeated::<_, EnvVar, _>("env", env)?,
+            user: unless_empty(user, User::new).at("user")?,
+            workdir: unless_empty(workdir, AbsolutePath::new).at("workdir")?,
+            hostname: unless_empty(hostname, Hostname::new).at("hostname")?,
+            mounts: repeated::<_, Mount, _>("mounts", mounts)?,
+            cpu_millis: unless_zero(cpu_millis, CpuMillis::new).at("cpu_millis")?,
+            memory_bytes: unless_zero(memory_bytes, MemoryBytes::new).at("memory_bytes")?,
+            stop_signal: parsed_or_none("stop_signal", &stop_signal)?,
+            stop_grace_period: optional("stop_grace_period", stop_grace_period)?
+                .unwrap_or(Self::DEFAULT_STOP_GRACE),
+            network: enumerated_or::<pb::Network, _>("network", network, absent_network)?,
+            publish: repeated::<_, Publish, _>("publish", publish)?,
+            health: optional("health", health)?.unwrap_or_default(),
+        }
+        .validated()
+    }
+}
+
+fn workload(image: &str, pull: i32, command: Vec<String>) -> Result<Workload, Invalid> {
+    if !image.is_empty() {
+        return Ok(Workload::Image {
+            image: parsed("image", image)?,
+            pull: enumerated_or::<pb::Pull, _>("pull", pull, Pull::Missing)?,
+            command,
+        });
+    }
+    if command.is_empty() {
+        let why = "is required, or a command for the process driver";
+        return Err(Invalid::new(why).at("image"));
+    }
+    if pull != 0 {
+        return Err(Invalid::new("needs an image").at("pull"));
+    }
+    Ok(Workload::Process { command })
+}
+
+fn unless_empty<T>(
+    text: String,
+    new: impl Fn(String) -> Result<T, Invalid>,
+) -> Result<Option<T>, Invalid> {
+    if text.is_empty() { Ok(None) } else { new(text).map(Some) }
+}
+
+fn unless_zero<N: Default + PartialEq, T>(
+    number: N,
+    new: impl Fn(N) -> Result<T, Invalid>,
+) -> Result<Option<T>, Invalid> {
+    if number == N::default() { Ok(None) } else { new(number).map(Some) }
+}
+
+impl From<&EnvVar> for pb::EnvVar {
+    fn from(var: &EnvVar) -> Self {
+        let EnvVar { name, value } = var;
+        Self { name: name.clone(), value: value.clone() }
+    }
+}
+
+impl TryFrom<pb::EnvVar> for EnvVar {
+    type Error = Invalid;
+
+    fn try_from(wire: pb::EnvVar) -> Result<Self, Invalid> {
+        let pb::EnvVar { name, value } = wire;
+        Self::new(name, value)
+    }
+}
+
+impl From<&Mount> for pb::Mount {
+    fn from(mount: &Mount) -> Self {
+        let Mount { target, read_only, kind } = mount;
+        let (source, kind) = match kind {
+            MountKind::Bind { source } => (source.as_str().to_owned(), pb::MountKind::Bind),
+            MountKind::Tmpfs => (String::new(), pb::MountKind::Tmpfs),
+        };
+        Self {
+            source,
+            target: target.as_str().to_owned(),
+            read_only: *read_only,
+            kind: kind.into(),
+        }
+    }
+}
+
+impl TryFrom<pb::Mount> for Mount {
+    type Error = Invalid;
+
+    fn try_from(wire: pb::Mount) -> Result<Self, Invalid> {
+        let pb::Mount { source, target, read_only, kind } = wire;
+        let kind = match pb::MountKind::try_from(kind) {
+            Ok(pb::MountKind::Unspecified | pb::MountKind::Bind) => {
+                MountKind::Bind { source: AbsolutePath::new(source).at("source")? }
+            }
+            Ok(pb::MountKind::Tmpfs) if source.is_empty() => MountKind::Tmpfs,
+            Ok(pb::MountKind::Tmpfs) => {
+                return Err(Invalid::new("a tmpfs has none").at("source"));
+            }
+            Err(_) => return Err(unknown_number(kind).at("kind")),
+        };
+        Ok(Self { target: AbsolutePath::new(target).at("target")?, read_only, kind })
+    }
+}
+
+impl From<&Publish> for pb::Publish {
+    fn from(publish: &Publish) -> Self {
+        let Publish { host_port, task_port, protocol } = publish;
+        Self {
+            host_port: host_port.get().into(),
+            task_port: task_port.get().into(),
+            protocol: pb::Protocol::from(*protocol).into(),
+        }
+    }
+}
+
+impl TryFrom<pb::Publish> for Publish {
+    type Error = Invalid;
+
+    fn try_from(wire: pb::Publish) -> Result<Self, Invalid> {
+        let pb::Publish { host_port, task_port, protocol } = wire;
+        Ok(Self {
+            host_port: Port::new(host_port).at("host_port")?,
+            task_port: Port::new(task_port).at("task_port")?,
+            protocol: enumerated_or::<pb::Protocol, _>("protocol", protocol, Protocol::Tcp)?,
+        })
+    }
+}

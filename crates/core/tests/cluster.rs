@@ -1,0 +1,220 @@
+//! The cluster's indexes say what a look at every row would say, whatever happened before.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use proptest::{collection::vec, prelude::*};
+use warren_core::{
+    bounds::StopGrace,
+    change::Change,
+    check::HealthConfig,
+    cluster::Cluster,
+    event::{Event, EventKind},
+    health::TaskHealth,
+    id::{NodeId, ServiceId, TaskId},
+    service::Service,
+    spec::{Network, Replicas, ServiceName, ServiceSpec, TaskTemplate, Workload},
+    task::{Placement, ReportMark, Task, TaskStatus},
+    time::Timestamp,
+};
+
+const NAMES: [&str; 3] = ["web", "db", "cache"];
+
+fn service(id: u64, name: usize) -> Service {
+    let template = TaskTemplate {
+        workload: Workload::Process { command: vec!["true".to_owned()] },
+        args: Vec::new(),
+        env: Vec::new(),
+        user: None,
+        workdir: None,
+        hostname: None,
+        mounts: Vec::new(),
+        cpu_millis: None,
+        memory_bytes: None,
+        stop_signal: None,
+        stop_grace_period: StopGrace::MIN,
+        network: Network::Host,
+        publish: Vec::new(),
+        health: HealthConfig::Auto,
+    };
+    let spec = ServiceSpec {
+        name: NAMES[name].parse().unwrap(),
+        replicas: Replicas::new(1).unwrap(),
+        template: Arc::new(template),
+    };
+    Service::new(ServiceId::from_u64(id), spec, Timestamp::EPOCH)
+}
+
+fn task(id: u64, service: u64, slot: u32, node: Option<u64>) -> Task {
+    Task {
+        id: TaskId::from_u64(id),
+        service: ServiceId::from_u64(service),
+        slot,
+        revision: 1,
+        attempt: 0,
+        placement: match node {
+            Some(node) => Placement::On(NodeId::from_u64(node)),
+            None => Placement::Waiting(String::new()),
+        },
+        created_at: Timestamp::EPOCH,
+        not_before: Timestamp::EPOCH,
+        replaces: None,
+        stop: None,
+        status: TaskStatus::pending(Timestamp::EPOCH),
+        reported: ReportMark::default(),
+    }
+}
+
+fn event(sequence: u64) -> Event {
+    Event {
+        sequence,
+        at: Timestamp::EPOCH,
+        kind: EventKind::NodeUp,
+        service: None,
+        slot: None,
+        task: None,
+        node: None,
+        message: String::new(),
+    }
+}
+
+/// Few ids, so that changes meet: services are renamed and removed, tasks placed again and moved
+/// to another slot.
+fn change() -> impl Strategy<Value = Change> {
+    let node = prop::option::of(0..3_u64);
+    prop_oneof![
+        3 => (0..3_u64, 0..NAMES.len())
+            .prop_map(|(id, name)| Change::PutService(Box::new(service(id, name)))),
+        1 => (0..3_u64).prop_map(|id| Change::RemoveService(ServiceId::from_u64(id))),
+        6 => (0..8_u64, 0..3_u64, 1..4_u32, node).prop_map(|(id, service, slot, node)| {
+            Change::PutTask(Box::new(task(id, service, slot, node)))
+        }),
+        2 => (0..8_u64).prop_map(|id| Change::RemoveTask(TaskId::from_u64(id))),
+        2 => (0..8_u64).prop_map(|id| {
+            let health = TaskHealth::starting(Timestamp::EPOCH);
+            Change::PutHealth(TaskId::from_u64(id), Box::new(health))
+        }),
+        2 => (1..20_u64).prop_map(|sequence| Change::PutEvent(Box::new(event(sequence)))),
+        1 => (0..20_u64).prop_map(Change::TrimEvents),
+    ]
+}
+
+fn holder(cluster: &Cluster, name: &ServiceName) -> Option<ServiceId> {
+    let mut named = cluster.services().filter(|service| service.spec.name == *name);
+    named.next().map(|service| service.id)
+}
+
+fn ids<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> Vec<TaskId> {
+    tasks.map(|task| task.id).collect()
+}
+
+fn assert_indexes_equal_a_scan(cluster: &Cluster) {
+    for name in NAMES.map(|name| name.parse::<ServiceName>().unwrap()) {
+        let found = cluster.service_named(&name).map(|service| service.id);
+        assert_eq!(found, holder(cluster, &name), "{name}");
+    }
+    for service in (0..3).map(ServiceId::from_u64) {
+        let mut scan: Vec<_> = cluster.tasks().filter(|task| task.service == service).collect();
+        scan.sort_by_key(|task| (task.slot, task.id));
+        assert_eq!(ids(cluster.tasks_of(service)), ids(scan.into_iter()));
+    }
+    for node in (0..3).map(NodeId::from_u64) {
+        let scan = cluster.tasks().filter(|task| task.node() == Some(node));
+        assert_eq!(ids(cluster.tasks_on(node)), ids(scan));
+    }
+}
+
+fn apply(cluster: &mut Cluster, changes: &[Change]) {
+    for change in changes {
+        cluster.apply(change);
+    }
+}
+
+proptest! {
+    #[test]
+    fn indexes_equal_a_scan_after_any_changes(changes in vec(change(), 0..60)) {
+        let mut cluster = Cluster::default();
+        for change in &changes {
+            cluster.apply(change);
+            assert_indexes_equal_a_scan(&cluster);
+        }
+    }
+
+    /// A load puts each row once, in any order.
+    #[test]
+    fn rows_loaded_afresh_make_the_same_cluster(changes in vec(change(), 0..60)) {
+        let mut cluster = Cluster::default();
+        apply(&mut cluster, &changes);
+
+        let mut loaded = Cluster::default();
+        for event in cluster.events() {
+            loaded.apply(&Change::PutEvent(Box::new((**event).clone())));
+        }
+        for id in (0..8).map(TaskId::from_u64) {
+            if let Some(health) = cluster.health(id) {
+                loaded.apply(&Change::PutHealth(id, Box::new((**health).clone())));
+            }
+        }
+        for task in cluster.tasks() {
+            loaded.apply(&Change::PutTask(Box::new((**task).clone())));
+        }
+        for service in cluster.services() {
+            loaded.apply(&Change::PutService(Box::new((**service).clone())));
+        }
+        prop_assert_eq!(loaded, cluster);
+    }
+
+    #[test]
+    fn a_snapshot_does_not_see_what_comes_after(
+        before in vec(change(), 0..30),
+        after in vec(change(), 1..30),
+    ) {
+        let mut cluster = Cluster::default();
+        apply(&mut cluster, &before);
+        let (snapshot, mut replayed) = (cluster.clone(), Cluster::default());
+        apply(&mut cluster, &after);
+        apply(&mut replayed, &before);
+        prop_assert_eq!(snapshot, replayed);
+    }
+}
+
+#[test]
+fn two_services_may_exchange_their_names_in_either_order() {
+    for order in [[(0, 1), (1, 0)], [(1, 0), (0, 1)]] {
+        let mut cluster = Cluster::default();
+        cluster.apply(&Change::PutService(Box::new(service(0, 0))));
+        cluster.apply(&Change::PutService(Box::new(service(1, 1))));
+        for (id, name) in order {
+            cluster.apply(&Change::PutService(Box::new(service(id, name))));
+        }
+        let named = |name: usize| {
+            let found = cluster.service_named(&NAMES[name].parse().unwrap());
+            found.map(|service| service.id.as_u64())
+        };
+        assert_eq!((named(0), named(1)), (Some(1), Some(0)));
+    }
+}
+
+#[test]
+fn a_removed_task_takes_its_health_along() {
+    let mut cluster = Cluster::default();
+    let id = TaskId::from_u64(1);
+    cluster.apply(&Change::PutTask(Box::new(task(1, 0, 1, Some(0)))));
+    let health = TaskHealth::starting(Timestamp::EPOCH);
+    cluster.apply(&Change::PutHealth(id, Box::new(health)));
+    assert!(cluster.health(id).is_some());
+    cluster.apply(&Change::RemoveTask(id));
+    assert!(cluster.health(id).is_none() && cluster.task(id).is_none());
+}
+
+#[test]
+fn history_is_read_from_a_sequence_and_trimmed_up_to_one() {
+    let mut cluster = Cluster::default();
+    for sequence in 1..=5 {
+        cluster.apply(&Change::PutEvent(Box::new(event(sequence))));
+    }
+    cluster.apply(&Change::TrimEvents(2));
+    let left = |after| cluster.events_after(after).map(|e| e.sequence).collect::<Vec<_>>();
+    assert_eq!((left(0), left(4), left(u64::MAX)), (vec![3, 4, 5], vec![5], vec![]));
+    assert_eq!(cluster.last_event(), 5);
+}

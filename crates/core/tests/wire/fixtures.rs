@@ -1,0 +1,398 @@
+//! Values with every field set, each to something of its own, so that no two fields can be
+//! exchanged without a test that sees it. Where fields exclude each other there are several.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use warren_core::{
+    assignment::Assignment,
+    bounds::{Delay, Period, Port, StopGrace, Threshold, Timeout},
+    check::{
+        ByRole, Check, CheckKind, Checks, ExecCheck, HealthConfig, HttpCheck, HttpHeader,
+        HttpMethod, HttpPath, Scheme, StatusSet, TcpCheck, Timing,
+    },
+    event::{Event, EventKind},
+    health::{
+        AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
+    },
+    id::{NodeId, ServiceId, TaskId},
+    node::{Driver, Node, NodeState},
+    outcome::{Attempt, Evidence, Outcome},
+    report::{HealthTransition, TaskReport},
+    service::Service,
+    spec::{
+        AbsolutePath, CpuMillis, EnvVar, Hostname, MemoryBytes, Mount, MountKind, Network,
+        Protocol, Publish, Pull, Replicas, ServiceSpec, TaskTemplate, User, Workload,
+    },
+    task::{EndKind, Phase, Placement, ReportMark, Stop, StopCause, Task, TaskEnd, TaskStatus},
+    time::Timestamp,
+};
+
+use crate::support::Fixture;
+
+/// So many milliseconds into 2026.
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_767_225_600_000 + millis)
+}
+
+fn texts(words: &[&str]) -> Vec<String> {
+    words.iter().copied().map(String::from).collect()
+}
+
+fn path(text: &str) -> AbsolutePath {
+    AbsolutePath::new(text).unwrap()
+}
+
+fn port(number: u32) -> Port {
+    Port::new(number).unwrap()
+}
+
+fn timing(millis: u64, start_period: Delay) -> Timing {
+    Timing {
+        period: Period::new(Duration::from_millis(millis + 1)).unwrap(),
+        timeout: Timeout::new(Duration::from_millis(millis + 2)).unwrap(),
+        delay: Delay::new(Duration::from_millis(millis + 3)).unwrap(),
+        start_period,
+        confirm_interval: Period::new(Duration::from_millis(millis + 5)).unwrap(),
+        failures: Threshold::new(6).unwrap(),
+        successes: Threshold::new(7).unwrap(),
+    }
+}
+
+fn http_check() -> HttpCheck {
+    HttpCheck {
+        scheme: Scheme::Https,
+        port: port(8443),
+        path: HttpPath::new("/health?deep=1").unwrap(),
+        method: HttpMethod::new("HEAD").unwrap(),
+        headers: vec![
+            HttpHeader::new("Host", "web.example").unwrap(),
+            HttpHeader::new("User-Agent", "").unwrap(),
+        ],
+        expect: StatusSet::new(vec![(200, 204), (301, 302)]).unwrap(),
+    }
+}
+
+fn all_checks() -> Checks {
+    let patient = timing(1_000, Delay::new(Duration::from_millis(1_004)).unwrap());
+    let exec = ExecCheck::new(texts(&["pg_isready", "-U", "postgres"])).unwrap();
+    ByRole {
+        startup: Some(Check { kind: CheckKind::Http(http_check()), timing: patient }),
+        liveness: Some(Check {
+            kind: CheckKind::Tcp(TcpCheck { port: port(6379) }),
+            timing: timing(2_000, Delay::MIN),
+        }),
+        readiness: Some(Check { kind: CheckKind::Exec(exec), timing: timing(3_000, Delay::MIN) }),
+    }
+}
+
+pub fn checks() -> Vec<Fixture<Checks>> {
+    vec![("checks", all_checks())]
+}
+
+pub fn health_config() -> Vec<Fixture<HealthConfig>> {
+    vec![
+        ("health_config", HealthConfig::Checks(Box::new(all_checks()))),
+        ("health_config.auto", HealthConfig::Auto),
+        ("health_config.disabled", HealthConfig::Disabled),
+    ]
+}
+
+fn image_template() -> TaskTemplate {
+    TaskTemplate {
+        workload: Workload::Image {
+            image: "registry.example:5000/team/web:1.2".parse().unwrap(),
+            pull: Pull::Always,
+            command: texts(&["/bin/web", "--serve"]),
+        },
+        args: texts(&["--port", "8080"]),
+        env: vec![EnvVar::new("A", "env value").unwrap(), EnvVar::new("EMPTY", "").unwrap()],
+        user: Some(User::new("www:data").unwrap()),
+        workdir: Some(path("/srv/work")),
+        hostname: Some(Hostname::new("host-1.example").unwrap()),
+        mounts: vec![
+            Mount {
+                target: path("/data"),
+                read_only: true,
+                kind: MountKind::Bind { source: path("/var/data") },
+            },
+            Mount { target: path("/scratch"), read_only: false, kind: MountKind::Tmpfs },
+        ],
+        cpu_millis: Some(CpuMillis::new(1_500).unwrap()),
+        memory_bytes: Some(MemoryBytes::new(64 << 20).unwrap()),
+        stop_signal: Some("SIGQUIT".parse().unwrap()),
+        stop_grace_period: StopGrace::new(Duration::from_millis(2_500)).unwrap(),
+        network: Network::Bridge,
+        publish: vec![
+            Publish { host_port: port(8080), task_port: port(80), protocol: Protocol::Tcp },
+            Publish { host_port: port(5353), task_port: port(53), protocol: Protocol::Udp },
+        ],
+        health: HealthConfig::Checks(Box::new(all_checks())),
+    }
+}
+
+fn process_template() -> TaskTemplate {
+    TaskTemplate {
+        workload: Workload::Process { command: texts(&["/usr/bin/env"]) },
+        args: texts(&["sleep", "inf"]),
+        env: vec![EnvVar::new("B", "process value").unwrap()],
+        user: None,
+        workdir: Some(path("/tmp")),
+        hostname: None,
+        mounts: Vec::new(),
+        cpu_millis: None,
+        memory_bytes: None,
+        stop_signal: Some("SIGRTMIN+3".parse().unwrap()),
+        stop_grace_period: StopGrace::MIN,
+        network: Network::Host,
+        publish: Vec::new(),
+        health: HealthConfig::Disabled,
+    }
+}
+
+pub fn task_template() -> Vec<Fixture<TaskTemplate>> {
+    vec![("task_template", image_template()), ("task_template.process", process_template())]
+}
+
+fn a_spec() -> ServiceSpec {
+    ServiceSpec {
+        name: "web-front".parse().unwrap(),
+        replicas: Replicas::new(3).unwrap(),
+        template: Arc::new(image_template()),
+    }
+}
+
+pub fn service_spec() -> Vec<Fixture<ServiceSpec>> {
+    vec![("service_spec", a_spec())]
+}
+
+pub fn service() -> Vec<Fixture<Service>> {
+    let older = BTreeMap::from([
+        (4, Arc::new(process_template())),
+        (5, Arc::new(TaskTemplate { args: texts(&["--older"]), ..image_template() })),
+    ]);
+    let service = Service {
+        id: ServiceId::from_u64(0x5e),
+        spec: a_spec(),
+        revision: 7,
+        template_revision: 6,
+        created_at: at(101),
+        updated_at: at(102),
+        removed_at: Some(at(103)),
+        older_templates: older,
+    };
+    vec![("service", service)]
+}
+
+fn a_stop() -> Stop {
+    Stop { cause: StopCause::CalledOff, reason: "why it stops".to_owned(), at: at(201) }
+}
+
+pub fn stop() -> Vec<Fixture<Stop>> {
+    vec![("stop", a_stop())]
+}
+
+fn an_end() -> TaskEnd {
+    TaskEnd {
+        kind: EndKind::Exited,
+        at: at(301),
+        exit_code: Some(-1),
+        oom_killed: true,
+        reason: "why it ended".to_owned(),
+    }
+}
+
+pub fn task_end() -> Vec<Fixture<TaskEnd>> {
+    let zero = TaskEnd { exit_code: Some(0), ..an_end() };
+    let lost = TaskEnd { exit_code: None, kind: EndKind::Lost, ..an_end() };
+    vec![("task_end", an_end()), ("task_end.zero", zero), ("task_end.lost", lost)]
+}
+
+fn a_status() -> TaskStatus {
+    TaskStatus {
+        phase: Phase::Ended(an_end()),
+        since: at(401),
+        started_at: Some(at(402)),
+        address: Some("10.88.0.7".parse().unwrap()),
+        pid: Some(4_711),
+        checks: Some(Box::new(all_checks())),
+        message: "what is being done".to_owned(),
+    }
+}
+
+pub fn task_status() -> Vec<Fixture<TaskStatus>> {
+    let six = Some("fd00::7".parse().unwrap());
+    let running = TaskStatus { phase: Phase::Running, address: six, ..a_status() };
+    vec![
+        ("task_status", a_status()),
+        ("task_status.running", running),
+        ("task_status.pending", TaskStatus::pending(at(403))),
+    ]
+}
+
+pub fn task_row() -> Vec<Fixture<Task>> {
+    let placed = Task {
+        id: TaskId::from_u64(0x7a01),
+        service: ServiceId::from_u64(0x5e),
+        slot: 2,
+        revision: 6,
+        attempt: 3,
+        placement: Placement::On(NodeId::from_u64(0x0de)),
+        created_at: at(501),
+        not_before: at(502),
+        replaces: Some(TaskId::from_u64(0x7a00)),
+        stop: Some(a_stop()),
+        status: a_status(),
+        reported: ReportMark { epoch: 11, sequence: 12 },
+    };
+    let waiting =
+        Task { placement: Placement::Waiting("no node is up".to_owned()), ..placed.clone() };
+    vec![("task_row", placed), ("task_row.waiting", waiting)]
+}
+
+pub fn node() -> Vec<Fixture<Node>> {
+    let node = Node {
+        id: NodeId::from_u64(0x0de),
+        name: "machine-1".to_owned(),
+        state: NodeState::Down,
+        since: at(601),
+        registered_at: at(602),
+        drivers: [Driver::Containerd, Driver::Process].into(),
+        version: "0.1.0".to_owned(),
+        epoch: 13,
+        cpus: 8,
+        memory_bytes: 16 << 30,
+    };
+    vec![("node", node)]
+}
+
+pub fn event() -> Vec<Fixture<Event>> {
+    let event = Event {
+        sequence: 21,
+        at: at(701),
+        kind: EventKind::ExternalVerdict,
+        service: Some(ServiceId::from_u64(0x5e)),
+        slot: Some(2),
+        task: Some(TaskId::from_u64(0x7a01)),
+        node: Some(NodeId::from_u64(0x0de)),
+        message: "what happened".to_owned(),
+    };
+    vec![("event", event)]
+}
+
+fn an_attempt(millis: u64, outcome: Outcome) -> Attempt {
+    Attempt {
+        at: at(millis),
+        latency: Duration::from_micros(1_234_567),
+        outcome,
+        message: format!("attempt at {millis}"),
+    }
+}
+
+pub fn attempt() -> Vec<Fixture<Attempt>> {
+    vec![("attempt", an_attempt(801, Outcome::Fail(Evidence::Timeout)))]
+}
+
+pub fn role_health() -> Vec<Fixture<RoleHealth>> {
+    let passing = RoleHealth {
+        verdict: Verdict::Passing,
+        since: at(901),
+        streak: Streak::Passes(31),
+        last: Some(an_attempt(902, Outcome::Pass)),
+    };
+    let failing = RoleHealth {
+        verdict: Verdict::Failing,
+        since: at(903),
+        streak: Streak::Failures(32),
+        last: Some(an_attempt(904, Outcome::Fail(Evidence::Explicit))),
+    };
+    let unknown = RoleHealth {
+        verdict: Verdict::Unknown,
+        since: at(905),
+        streak: Streak::Inconclusive(33),
+        last: Some(an_attempt(906, Outcome::Inconclusive)),
+    };
+    vec![
+        ("role_health", passing),
+        ("role_health.failing", failing),
+        ("role_health.unknown", unknown),
+    ]
+}
+
+fn a_health() -> Health {
+    let mut roles = role_health().into_iter().map(|(_, role)| role);
+    Health {
+        status: HealthStatus::Unhealthy,
+        since: at(1_001),
+        ready: true,
+        ready_since: at(1_002),
+        was_ready: true,
+        reason: "why it is unhealthy".to_owned(),
+        roles: ByRole { startup: roles.next(), liveness: roles.next(), readiness: roles.next() },
+    }
+}
+
+pub fn health() -> Vec<Fixture<Health>> {
+    vec![("health", a_health())]
+}
+
+fn an_accusation(reporter: &str, role: AccusedRole) -> ExternalVerdict {
+    ExternalVerdict {
+        reporter: reporter.to_owned(),
+        role,
+        reason: "ledger differs".to_owned(),
+        reported_at: at(1_101),
+        expires_at: at(1_102),
+    }
+}
+
+pub fn external_verdict() -> Vec<Fixture<ExternalVerdict>> {
+    vec![
+        ("external_verdict", an_accusation("auditor", AccusedRole::Liveness)),
+        ("external_verdict.readiness", an_accusation("auditor", AccusedRole::Readiness)),
+    ]
+}
+
+pub fn task_health() -> Vec<Fixture<TaskHealth>> {
+    let external = vec![
+        an_accusation("auditor", AccusedRole::Liveness),
+        an_accusation("auditor", AccusedRole::Readiness),
+        an_accusation("billing", AccusedRole::Liveness),
+    ];
+    vec![("task_health", TaskHealth { observed: a_health(), external })]
+}
+
+pub fn assignment() -> Vec<Fixture<Assignment>> {
+    let assignment = Assignment {
+        task: TaskId::from_u64(0x7a01),
+        service: ServiceId::from_u64(0x5e),
+        service_name: "web-front".parse().unwrap(),
+        slot: 2,
+        template: Arc::new(image_template()),
+        not_before: at(1_201),
+        stop: Some(a_stop()),
+    };
+    vec![("assignment", assignment)]
+}
+
+fn a_transition(millis: u64, status: HealthStatus) -> HealthTransition {
+    HealthTransition { at: at(millis), status, ready: true, reason: format!("at {millis}") }
+}
+
+pub fn health_transition() -> Vec<Fixture<HealthTransition>> {
+    vec![("health_transition", a_transition(1_301, HealthStatus::Unknown))]
+}
+
+pub fn task_report() -> Vec<Fixture<TaskReport>> {
+    let report = TaskReport {
+        task: TaskId::from_u64(0x7a01),
+        sequence: 41,
+        status: a_status(),
+        health: Some(a_health()),
+        transitions: vec![
+            a_transition(1_302, HealthStatus::Starting),
+            a_transition(1_303, HealthStatus::Healthy),
+        ],
+        transitions_dropped: 42,
+    };
+    vec![("task_report", report)]
+}

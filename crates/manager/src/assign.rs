@@ -1,0 +1,143 @@
+//! What a node is asked to run, and how that changed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use warren_core::{
+    assignment::Assignment,
+    cluster::Cluster,
+    id::{NodeId, TaskId},
+    service::Service,
+    task::{Phase, Stop, StopCause, Task},
+};
+use warren_proto::v1 as pb;
+
+/// What one worker has been told. An assignment exists as long as its task's row: an ended task
+/// keeps its log on the node until it is removed here.
+pub struct Assigned {
+    node: NodeId,
+    told: BTreeMap<TaskId, Arc<Task>>,
+}
+
+impl Assigned {
+    /// Nothing yet: the first difference is everything.
+    pub fn new(node: NodeId) -> Self {
+        Self { node, told: BTreeMap::new() }
+    }
+
+    pub fn full(&mut self, cluster: &Cluster) -> pb::Assignments {
+        self.told.clear();
+        let mut assignments = self.difference(cluster);
+        assignments.full = true;
+        assignments
+    }
+
+    /// Nothing, when the worker knows all.
+    pub fn delta(&mut self, cluster: &Cluster) -> Option<pb::Assignments> {
+        let assignments = self.difference(cluster);
+        let news = !assignments.put.is_empty() || !assignments.remove.is_empty();
+        news.then_some(assignments)
+    }
+
+    fn difference(&mut self, cluster: &Cluster) -> pb::Assignments {
+        let before = std::mem::take(&mut self.told);
+        let mut put = Vec::new();
+        for task in cluster.tasks_on(self.node) {
+            let told = before.get(&task.id);
+            let known = told.is_some_and(|told| Arc::ptr_eq(told, task) || same(told, task));
+            if !known && let Some(service) = cluster.service(task.service) {
+                put.extend(assignment(service, task).as_ref().map(pb::Assignment::from));
+            }
+            self.told.insert(task.id, Arc::clone(task));
+        }
+        let gone = before.keys().filter(|id| !self.told.contains_key(id));
+        let remove = gone.map(ToString::to_string).collect();
+        pb::Assignments { full: false, put, remove }
+    }
+}
+
+/// All else in an assignment never changes.
+fn same(told: &Task, task: &Task) -> bool {
+    told.not_before == task.not_before && wanted_stop(told) == wanted_stop(task)
+}
+
+/// A worker that has lost its disk must not start again what has ended.
+fn wanted_stop(task: &Task) -> Option<Stop> {
+    match (&task.stop, &task.status.phase) {
+        (Some(stop), _) => Some(stop.clone()),
+        (None, Phase::Ended(end)) => {
+            let reason = "it has ended".to_owned();
+            Some(Stop { cause: StopCause::Requested, reason, at: end.at })
+        }
+        (None, Phase::Pending | Phase::Preparing | Phase::Running | Phase::Stopping) => None,
+    }
+}
+
+fn assignment(service: &Service, task: &Task) -> Option<Assignment> {
+    let stop = wanted_stop(task);
+    // The template of an ended task may be forgotten already; nobody will run it.
+    let current = stop.is_some().then_some(&service.spec.template);
+    let template = service.template(task.revision).or(current)?;
+    Some(Assignment {
+        task: task.id,
+        service: service.id,
+        service_name: service.spec.name.clone(),
+        slot: task.slot,
+        template: Arc::clone(template),
+        not_before: task.not_before,
+        stop,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_core::change::Change;
+
+    use super::*;
+    use crate::decide::{
+        Draft,
+        fixture::{EPOCH, NODE, OTHER_NODE, TASK, ended, report, with_task},
+        report::take,
+        task,
+    };
+
+    fn told(draft: &Draft) -> Assigned {
+        let mut assigned = Assigned::new(NODE);
+        let full = assigned.full(draft.cluster());
+        assert!(full.full && full.put.len() == 1 && full.remove.is_empty());
+        assigned
+    }
+
+    #[test]
+    fn a_worker_hears_of_its_own_tasks_once() {
+        let mut draft = with_task();
+        let mut assigned = told(&draft);
+        assert_eq!(assigned.delta(draft.cluster()), None);
+        take(&mut draft, NODE, EPOCH, report(1));
+        assert_eq!(assigned.delta(draft.cluster()), None);
+        assert_eq!(Assigned::new(OTHER_NODE).full(draft.cluster()).put, []);
+    }
+
+    #[test]
+    fn a_stop_is_told_once() {
+        let mut draft = with_task();
+        let mut assigned = told(&draft);
+        task::stop(&mut draft, "web.1").unwrap();
+        let delta = assigned.delta(draft.cluster()).unwrap();
+        let cause = delta.put[0].stop.as_ref().map(pb::Stop::cause);
+        assert_eq!(cause, Some(pb::StopCause::Requested));
+        assert_eq!(assigned.delta(draft.cluster()), None);
+    }
+
+    #[test]
+    fn an_ended_task_stays_assigned_with_a_stop_until_its_row_goes() {
+        let mut draft = with_task();
+        let end = warren_core::report::TaskReport { status: ended(1), ..report(1) };
+        take(&mut draft, NODE, EPOCH, end);
+        let mut assigned = told(&draft);
+        let again = assigned.full(draft.cluster());
+        assert!(again.put[0].stop.is_some());
+        draft.put(Change::RemoveTask(TASK));
+        let delta = assigned.delta(draft.cluster()).unwrap();
+        assert_eq!(delta.remove, [TASK.to_string()]);
+    }
+}

@@ -1,0 +1,58 @@
+//! The history, as it is written, to the log.
+
+use warren_core::{
+    change::Change,
+    event::{Event, EventKind},
+};
+
+/// Of all changes only events are for people to follow.
+pub fn log(change: &Change) {
+    match change {
+        Change::PutEvent(event) => log_event(event),
+        Change::PutService(_)
+        | Change::RemoveService(_)
+        | Change::PutTask(_)
+        | Change::RemoveTask(_)
+        | Change::PutHealth(..)
+        | Change::PutNode(_)
+        | Change::RemoveNode(_)
+        | Change::TrimEvents(_) => {}
+    }
+}
+
+fn log_event(event: &Event) {
+    let Event { sequence, at: _, kind, service, slot, task, node, message } = event;
+    let service = service.map(tracing::field::display);
+    let task = task.map(tracing::field::display);
+    let node = node.map(tracing::field::display);
+    macro_rules! write {
+        ($level:ident) => {
+            tracing::$level!(
+                event.sequence = sequence,
+                event.kind = ?kind,
+                service.id = service,
+                slot,
+                task.id = task,
+                node.id = node,
+                said = message,
+                "cluster changed"
+            )
+        };
+    }
+    match kind {
+        EventKind::NodeDown => write!(warn),
+        EventKind::ServiceCreated
+        | EventKind::ServiceUpdated
+        | EventKind::ServiceRemoved
+        | EventKind::TaskCreated
+        | EventKind::TaskPlaced
+        | EventKind::TaskStarted
+        | EventKind::TaskStopping
+        | EventKind::TaskEnded
+        | EventKind::HealthChanged
+        | EventKind::ReadyChanged
+        | EventKind::NodeUp
+        | EventKind::NodeRemoved
+        | EventKind::ExternalVerdict => write!(info),
+    }
+}

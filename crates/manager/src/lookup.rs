@@ -1,0 +1,102 @@
+//! What a reference from outside leads to.
+
+use std::sync::Arc;
+
+use warren_core::{
+    Invalid,
+    cluster::Cluster,
+    id::{NodeId, ServiceId},
+    node::Node,
+    service::Service,
+    spec::ServiceName,
+    task::Task,
+};
+
+use crate::rejection::Rejection;
+
+/// By name, else by id.
+pub fn service<'a>(cluster: &'a Cluster, text: &str) -> Result<&'a Arc<Service>, Rejection> {
+    if text.is_empty() {
+        return Err(Invalid::missing("service").into());
+    }
+    let by_name = text.parse::<ServiceName>().ok().and_then(|name| cluster.service_named(&name));
+    let by_id = || text.parse::<ServiceId>().ok().and_then(|id| cluster.service(id));
+    by_name
+        .or_else(by_id)
+        .ok_or_else(|| Rejection::NotFound(format!("there is no service {text:?}")))
+}
+
+/// By id, else by a name that only one node has.
+pub fn node<'a>(cluster: &'a Cluster, text: &str) -> Result<&'a Arc<Node>, Rejection> {
+    if text.is_empty() {
+        return Err(Invalid::missing("node").into());
+    }
+    if let Some(node) = text.parse::<NodeId>().ok().and_then(|id| cluster.node(id)) {
+        return Ok(node);
+    }
+    let mut named = cluster.nodes().filter(|node| node.name == text);
+    match (named.next(), named.next()) {
+        (Some(node), None) => Ok(node),
+        (Some(_), Some(_)) => {
+            let why = format!("{text:?} is the name of several nodes; use an id");
+            Err(Invalid::new(why).at("node").into())
+        }
+        (None, _) => Err(Rejection::NotFound(format!("there is no node {text:?}"))),
+    }
+}
+
+/// By id, by a beginning of it that no other task has, or by SERVICE.SLOT, which means the newest
+/// task of the slot.
+pub fn task<'a>(cluster: &'a Cluster, text: &str) -> Result<&'a Arc<Task>, Rejection> {
+    if text.is_empty() {
+        return Err(Invalid::missing("task").into());
+    }
+    let not_found = || Rejection::NotFound(format!("there is no task {text:?}"));
+    if let Some((name, slot)) = text.split_once('.') {
+        let service = service(cluster, name)?;
+        let slot: u32 = slot.parse().map_err(|_| not_found())?;
+        let in_slot = cluster.tasks_of(service.id).filter(|task| task.slot == slot);
+        return in_slot.max_by_key(|task| newest(task)).ok_or_else(not_found);
+    }
+    let (first, last) = ids_beginning_with(text).ok_or_else(not_found)?;
+    let mut matching = cluster.tasks().filter(|task| (first..=last).contains(&task.id.as_u64()));
+    match (matching.next(), matching.next()) {
+        (Some(task), None) => Ok(task),
+        (Some(_), Some(_)) => {
+            let why = format!("{text:?} begins the ids of several tasks; write more of it");
+            Err(Invalid::new(why).at("task").into())
+        }
+        (None, _) => Err(not_found()),
+    }
+}
+
+/// Orders the tasks of a slot; the newest is the greatest.
+pub fn newest(task: &Task) -> impl Ord + use<> {
+    (task.created_at, task.attempt, task.id)
+}
+
+fn ids_beginning_with(text: &str) -> Option<(u64, u64)> {
+    let digits = u32::try_from(text.len()).ok().filter(|digits| (1..=16).contains(digits))?;
+    if !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let beginning = u64::from_str_radix(text, 16).ok()?;
+    let rest = u64::MAX.checked_shr(4 * digits).unwrap_or(0);
+    let first = beginning << (4 * (16 - digits));
+    Some((first, first | rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ids_beginning_with;
+
+    #[test]
+    fn a_beginning_stands_for_all_ids_that_begin_so() {
+        assert_eq!(ids_beginning_with("f"), Some((0xf << 60, u64::MAX)));
+        assert_eq!(ids_beginning_with("00000000000000ff"), Some((255, 255)));
+        assert_eq!(ids_beginning_with("0"), Some((0, u64::MAX >> 4)));
+        for text in ["", "F", "+1", "00000000000000000", "web"] {
+            assert_eq!(ids_beginning_with(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Opens the store, and runs the control loop and the servers until one of them ends.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::{Stream, TryStreamExt};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, watch},
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
+use tokio_stream::{
+    StreamExt,
+    wrappers::{ReceiverStream, UnixListenerStream},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{
+    service::Routes,
+    transport::{
+        Server,
+        server::{Connected, TcpIncoming},
+    },
+};
+use warren_core::cluster::Cluster;
+use warren_plan::Policy;
+use warren_store::{CommitFault, OpenFault, RedbStore, Store};
+
+use crate::{
+    calls::Calls,
+    config::{ManagerConfig, Timing},
+    control::{Control, Parts},
+    counters::Counters,
+    input::{Handle, QUEUE_MAX},
+    listen::Listener,
+    publish::Published,
+    rpc::{Context, routes},
+    world::{RealWorld, World},
+};
+
+/// Half-open connections are found within the sum of these two, which is one grace.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything that is needed to serve. Nothing runs before [`Manager::serve`].
+pub struct Manager {
+    control: Control,
+    context: Context,
+    routes: Routes,
+}
+
+/// The manager cannot go on. Nothing that it acknowledged is lost.
+#[derive(Debug, Error)]
+pub enum ManagerFault {
+    #[error("the manager cannot start")]
+    Open(#[from] OpenFault),
+    #[error("the manager ends, because what it decided may not be durable")]
+    Commit(#[from] CommitFault),
+    #[error("the schema of the API cannot be served")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("a listener of the manager has failed")]
+    Serve(#[from] tonic::transport::Error),
+    #[error("a listener of the manager has ended by itself")]
+    ListenerEnded,
+    #[error("a part of the manager has panicked")]
+    Panic(#[from] JoinError),
+}
+
+impl Manager {
+    /// Opens the database in the data directory and reads the cluster. Blocks meanwhile.
+    pub fn open(config: ManagerConfig) -> Result<Self, ManagerFault> {
+        let ManagerConfig { data_dir, timing, policy } = config;
+        let (store, cluster) = RedbStore::open(&data_dir)?;
+        Self::with_store(Box::new(store), cluster, Arc::new(RealWorld), timing, policy)
+    }
+
+    /// Over any store and in any world, for tests and simulation. Called within a tokio runtime.
+    pub fn with_store(
+        store: Box<dyn Store>,
+        cluster: Cluster,
+        world: Arc<dyn World>,
+        timing: Timing,
+        policy: Policy,
+    ) -> Result<Self, ManagerFault> {
+        let published = Arc::new(Published::new(cluster, world.now()));
+        let (published, watch) = watch::channel(published);
+        let (sender, inputs) = mpsc::channel(QUEUE_MAX);
+        let counters = Arc::new(Counters::default());
+        let context = Context {
+            handle: Handle::new(sender, watch, Arc::clone(&world)),
+            calls: Calls::new(timing.call_open),
+            timing,
+            counters: Arc::clone(&counters),
+            ending: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+        };
+        let parts = Parts { inputs, published, store, policy, timing, world, counters };
+        Ok(Self { control: Control::new(parts), routes: routes(&context)?, context })
+    }
+
+    /// What is counted, for whoever shows it.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.context.counters)
+    }
+
+    /// Serves until `shutdown`, and then ends in order: streams end, connections close, and what
+    /// was reported is made durable. Any fault ends it at once.
+    pub async fn serve(
+        self,
+        listeners: Vec<Listener>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ManagerFault> {
+        let Self { control, context, routes } = self;
+        let Context { ending, tracker, timing, .. } = context;
+        let control_ending = CancellationToken::new();
+        let mut loops = JoinSet::new();
+        loops.spawn(control.run(control_ending.clone()));
+        let mut sockets = Vec::new();
+        let mut servers = JoinSet::new();
+        for listener in listeners {
+            sockets.extend(socket_path(&listener));
+            servers.spawn(listen(listener, routes.clone(), ending.clone()));
+        }
+        let result = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            Some(ended) = loops.join_next() => end_of_control(ended),
+            Some(ended) = servers.join_next() => end_of_listener(ended),
+        };
+        ending.cancel();
+        tracker.close();
+        let drained = async {
+            tracker.wait().await;
+            while servers.join_next().await.is_some() {}
+        };
+        if timeout(timing.drain, drained).await.is_err() {
+            tracing::warn!("connections were cut: their peers did not close them in time");
+        }
+        servers.shutdown().await;
+        control_ending.cancel();
+        let rest = match loops.join_next().await {
+            Some(ended) => end_of_control(ended),
+            None => Ok(()),
+        };
+        sockets.iter().for_each(remove_socket);
+        result.and(rest)
+    }
+}
+
+fn end_of_control(ended: Result<Result<(), CommitFault>, JoinError>) -> Result<(), ManagerFault> {
+    Ok(ended??)
+}
+
+fn end_of_listener(
+    ended: Result<Result<(), tonic::transport::Error>, JoinError>,
+) -> Result<(), ManagerFault> {
+    ended??;
+    Err(ManagerFault::ListenerEnded)
+}
+
+fn socket_path(listener: &Listener) -> Option<PathBuf> {
+    match listener {
+        Listener::Unix { path, .. } => Some(path.clone()),
+        Listener::Tcp(_) | Listener::Memory(_) => None,
+    }
+}
+
+fn remove_socket(path: &PathBuf) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::debug!(%error, path = %path.display(), "socket is not removed");
+    }
+}
+
+async fn listen(
+    listener: Listener,
+    routes: Routes,
+    ending: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    match listener {
+        Listener::Unix { listener, path: _ } => {
+            serve(UnixListenerStream::new(listener), routes, ending).await
+        }
+        Listener::Tcp(listener) => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            serve(incoming, routes, ending).await
+        }
+        Listener::Memory(connections) => {
+            let incoming = StreamExt::map(ReceiverStream::new(connections), io::Result::Ok);
+            serve(incoming, routes, ending).await
+        }
+    }
+}
+
+async fn serve<IO>(
+    incoming: impl Stream<Item = io::Result<IO>> + Send,
+    routes: Routes,
+    ending: CancellationToken,
+) -> Result<(), tonic::transport::Error>
+where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming.into_stream(), ending.cancelled_owned())
+        .await
+}

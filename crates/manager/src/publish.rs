@@ -1,0 +1,265 @@
+//! What readers see: the cluster as of the last durable batch, and the last changes that led
+//! there, so that a watcher that is a little behind can follow without a new snapshot.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::OrdMap;
+use warren_core::{
+    change::Change,
+    cluster::Cluster,
+    health::Health,
+    id::{NodeId, ServiceId, TaskId},
+    spec::ServiceName,
+    task::Task,
+    time::Timestamp,
+};
+use warren_plan::effective_health;
+
+/// How far back a watch can resume. A busy cluster commits some hundred batches in a second, a
+/// client that reconnects is back within a few.
+const REVISIONS_MAX: usize = 4096;
+
+/// All changes that are kept, of all revisions: some hundred bytes each, the rest is shared with
+/// the cluster itself.
+const CHANGES_MAX: usize = 65_536;
+
+/// A moment of the cluster. A clone shares everything.
+#[derive(Debug, Clone)]
+pub struct Published {
+    pub cluster: Cluster,
+    /// When it was published: what watchers were told holds for this moment.
+    pub at: Timestamp,
+    recent: OrdMap<u64, Arc<Delta>>,
+    kept: usize,
+}
+
+/// What one batch changed for watchers.
+#[derive(Debug)]
+pub struct Delta {
+    pub revision: u64,
+    pub health: Vec<HealthChange>,
+    /// Those whose tasks, as they are wanted there, may have changed.
+    nodes: BTreeSet<NodeId>,
+}
+
+#[derive(Debug)]
+pub enum HealthChange {
+    Changed(Box<Entry>),
+    Removed { task: TaskId, service: ServiceId },
+}
+
+/// A task as watchers of health see it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub task: Arc<Task>,
+    pub service_name: Option<ServiceName>,
+    pub health: Health,
+}
+
+impl Published {
+    pub fn new(cluster: Cluster, at: Timestamp) -> Self {
+        Self { cluster, at, recent: OrdMap::new(), kept: 0 }
+    }
+
+    /// The cluster after one more batch.
+    pub fn next(&self, cluster: Cluster, changes: &[Change], at: Timestamp) -> Self {
+        let after = Self { cluster, at, recent: self.recent.clone(), kept: self.kept };
+        let delta = Delta::between(self, &after, changes);
+        after.with(delta)
+    }
+
+    /// What came after `revision`, the oldest first. None when it is not known any more, or lies
+    /// in the future of this manager.
+    pub fn since(&self, revision: u64) -> Option<impl Iterator<Item = &Arc<Delta>>> {
+        let now = self.cluster.revision;
+        let next = revision.checked_add(1)?;
+        let known = revision == now || self.recent.contains_key(&next);
+        (known && revision <= now).then(|| self.recent.range(next..).map(|(_, delta)| delta))
+    }
+
+    /// Whether the node may have to be told of something that came after `revision`.
+    pub fn concerns(&self, node: NodeId, revision: u64) -> bool {
+        self.since(revision).is_none_or(|mut deltas| deltas.any(|d| d.nodes.contains(&node)))
+    }
+
+    pub fn entry(&self, task: &Arc<Task>, now: Timestamp) -> Entry {
+        let service = self.cluster.service(task.service);
+        Entry {
+            task: Arc::clone(task),
+            service_name: service.map(|service| service.spec.name.clone()),
+            health: effective_health(&self.cluster, task, now),
+        }
+    }
+
+    fn with(mut self, delta: Delta) -> Self {
+        self.kept += delta.health.len();
+        self.recent.insert(delta.revision, Arc::new(delta));
+        while self.recent.len() > REVISIONS_MAX || self.kept > CHANGES_MAX {
+            let Some((oldest, _)) = self.recent.get_min().cloned() else {
+                break;
+            };
+            if let Some(gone) = self.recent.remove(&oldest) {
+                self.kept -= gone.health.len();
+            }
+        }
+        self
+    }
+}
+
+impl Delta {
+    fn between(before: &Published, after: &Published, changes: &[Change]) -> Self {
+        let mut tasks = BTreeSet::new();
+        let mut nodes = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::PutTask(task) => {
+                    tasks.insert(task.id);
+                    nodes.extend(task.node());
+                    nodes.extend(before.cluster.task(task.id).and_then(|task| task.node()));
+                }
+                Change::RemoveTask(id) => {
+                    tasks.insert(*id);
+                    nodes.extend(before.cluster.task(*id).and_then(|task| task.node()));
+                }
+                Change::PutHealth(id, _) => {
+                    tasks.insert(*id);
+                }
+                Change::PutNode(node) => tasks.extend(ids_on(before, node.id)),
+                Change::RemoveNode(id) => tasks.extend(ids_on(before, *id)),
+                Change::PutService(_)
+                | Change::RemoveService(_)
+                | Change::PutEvent(_)
+                | Change::TrimEvents(_) => {}
+            }
+        }
+        let health = tasks.into_iter().filter_map(|id| change(before, after, id)).collect();
+        Self { revision: after.cluster.revision, health, nodes }
+    }
+}
+
+fn ids_on(published: &Published, node: NodeId) -> impl Iterator<Item = TaskId> {
+    published.cluster.tasks_on(node).map(|task| task.id)
+}
+
+/// What watchers are to be told of the task, if anything.
+fn change(before: &Published, after: &Published, id: TaskId) -> Option<HealthChange> {
+    let was = before.cluster.task(id);
+    let Some(is) = after.cluster.task(id) else {
+        return was.map(|was| HealthChange::Removed { task: id, service: was.service });
+    };
+    let entry = after.entry(is, after.at);
+    // Each as of its own moment: what expired in between is a change too.
+    let same = was.map(|was| before.entry(was, before.at)).is_some_and(|was| was.shows_as(&entry));
+    (!same).then_some(HealthChange::Changed(Box::new(entry)))
+}
+
+impl Entry {
+    fn shows_as(&self, other: &Self) -> bool {
+        self.task.status.phase.name() == other.task.status.phase.name()
+            && self.task.node() == other.task.node()
+            && self.health == other.health
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use warren_core::health::HealthStatus;
+
+    use super::*;
+    use crate::{
+        decide::{
+            Draft,
+            fixture::{EPOCH, NODE, OTHER_NODE, TASK, later, report, with_healthy_task},
+            node,
+            report::take,
+            verdict::judge,
+        },
+        input::{Judged, Judgement},
+    };
+
+    fn published() -> (Published, Draft) {
+        let draft = with_healthy_task();
+        (Published::new(draft.cluster().clone(), draft.now()), draft)
+    }
+
+    fn publish(before: &Published, draft: Draft) -> (Published, Draft) {
+        let now = draft.now();
+        let (mut cluster, changes) = draft.into_parts();
+        cluster.revision += 1;
+        let after = before.next(cluster.clone(), &changes, now);
+        (after, Draft::new(cluster, now))
+    }
+
+    fn statuses(published: &Published, revision: u64) -> Option<Vec<HealthStatus>> {
+        let status = |change: &HealthChange| match change {
+            HealthChange::Changed(entry) => entry.health.status,
+            HealthChange::Removed { .. } => panic!("nothing is removed here"),
+        };
+        let deltas = published.since(revision)?;
+        Some(deltas.flat_map(|delta| delta.health.iter().map(status)).collect())
+    }
+
+    #[test]
+    fn a_report_that_changes_nothing_to_see_wakes_nobody_and_still_has_a_revision() {
+        let (first, mut draft) = published();
+        take(&mut draft, NODE, EPOCH, report(1));
+        let (second, _) = publish(&first, draft);
+        assert_eq!(second.cluster.revision, 1);
+        assert_eq!(statuses(&second, 0), Some(vec![]));
+    }
+
+    #[test]
+    fn a_silent_node_makes_its_tasks_unknown_for_watchers() {
+        let (first, mut draft) = published();
+        node::silent(&mut draft, NODE, Duration::from_secs(15));
+        let (second, _) = publish(&first, draft);
+        assert_eq!(statuses(&second, 0), Some(vec![HealthStatus::Unknown]));
+    }
+
+    #[test]
+    fn an_accusation_that_ran_out_between_two_batches_is_seen_in_the_second() {
+        let (first, mut draft) = published();
+        let accusation = Judgement {
+            task: TASK.to_string(),
+            reporter: "auditor".to_owned(),
+            role: warren_core::health::AccusedRole::Liveness,
+            verdict: Judged::Accused {
+                reason: "no".to_owned(),
+                ttl: warren_core::bounds::Ttl::MIN,
+            },
+        };
+        judge(&mut draft, accusation).unwrap();
+        let (second, draft) = publish(&first, draft);
+        let mut draft = later(draft, 5);
+        crate::decide::verdict::expire(&mut draft, TASK);
+        let (third, _) = publish(&second, draft);
+        let seen = [HealthStatus::Unhealthy, HealthStatus::Healthy];
+        assert_eq!(statuses(&third, 0), Some(seen.to_vec()));
+        assert_eq!(statuses(&third, 1), Some(seen[1..].to_vec()));
+        assert_eq!(statuses(&third, 2), Some(vec![]));
+    }
+
+    #[test]
+    fn what_is_too_old_or_not_yet_there_needs_a_snapshot() {
+        let (mut last, mut draft) = published();
+        for _ in 0..=REVISIONS_MAX {
+            (last, draft) = publish(&last, draft);
+        }
+        assert!(last.since(0).is_none());
+        assert!(last.since(1).is_some());
+        let newest = last.cluster.revision;
+        assert!(last.since(newest).is_some());
+        assert!(last.since(newest + 1).is_none() && last.since(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn only_the_nodes_of_changed_tasks_are_concerned() {
+        let (first, mut draft) = published();
+        take(&mut draft, NODE, EPOCH, report(1));
+        let (second, _) = publish(&first, draft);
+        assert!(second.concerns(NODE, 0) && !second.concerns(OTHER_NODE, 0));
+        assert!(!second.concerns(NODE, 1));
+    }
+}

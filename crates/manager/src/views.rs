@@ -1,0 +1,78 @@
+//! The cluster as the API shows it.
+
+use std::sync::Arc;
+
+use warren_core::{cluster::Cluster, service::Service, task::Task, time::Timestamp};
+use warren_plan::{effective_health, summary::summarize};
+use warren_proto::v1 as pb;
+
+use crate::{lookup::newest, publish::Entry};
+
+pub fn service_detail(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceDetail {
+    let mut tasks: Vec<&Arc<Task>> = cluster.tasks_of(service.id).collect();
+    tasks.sort_by(|a, b| a.slot.cmp(&b.slot).then_with(|| newest(b).cmp(&newest(a))));
+    pb::ServiceDetail {
+        service: Some(service.into()),
+        summary: Some(summary(cluster, service, now)),
+        tasks: tasks.into_iter().map(|task| task_detail(cluster, task, now)).collect(),
+    }
+}
+
+pub fn service_row(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceRow {
+    pb::ServiceRow { service: Some(service.into()), summary: Some(summary(cluster, service, now)) }
+}
+
+fn summary(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceSummary {
+    let summary = summarize(cluster, service, now);
+    pb::ServiceSummary {
+        replicas: summary.replicas,
+        healthy: summary.healthy,
+        ready: summary.ready,
+        unhealthy: summary.unhealthy,
+        starting: summary.starting,
+        unknown: summary.unknown,
+        restarting: summary.restarting,
+        text: summary.text(),
+    }
+}
+
+pub fn task_detail(cluster: &Cluster, task: &Task, now: Timestamp) -> pb::TaskDetail {
+    let service = cluster.service(task.service);
+    let node = task.node().and_then(|id| cluster.node(id));
+    let template = service.and_then(|service| service.template(task.revision));
+    pb::TaskDetail {
+        task: Some(task.into()),
+        service_name: service.map(|service| service.spec.name.to_string()).unwrap_or_default(),
+        node_name: node.map(|node| node.name.clone()).unwrap_or_default(),
+        health: cluster.health(task.id).map(|health| (&**health).into()),
+        effective: Some((&effective_health(cluster, task, now)).into()),
+        template: template.map(|template| (&**template).into()),
+        restarts: task.attempt,
+    }
+}
+
+pub fn health_entry(entry: &Entry) -> pb::HealthEntry {
+    let Entry { task, service_name, health } = entry;
+    let wire: pb::Task = (&**task).into();
+    let state = wire.status.map(|status| status.state).unwrap_or_default();
+    pb::HealthEntry {
+        task_id: wire.id,
+        service_id: wire.service_id,
+        service_name: service_name.as_ref().map(ToString::to_string).unwrap_or_default(),
+        slot: wire.slot,
+        node_id: wire.node_id,
+        state,
+        health: Some(health.into()),
+    }
+}
+
+/// The tasks that have not ended, of one service or of all.
+pub fn living<'a>(
+    cluster: &'a Cluster,
+    service: Option<&Service>,
+) -> Box<dyn Iterator<Item = &'a Arc<Task>> + Send + 'a> {
+    match service {
+        Some(service) => Box::new(cluster.tasks_of(service.id).filter(|task| !task.has_ended())),
+        None => Box::new(cluster.tasks().filter(|task| !task.has_ended())),
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole manager in this process: real gRPC over pipes in memory, mostly in paused time.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
+
+mod api;
+mod calls;
+mod health;
+mod restart;
+mod sessions;
+mod support;

@@ -1,0 +1,169 @@
+//! A plan in the making: the cluster as it will be, and the changes that lead there.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use warren_core::{
+    change::Change,
+    cluster::Cluster,
+    event::{Event, EventKind},
+    id::{ServiceId, TaskId},
+    service::Service,
+    task::{EndKind, Phase, Placement, Stop, StopCause, Task, TaskEnd},
+    time::Timestamp,
+};
+
+use crate::{Plan, Policy, health::title, mix::mix};
+
+pub(crate) struct Draft<'a> {
+    pub cluster: Cluster,
+    pub policy: &'a Policy,
+    pub now: Timestamp,
+    /// How many rows were written so far.
+    pub edits: usize,
+    seed: u64,
+    changes: Vec<Change>,
+    /// Where each row is in `changes`: a row is written once in a plan, as etcd demands.
+    rows: BTreeMap<Row, usize>,
+    wake_at: Option<Timestamp>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    Task(TaskId),
+    Service(ServiceId),
+    Event(u64),
+    Trim,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(cluster: &Cluster, policy: &'a Policy, now: Timestamp, seed: u64) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            policy,
+            now,
+            edits: 0,
+            seed,
+            changes: Vec::new(),
+            rows: BTreeMap::new(),
+            wake_at: None,
+        }
+    }
+
+    pub fn finish(self) -> Plan {
+        Plan { changes: self.changes, wake_at: self.wake_at }
+    }
+
+    /// Look again then at the latest. A moment that has come needs no waking.
+    pub fn wake(&mut self, at: Timestamp) {
+        if self.now < at {
+            self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    /// Writes the task, unless that is how it is already.
+    pub fn put_task(&mut self, task: Task) {
+        if self.cluster.task(task.id).is_none_or(|before| **before != task) {
+            self.write(Row::Task(task.id), Change::PutTask(Box::new(task)));
+        }
+    }
+
+    pub fn remove_task(&mut self, id: TaskId) {
+        self.write(Row::Task(id), Change::RemoveTask(id));
+    }
+
+    pub fn put_service(&mut self, service: Service) {
+        self.write(Row::Service(service.id), Change::PutService(Box::new(service)));
+    }
+
+    pub fn remove_service(&mut self, id: ServiceId) {
+        self.write(Row::Service(id), Change::RemoveService(id));
+    }
+
+    pub fn trim_events(&mut self, upto: u64) {
+        self.write(Row::Trim, Change::TrimEvents(upto));
+    }
+
+    /// Tells the task to end. The first to say so is the one who is remembered.
+    pub fn stop(&mut self, service: &Service, task: &Task, cause: StopCause, reason: String) {
+        if task.stop.is_some() || task.has_ended() {
+            return;
+        }
+        let message = format!("{} is stopped: {reason}", title(service, task));
+        let mut next = task.clone();
+        next.stop = Some(Stop { cause, reason, at: self.now });
+        self.put_task(next);
+        self.tell(EventKind::TaskStopping, service, Some(task), message);
+    }
+
+    /// Ends the task where no worker can: it has none.
+    pub fn end(&mut self, service: &Service, task: &Task, kind: EndKind, reason: &str) {
+        let end = TaskEnd {
+            kind,
+            at: self.now,
+            exit_code: None,
+            oom_killed: false,
+            reason: reason.to_owned(),
+        };
+        let mut next = task.clone();
+        next.status.phase = Phase::Ended(end);
+        next.status.since = self.now;
+        self.put_task(next);
+        let message = format!("{} has ended: {reason}", title(service, task));
+        self.tell(EventKind::TaskEnded, service, Some(task), message);
+    }
+
+    /// Writes where the task goes, or why it goes nowhere yet.
+    pub fn place(&mut self, task: &Task, placement: Placement) {
+        let mut next = task.clone();
+        next.placement = placement;
+        self.put_task(next);
+    }
+
+    /// Appends to the history.
+    pub fn tell(
+        &mut self,
+        kind: EventKind,
+        service: &Service,
+        task: Option<&Task>,
+        message: String,
+    ) {
+        let sequence = self.cluster.last_event() + 1;
+        let current = task.and_then(|task| self.cluster.task(task.id));
+        let event = Event {
+            sequence,
+            at: self.now,
+            kind,
+            service: Some(service.id),
+            slot: task.map(|task| task.slot),
+            task: task.map(|task| task.id),
+            node: current.and_then(|task| task.node()),
+            message,
+        };
+        self.write(Row::Event(sequence), Change::PutEvent(Box::new(event)));
+    }
+
+    /// An id that no task has. It follows from what the task is for, so planning twice names it
+    /// the same.
+    pub fn new_task_id(&self, service: ServiceId, slot: u32, after: Option<&Arc<Task>>) -> TaskId {
+        let before = after.map_or([0, 0], |task| [task.id.as_u64(), u64::from(task.attempt)]);
+        let [id, attempt] = before;
+        let slot = u64::from(slot);
+        let words = [self.seed, service.as_u64(), slot, id, attempt, self.now.as_millis()];
+        let mut number = mix(&words);
+        while number == 0 || self.cluster.task(TaskId::from_u64(number)).is_some() {
+            number = number.wrapping_add(1);
+        }
+        TaskId::from_u64(number)
+    }
+
+    fn write(&mut self, row: Row, change: Change) {
+        self.edits += 1;
+        self.cluster.apply(&change);
+        if let Some(&index) = self.rows.get(&row) {
+            self.changes[index] = change;
+        } else {
+            self.rows.insert(row, self.changes.len());
+            self.changes.push(change);
+        }
+    }
+}

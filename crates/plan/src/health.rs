@@ -1,0 +1,96 @@
+//! What a task's health means to the planner.
+
+use warren_core::{
+    cluster::Cluster,
+    health::{Health, HealthStatus},
+    node::NodeState,
+    service::Service,
+    task::{EndKind, Phase, StopCause, Task, TaskEnd},
+    time::Timestamp,
+};
+
+/// The health that counts at `now`. Unknown while its node is down, starting before the first
+/// report, and ready only while it runs and is meant to.
+pub fn effective_health(cluster: &Cluster, task: &Task, now: Timestamp) -> Health {
+    let known = cluster.health(task.id).map(|health| health.effective(now));
+    let mut health = known.unwrap_or_else(|| Health::starting(task.status.since));
+    if task.has_ended() {
+        health.ready = false;
+        return health;
+    }
+    if let Some(node) = task.node().and_then(|id| cluster.node(id))
+        && node.state == NodeState::Down
+    {
+        let was_ready = health.was_ready || health.ready;
+        let reason = format!("node {} is down", node.name);
+        health = Health { was_ready, reason, ..Health::starting(node.since) };
+        health.status = HealthStatus::Unknown;
+    }
+    if !is_running(task) || task.stop.is_some() {
+        health.ready = false;
+    }
+    health
+}
+
+/// Has neither ended nor been told to.
+pub(crate) fn is_live(task: &Task) -> bool {
+    !task.has_ended() && task.stop.is_none()
+}
+
+pub(crate) fn is_running(task: &Task) -> bool {
+    match task.status.phase {
+        Phase::Running => true,
+        Phase::Pending | Phase::Preparing | Phase::Stopping | Phase::Ended(_) => false,
+    }
+}
+
+/// Takes traffic, and nothing is wrong with it.
+pub(crate) fn serves(health: &Health) -> bool {
+    health.ready && health.status.is_good()
+}
+
+pub(crate) fn was_ready(cluster: &Cluster, task: &Task) -> bool {
+    cluster.health(task.id).is_some_and(|h| h.observed.was_ready || h.observed.ready)
+}
+
+/// Why it is unhealthy by its last account, whether or not its node can be heard now.
+pub(crate) fn sickness(cluster: &Cluster, task: &Task, now: Timestamp) -> Option<String> {
+    let health = cluster.health(task.id)?.effective(now);
+    let unnamed = || "it is unhealthy".to_owned();
+    (health.status == HealthStatus::Unhealthy)
+        .then(|| if health.reason.is_empty() { unnamed() } else { health.reason })
+}
+
+/// Is over by its own doing: it ended unasked, or was stopped for its health.
+pub(crate) fn has_failed(task: &Task) -> bool {
+    match &task.stop {
+        Some(stop) => stop.cause == StopCause::Unhealthy,
+        None => task.has_ended(),
+    }
+}
+
+/// Such as `task web.2 (00000000deadbeef)`.
+pub(crate) fn title(service: &Service, task: &Task) -> String {
+    format!("task {}.{} ({})", service.spec.name, task.slot, task.id)
+}
+
+/// Why a task that failed did, as the end of a sentence.
+pub(crate) fn failure(task: &Task) -> String {
+    match (&task.stop, &task.status.phase) {
+        (Some(stop), _) => stop.reason.clone(),
+        (None, Phase::Ended(end)) => end_sentence(end),
+        (None, phase) => format!("it is {}", phase.name()),
+    }
+}
+
+fn end_sentence(end: &TaskEnd) -> String {
+    let what = match (end.kind, end.exit_code) {
+        (EndKind::Exited, _) if end.oom_killed => "it ran out of memory".to_owned(),
+        (EndKind::Exited, Some(code)) => format!("its process exited with code {code}"),
+        (EndKind::Exited, None) => "its process exited".to_owned(),
+        (EndKind::Stopped, _) => "it was stopped".to_owned(),
+        (EndKind::NotStarted, _) => "it could not be started".to_owned(),
+        (EndKind::Lost, _) => "it was lost".to_owned(),
+    };
+    if end.reason.is_empty() { what } else { format!("{what}: {}", end.reason) }
+}

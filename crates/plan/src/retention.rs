@@ -1,0 +1,80 @@
+//! What may be forgotten.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use warren_core::{
+    id::{ServiceId, TaskId},
+    service::Service,
+    task::{Phase, Task},
+    time::Timestamp,
+};
+
+use crate::draft::Draft;
+
+/// Forgets the service's old tasks and the templates that none of its tasks runs.
+pub(crate) fn forget(draft: &mut Draft<'_>, id: ServiceId) {
+    let Some(service) = draft.cluster.service(id).map(Arc::clone) else {
+        return;
+    };
+    forget_tasks(draft, &service);
+    forget_templates(draft, &service);
+}
+
+/// Keeps the newest of each slot's ended tasks, and those that a task names which has not
+/// ended. A slot beyond the replicas keeps none: the events remember it.
+fn forget_tasks(draft: &mut Draft<'_>, service: &Service) {
+    let mut named: BTreeSet<TaskId> = BTreeSet::new();
+    let mut ended: BTreeMap<u32, Vec<(Timestamp, Timestamp, TaskId)>> = BTreeMap::new();
+    for task in draft.cluster.tasks_of(service.id) {
+        match ended_at(task) {
+            Some(at) => {
+                ended.entry(task.slot).or_default().push((at, task.created_at, task.id));
+            }
+            None => named.extend(task.replaces),
+        }
+    }
+    for (slot, mut tasks) in ended {
+        let surplus = slot > service.spec.replicas.get();
+        let kept = if surplus { 0 } else { draft.policy.ended_kept };
+        tasks.sort_unstable_by_key(|&key| Reverse(key));
+        for (_, _, id) in tasks.into_iter().skip(kept) {
+            if surplus || !named.contains(&id) {
+                draft.remove_task(id);
+            }
+        }
+    }
+}
+
+fn ended_at(task: &Task) -> Option<Timestamp> {
+    match &task.status.phase {
+        Phase::Ended(end) => Some(end.at),
+        Phase::Pending | Phase::Preparing | Phase::Running | Phase::Stopping => None,
+    }
+}
+
+fn forget_templates(draft: &mut Draft<'_>, service: &Service) {
+    if service.older_templates.is_empty() {
+        return;
+    }
+    let used: BTreeSet<u64> =
+        draft.cluster.tasks_of(service.id).map(|task| task.revision).collect();
+    if service.older_templates.keys().any(|revision| !used.contains(revision)) {
+        let mut next = service.clone();
+        next.older_templates.retain(|revision, _| used.contains(revision));
+        draft.put_service(next);
+    }
+}
+
+/// Forgets the oldest events, many at a time.
+pub(crate) fn trim_events(draft: &mut Draft<'_>) {
+    let last = draft.cluster.last_event();
+    let first = draft.cluster.events().next().map_or(last, |event| event.sequence);
+    let (kept, slack) = (draft.policy.events_kept, draft.policy.events_slack);
+    if last.saturating_sub(first) >= kept.saturating_add(slack) {
+        draft.trim_events(last.saturating_sub(kept));
+    }
+}

@@ -1,0 +1,73 @@
+//! A service in a line.
+
+use warren_core::{cluster::Cluster, health::HealthStatus, service::Service, time::Timestamp};
+
+use crate::{
+    Policy,
+    service::slots,
+    slot::{Live, Slot},
+};
+
+/// Each slot counts once: as healthy, restarting, unhealthy, unknown or starting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    pub replicas: u32,
+    /// A task of the slot is healthy, or runs and nobody looks.
+    pub healthy: u32,
+    /// Apart from the others: a task of the slot takes traffic.
+    pub ready: u32,
+    pub unhealthy: u32,
+    /// Not healthy yet, for the first time, or not filled yet.
+    pub starting: u32,
+    /// Nobody could look for a while.
+    pub unknown: u32,
+    /// The last task failed, and the next one is not healthy yet.
+    pub restarting: u32,
+}
+
+impl Summary {
+    /// Such as `3/3 healthy` or `0/2 healthy, 2/2 restarting`.
+    pub fn text(&self) -> String {
+        let replicas = self.replicas;
+        let others = [
+            (self.restarting, "restarting"),
+            (self.unhealthy, "unhealthy"),
+            (self.unknown, "unknown"),
+            (self.starting, "starting"),
+        ];
+        let healthy = format!("{}/{replicas} healthy", self.healthy);
+        let others = others.into_iter().filter(|(count, _)| *count > 0);
+        let parts = others.map(|(count, name)| format!("{count}/{replicas} {name}"));
+        std::iter::once(healthy).chain(parts).collect::<Vec<_>>().join(", ")
+    }
+}
+
+pub fn summarize(cluster: &Cluster, service: &Service, now: Timestamp) -> Summary {
+    let replicas = service.spec.replicas.get();
+    let mut summary = Summary { replicas, ..Summary::default() };
+    // No count depends on the policy.
+    let policy = Policy::default();
+    let slots = slots(cluster, &policy, service, now);
+    for slot in slots.range(1..=replicas).map(|(_, slot)| slot) {
+        summary.ready += u32::from(slot.live().any(|live| live.health.ready));
+        *summary.count_of(slot) += 1;
+    }
+    summary
+}
+
+impl Summary {
+    fn count_of(&mut self, slot: &Slot<'_>) -> &mut u32 {
+        if slot.live().any(|live: &Live| live.health.status.is_good()) {
+            return &mut self.healthy;
+        }
+        if slot.is_restarting() {
+            return &mut self.restarting;
+        }
+        match slot.holder.as_ref().map(|live| live.health.status) {
+            Some(HealthStatus::Healthy | HealthStatus::Unchecked) => &mut self.healthy,
+            Some(HealthStatus::Unhealthy) => &mut self.unhealthy,
+            Some(HealthStatus::Unknown) => &mut self.unknown,
+            Some(HealthStatus::Starting) | None => &mut self.starting,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The planner's rules as scripts, and its promises under random histories.
+
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod placing;
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod replacing;
+#[cfg(test)]
+mod scaling;
+#[cfg(test)]
+mod summing;
+#[cfg(test)]
+mod world;

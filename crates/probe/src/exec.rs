@@ -1,0 +1,96 @@
+//! One exec attempt, through the runtime port, with a permit.
+//!
+//! Commands are dear: through containerd one costs 10 to 25 ms of CPU, and more than two for each
+//! core only wait for each other. So they queue here, where the wait is known and is not taken for
+//! the task's lateness.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout},
+};
+use warren_core::{check::ExecCheck, outcome::Evidence};
+use warren_runtime::{ExecEnd, Output, RuntimeError};
+
+use crate::{Prober, Seen, Target, end::End, message};
+
+/// A wait of ten deadlines is a worker with far too much to do, and the owner should hear of it
+/// while the checks still mean something: at the latest after a minute. Below a second the wait
+/// says nothing yet.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_mins(1);
+const WAIT_TIMEOUTS: u32 = 10;
+
+/// The runtime keeps the deadline itself. Killing and draining takes containerd up to 2 s; one
+/// that has not returned after 5 s has lost the command.
+const OVERRUN: Duration = Duration::from_secs(5);
+
+pub(crate) async fn attempt(
+    prober: &Prober,
+    target: &Target,
+    check: &ExecCheck,
+    limit: Duration,
+) -> Seen {
+    let queued = Instant::now();
+    let patience = limit.saturating_mul(WAIT_TIMEOUTS).clamp(WAIT_MIN, WAIT_MAX);
+    let permits = timeout(patience, permits(prober, target)).await;
+    let waited = queued.elapsed();
+    let Ok(Some(_permits)) = permits else {
+        let message = format!("waited {waited:.1?} for a free exec permit");
+        return Seen { waited, ..Seen::new(End::inconclusive(message), Instant::now()) };
+    };
+    let started = Instant::now();
+    let command = target.runtime.exec(target.task, check.argv(), limit);
+    let end = match timeout(limit.saturating_add(OVERRUN), command).await {
+        Ok(end) => judge(end, limit),
+        Err(_elapsed) => End::inconclusive(format!(
+            "the {} runtime did not end the command {OVERRUN:?} after its deadline of {limit:?}",
+            target.runtime.driver().name()
+        )),
+    };
+    Seen { waited, ..Seen::new(end, started) }
+}
+
+/// The task's turn first, so that whoever waits for it holds no one else up. `None` where a
+/// semaphore was closed, which nobody does.
+async fn permits<'a>(
+    prober: &'a Prober,
+    target: &'a Target,
+) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
+    let turn = target.exec_turn.acquire().await.ok()?;
+    let permit = prober.exec_permits.acquire().await.ok()?;
+    Some((turn, permit))
+}
+
+fn judge(end: Result<ExecEnd, RuntimeError>, limit: Duration) -> End {
+    match end {
+        Ok(ExecEnd::Exited { code: 0, output }) => End::pass(message::lines(&output.0)),
+        Ok(ExecEnd::Exited { code, output }) => {
+            End::fail(Evidence::Explicit, with(format!("exit code {code}"), &output))
+        }
+        Ok(ExecEnd::TimedOut { output }) => {
+            End::fail(Evidence::Timeout, with(format!("killed after {limit:?}"), &output))
+        }
+        // A check that can never run must not pass for a healthy task, nor be forgotten.
+        Ok(ExecEnd::NotRun { reason }) => {
+            End::fail(Evidence::Explicit, format!("the command cannot run: {reason}"))
+        }
+        // The end of the task itself is noticed where its process is watched. And what a driver
+        // refuses to do says nothing of the task: it becomes unknown, with these words.
+        Err(
+            error @ (RuntimeError::Unavailable { .. }
+            | RuntimeError::NoSuchTask(_)
+            | RuntimeError::Refused(_)),
+        ) => End::inconclusive(error.to_string()),
+    }
+}
+
+fn with(mut what: String, output: &Output) -> String {
+    let lines = message::lines(&output.0);
+    if !lines.is_empty() {
+        what.push_str(": ");
+        what.push_str(&lines);
+    }
+    what
+}

@@ -1,0 +1,127 @@
+//! How far a network attempt has come, kept outside of its future: at the deadline that is gone,
+//! and the message still has to say where it stood.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{Phases, Seen, end::End};
+
+#[derive(Debug)]
+pub(crate) struct Trace {
+    pub(crate) start: Instant,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    stage: Stage,
+    phases: Phases,
+    /// Of this connection, before the body.
+    received: usize,
+    redirects: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Connect,
+    Tls,
+    Head,
+    Body { status: u16, bytes: usize },
+}
+
+impl Trace {
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now(), progress: Mutex::new(Progress::after(0)) }
+    }
+
+    /// A new connection, after so many redirects.
+    pub(crate) fn reconnect(&self, redirects: usize) {
+        *self.progress() = Progress::after(redirects);
+    }
+
+    pub(crate) fn connected(&self) {
+        let mut progress = self.progress();
+        progress.phases.connect = Some(self.start.elapsed());
+        progress.stage = Stage::Head;
+    }
+
+    pub(crate) fn tls_begun(&self) {
+        self.progress().stage = Stage::Tls;
+    }
+
+    pub(crate) fn tls_done(&self) {
+        let mut progress = self.progress();
+        progress.phases.tls = Some(self.start.elapsed());
+        progress.stage = Stage::Head;
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        let mut progress = self.progress();
+        if progress.phases.first_byte.is_none() {
+            progress.phases.first_byte = Some(self.start.elapsed());
+        }
+        progress.received += bytes;
+    }
+
+    pub(crate) fn body(&self, status: u16, bytes: usize) {
+        self.progress().stage = Stage::Body { status, bytes };
+    }
+
+    /// How far it came before the connection broke, as the end of a sentence.
+    pub(crate) fn before(&self) -> String {
+        let Progress { stage, received, .. } = *self.progress();
+        match stage {
+            Stage::Connect => String::new(),
+            Stage::Tls => " during the TLS handshake".to_owned(),
+            Stage::Head if received == 0 => " before an answer".to_owned(),
+            Stage::Head => format!(" after {received} bytes of headers"),
+            Stage::Body { status, bytes } => {
+                format!(" after HTTP {status} and {bytes} bytes of body")
+            }
+        }
+    }
+
+    /// Which phase the deadline struck in.
+    pub(crate) fn lateness(&self, timeout: Duration, peer: &impl fmt::Display) -> String {
+        let Progress { stage, phases, received, redirects } = *self.progress();
+        let hops = match redirects {
+            0 => String::new(),
+            1 => "after a redirect, ".to_owned(),
+            many => format!("after {many} redirects, "),
+        };
+        let connect = phases.connect.unwrap_or_default();
+        let (answer, state) = match stage {
+            Stage::Connect => {
+                return format!("no connection to {peer} within {timeout:?}");
+            }
+            Stage::Tls => ("no answer", "TLS handshake unfinished".to_owned()),
+            Stage::Head if received == 0 => ("no answer", "no status line".to_owned()),
+            Stage::Head => ("no answer", format!("headers unfinished after {received} bytes")),
+            Stage::Body { status, bytes } => (
+                "no complete answer",
+                format!("HTTP {status}, body unfinished after {bytes} bytes"),
+            ),
+        };
+        format!("{answer} within {timeout:?}: {hops}connected after {connect:.1?}, {state}")
+    }
+
+    pub(crate) fn seen(&self, end: End) -> Seen {
+        Seen { phases: self.progress().phases, ..Seen::new(end, self.start) }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Nothing panics while it is held.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    fn after(redirects: usize) -> Self {
+        Self { stage: Stage::Connect, phases: Phases::default(), received: 0, redirects }
+    }
+}

@@ -1,0 +1,127 @@
+//! Keeps the beginning and the end of what a command writes, however much that is.
+
+use std::collections::VecDeque;
+
+use crate::port::Output;
+
+/// The first bytes say what ran, the last ones how it ended; half of the room for each.
+const HEAD: usize = Output::MAX / 2;
+
+/// Takes what a command writes and keeps head and tail of it, in constant memory.
+#[derive(Debug, Default)]
+pub struct HeadTail {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    total: u64,
+}
+
+impl HeadTail {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.total = self.total.saturating_add(bytes.len() as u64);
+        let (head, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
+        self.head.extend_from_slice(head);
+        // Of a large piece only the end can stay.
+        let rest = &rest[rest.len().saturating_sub(Output::MAX - HEAD)..];
+        let surplus = (self.tail.len() + rest.len()).saturating_sub(Output::MAX - HEAD);
+        self.tail.drain(..surplus);
+        self.tail.extend(rest);
+    }
+
+    /// At most [`Output::MAX`] bytes. What is not UTF-8 is shown as `?`, byte by byte.
+    pub fn finish(mut self) -> Output {
+        let tail = self.tail.make_contiguous();
+        if self.total <= Output::MAX as u64 {
+            self.head.extend_from_slice(tail);
+            return Output(text(&self.head));
+        }
+        // The number of digits differs by at most one from that of the final count.
+        let room = Output::MAX - HEAD - marker(self.total).len();
+        let head = &self.head[..whole_chars(&self.head)];
+        let tail = &tail[tail.len() - room..];
+        let cut_char = tail.iter().take(3).take_while(|b| is_continuation(**b)).count();
+        let tail = &tail[cut_char..];
+        let left_out = self.total - (head.len() + tail.len()) as u64;
+        Output(text(head) + &marker(left_out) + &text(tail))
+    }
+}
+
+fn marker(left_out: u64) -> String {
+    format!("\n[... {left_out} bytes left out ...]\n")
+}
+
+const fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+/// How many bytes there are before a character that the end of `bytes` cuts in two.
+fn whole_chars(bytes: &[u8]) -> usize {
+    let trailing = bytes.iter().rev().take(3).take_while(|b| is_continuation(**b)).count();
+    let Some(start) = bytes.len().checked_sub(trailing + 1) else { return bytes.len() };
+    let wanted = match bytes[start] {
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf7 => 4,
+        _ => 1,
+    };
+    if wanted > trailing + 1 { start } else { bytes.len() }
+}
+
+/// Never longer than the bytes.
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(pieces: &[&[u8]]) -> String {
+        let mut kept = HeadTail::new();
+        for piece in pieces {
+            kept.push(piece);
+        }
+        kept.finish().0
+    }
+
+    #[test]
+    fn what_fits_is_kept_as_it_is() {
+        assert_eq!(collect(&[]), "");
+        assert_eq!(collect(&[b"out\n", b"err\n"]), "out\nerr\n");
+        let full = "x".repeat(Output::MAX);
+        assert_eq!(collect(&[full.as_bytes()]), full);
+    }
+
+    #[test]
+    fn of_more_the_two_ends_are_kept_and_the_rest_is_counted() {
+        for step in [1, 7, 4096, 1_000_000] {
+            let all: Vec<u8> = (0..1_000_000_u32).map(|n| b'a' + (n % 26) as u8).collect();
+            let kept = collect(&all.chunks(step).collect::<Vec<_>>());
+            assert!(kept.len() <= Output::MAX, "{}", kept.len());
+            let (head, rest) = kept.split_once("\n[... ").unwrap();
+            let (count, tail) = rest.split_once(" bytes left out ...]\n").unwrap();
+            assert!(all.starts_with(head.as_bytes()) && all.ends_with(tail.as_bytes()));
+            assert_eq!(count.parse(), Ok(all.len() - head.len() - tail.len()));
+            assert!(head.len() > 2000 && tail.len() > 2000);
+        }
+    }
+
+    #[test]
+    fn characters_are_not_cut_and_bytes_that_are_none_do_not_grow() {
+        for shift in 0..4 {
+            let all = "x".repeat(shift) + &"\u{1f407}".repeat(5000);
+            let kept = collect(&[all.as_bytes()]);
+            assert!(!kept.contains('?') && kept.len() <= Output::MAX);
+        }
+        let kept = collect(&[&[0xff; 10_000]]);
+        assert!(kept.len() <= Output::MAX && kept.starts_with("???"));
+    }
+}

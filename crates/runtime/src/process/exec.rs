@@ -1,0 +1,173 @@
+//! Runs a command beside a task.
+
+use std::{
+    io,
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe,
+    process::{Child, Command},
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    command::{command, not_run},
+    files::{LaunchFile, now},
+    proc::{has_env, kill_all, with_descendants},
+};
+use crate::{
+    output::HeadTail,
+    port::{ExecEnd, Output},
+};
+
+/// In the environment of a command and of all that it starts.
+const EXEC_ENV: &str = "WARREN_EXEC_ID";
+/// Read at once; of a flood only head and tail are kept.
+const READ: usize = 16 * 1024;
+
+/// What a command wrote before it ended is in the pipe already; who still holds the pipe open is
+/// not waited for.
+const DRAIN_WITHIN: Duration = Duration::from_millis(100);
+/// Killed processes end at once, unless the kernel holds them.
+const KILL_WITHIN: Duration = Duration::from_secs(1);
+
+/// An error is the node's fault, not the command's.
+pub async fn run(launch: &LaunchFile, argv: &[String], limit: Duration) -> io::Result<ExecEnd> {
+    let deadline = Instant::now() + limit;
+    let mut exec = match Exec::start(launch, argv)? {
+        Ok(exec) => exec,
+        Err(reason) => return Ok(ExecEnd::NotRun { reason }),
+    };
+    exec.follow(deadline).await?;
+    let Some(status) = exec.ended else {
+        exec.kill().await?;
+        return Ok(ExecEnd::TimedOut { output: exec.output() });
+    };
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    match code {
+        Some(code) => Ok(ExecEnd::Exited { code, output: exec.output() }),
+        None => Err(io::Error::other("the command ended neither by itself nor by a signal")),
+    }
+}
+
+/// A command that runs. Its process group is killed when it is dropped before its end.
+#[derive(Debug)]
+struct Exec {
+    child: Child,
+    pid: u32,
+    /// The variable by which all that it started is found.
+    mark: String,
+    /// One pipe for both streams keeps them in order.
+    pipe: pipe::Receiver,
+    open: bool,
+    kept: HeadTail,
+    ended: Option<ExitStatus>,
+}
+
+enum Step {
+    Read(io::Result<usize>),
+    Ended(io::Result<ExitStatus>),
+    Late,
+}
+
+impl Exec {
+    /// The inner error says why the command cannot be run.
+    fn start(launch: &LaunchFile, argv: &[String]) -> io::Result<Result<Self, String>> {
+        let mut command = match command(launch, argv) {
+            Ok(command) => command,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let (reader, writer) = io::pipe()?;
+        let value = mark(&launch.task);
+        command.env(EXEC_ENV, &value).stdout(writer.try_clone()?).stderr(writer);
+        let pipe = pipe::Receiver::from_owned_fd(reader.into())?;
+        let mut command = Command::from(command);
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return not_run(argv, error).map(Err),
+        };
+        let Some(pid) = child.id() else {
+            return Err(io::Error::other("the command has no process number"));
+        };
+        let (mark, kept) = (format!("{EXEC_ENV}={value}"), HeadTail::new());
+        Ok(Ok(Self { child, pid, mark, pipe, open: true, kept, ended: None }))
+    }
+
+    /// Until it has ended and its output too, but no longer than `until`.
+    async fn follow(&mut self, mut until: Instant) -> io::Result<()> {
+        let mut buffer = vec![0; READ];
+        while self.open || self.ended.is_none() {
+            let step = tokio::select! {
+                read = self.pipe.read(&mut buffer), if self.open => Step::Read(read),
+                ended = self.child.wait(), if self.ended.is_none() => Step::Ended(ended),
+                () = sleep_until(until) => Step::Late,
+            };
+            match step {
+                Step::Read(Ok(0) | Err(_)) => self.open = false,
+                Step::Read(Ok(count)) => self.kept.push(&buffer[..count]),
+                Step::Ended(status) => {
+                    self.ended = Some(status?);
+                    until = Instant::now() + DRAIN_WITHIN;
+                }
+                Step::Late => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// And waits. What the kernel does not let go of is left behind, with a warning.
+    async fn kill(&mut self) -> io::Result<()> {
+        let (pid, mark) = (self.pid, self.mark.clone());
+        self.kill_group();
+        let killed = spawn_blocking(move || {
+            kill_all(KILL_WITHIN, |all| {
+                with_descendants(all, |process| {
+                    process.group == pid || has_env(process.identity.pid, &mark)
+                })
+            })
+        });
+        // The group's number cannot go to another one before its leader is waited for.
+        if let Err(error) = killed.await.map_err(io::Error::other)? {
+            tracing::warn!(%error, "a command that was killed has not ended");
+            return Ok(());
+        }
+        self.ended = Some(self.child.wait().await?);
+        self.follow(Instant::now() + DRAIN_WITHIN).await
+    }
+
+    fn kill_group(&self) {
+        if let Ok(pid) = i32::try_from(self.pid) {
+            // One that has just ended needs no signal.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    fn output(&mut self) -> Output {
+        std::mem::take(&mut self.kept).finish()
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            self.kill_group();
+        }
+    }
+}
+
+/// Never the same twice, not even for the next worker.
+fn mark(task: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{task}-{}-{count}", now().as_millis())
+}

@@ -1,0 +1,110 @@
+//! Commands beside a task.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
+
+use crate::support::{Bench, LONG, processes_of, shell, trials, until, words};
+
+trials!(
+    a_command_has_the_tasks_environment_and_its_output_is_kept_in_order,
+    a_command_that_cannot_run_says_why,
+    a_timeout_kills_all_that_the_command_started,
+    a_flood_keeps_its_two_ends,
+    what_a_command_leaves_in_the_background_is_not_waited_for,
+    a_command_that_nobody_waits_for_any_more_is_killed,
+);
+
+async fn a_command_has_the_tasks_environment_and_its_output_is_kept_in_order() {
+    let bench = Bench::new();
+    let task = bench.start("exec sleep 300").await;
+    let script = "echo $WARREN_TASK_ID; echo err >&2; pwd; exit 5";
+    let end = bench.driver().exec(task, &words(&["sh", "-c", script]), LONG).await.unwrap();
+    let output = Output(format!("{task}\nerr\n/\n"));
+    assert_eq!(end, ExecEnd::Exited { code: 5, output });
+    let end = bench.driver().exec(task, &words(&["sh", "-c", "kill -9 $$"]), LONG).await.unwrap();
+    assert_eq!(end, ExecEnd::Exited { code: 137, output: Output::default() });
+}
+
+async fn a_command_that_cannot_run_says_why() {
+    let bench = Bench::new();
+    let task = bench.start("exec sleep 300").await;
+    let end = bench.driver().exec(task, &words(&["no-such-program", "x"]), LONG).await.unwrap();
+    let ExecEnd::NotRun { reason } = end else { panic!("{end:?}") };
+    assert!(reason.starts_with("cannot run \"no-such-program\": not found"), "{reason}");
+    bench.driver().delete(task).await.unwrap();
+    let end = bench.driver().exec(task, &words(&["true"]), LONG).await;
+    assert!(matches!(end, Err(RuntimeError::NoSuchTask(_))), "{end:?}");
+    let created = shell("true");
+    bench.driver().create(&created).await.unwrap();
+    let end = bench.driver().exec(created.task, &words(&["true"]), LONG).await.unwrap();
+    assert_eq!(end, ExecEnd::NotRun { reason: "the task does not run".to_owned() });
+}
+
+async fn a_timeout_kills_all_that_the_command_started() {
+    let bench = Bench::new();
+    let task = bench.start("exec sleep 300").await;
+    for script in [
+        "echo begun; sleep 300 & sleep 300",
+        "echo begun; trap '' TERM; setsid sh -c 'sleep 300 & sleep 300' & sleep 300",
+    ] {
+        let begun = Instant::now();
+        let limit = Duration::from_millis(300);
+        let end = bench.driver().exec(task, &words(&["sh", "-c", script]), limit).await.unwrap();
+        println!("timed out {:?} after its deadline", begun.elapsed().saturating_sub(limit));
+        assert!(begun.elapsed() < limit + Duration::from_secs(1));
+        assert_eq!(end, ExecEnd::TimedOut { output: Output("begun\n".to_owned()) });
+        assert_eq!(processes_of(task).len(), 1, "only the task itself is left");
+    }
+}
+
+async fn a_flood_keeps_its_two_ends() {
+    let bench = Bench::new();
+    let task = bench.start("exec sleep 300").await;
+    let before = memory();
+    let limit = Duration::from_millis(500);
+    let end = bench.driver().exec(task, &words(&["yes"]), limit).await.unwrap();
+    let ExecEnd::TimedOut { output } = end else { panic!("{end:?}") };
+    assert!(output.0.len() <= Output::MAX && output.0.starts_with("y\ny\n"));
+    assert!(output.0.contains("bytes left out"), "{}", output.0);
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 20_000, "memory grew by {grown} KiB");
+    let flood = "seq 1 200000; echo the end";
+    let end = bench.driver().exec(task, &words(&["sh", "-c", flood]), LONG).await.unwrap();
+    let ExecEnd::Exited { code: 0, output } = end else { panic!("{end:?}") };
+    assert!(output.0.starts_with("1\n2\n3\n") && output.0.ends_with("\n200000\nthe end\n"));
+}
+
+async fn what_a_command_leaves_in_the_background_is_not_waited_for() {
+    let bench = Bench::new();
+    let task = bench.start("exec sleep 300").await;
+    let begun = Instant::now();
+    let script = words(&["sh", "-c", "sleep 300 & echo left"]);
+    let end = bench.driver().exec(task, &script, LONG).await.unwrap();
+    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output("left\n".to_owned()) });
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    bench.driver().delete(task).await.unwrap();
+    assert_eq!(processes_of(task), [0_u32; 0]);
+}
+
+async fn a_command_that_nobody_waits_for_any_more_is_killed() {
+    let bench = Bench::new();
+    let task = bench.start("exec sleep 300").await;
+    let script = words(&["sh", "-c", "sleep 300 & sleep 300"]);
+    let exec = bench.driver().exec(task, &script, LONG);
+    tokio::select! {
+        end = exec => panic!("{end:?}"),
+        () = until(|| processes_of(task).len() == 4) => {}
+    }
+    until(|| processes_of(task).len() == 1).await;
+}
+
+/// Of this process, in KiB.
+fn memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}

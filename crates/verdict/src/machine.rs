@@ -1,0 +1,293 @@
+//! All roles of one task together: its health.
+
+mod restore;
+
+use warren_core::{
+    check::{ByRole, Checks, Role},
+    health::{Health, HealthStatus, RoleHealth, Verdict},
+    id::TaskId,
+    outcome::{Attempt, Evidence, Outcome},
+    time::Timestamp,
+};
+
+use crate::{
+    group::Sharing,
+    reason,
+    run::{Known, RoleRun},
+    schedule::Elapsed,
+    watch::Watch,
+};
+
+/// The verdicts of one task, from its process's start to its end.
+///
+/// Wherever a role is asked for, any role of the same [`CheckGroup`](crate::CheckGroup) does.
+#[derive(Debug, Clone)]
+pub struct TaskVerdicts {
+    sharing: Sharing,
+    roles: ByRole<Option<RoleRun>>,
+    /// By the role that stands for the group.
+    watches: ByRole<Option<Watch>>,
+    /// How the process ended.
+    gone: Option<String>,
+    overall: Overall,
+}
+
+#[derive(Debug, Clone)]
+struct Overall {
+    status: HealthStatus,
+    since: Timestamp,
+    ready: bool,
+    ready_since: Timestamp,
+    was_ready: bool,
+    reason: String,
+}
+
+/// When to attempt a check next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Never before the `now` that was asked with.
+    At(Elapsed),
+    /// Startup has not passed yet; ask again when health has changed.
+    AfterStartup,
+    /// This check has had its last attempt.
+    Never,
+}
+
+impl TaskVerdicts {
+    /// Of a task whose process started at `started_at`.
+    pub fn new(task: TaskId, checks: &Checks, started_at: Timestamp) -> Self {
+        let sharing = Sharing::of(checks);
+        let timing = |role| checks.get(role).as_ref().map(|check| check.timing);
+        let run = |role| timing(role).map(|timing| RoleRun::new(role, timing, started_at));
+        let watch = |role| {
+            let timing = timing(sharing.confirmed_by(role))?;
+            (sharing.lead(role) == role).then(|| Watch::new(task, role, timing))
+        };
+        let overall = Overall {
+            status: HealthStatus::Starting,
+            since: started_at,
+            ready: false,
+            ready_since: started_at,
+            was_ready: false,
+            reason: String::new(),
+        };
+        let mut verdicts =
+            Self { sharing, roles: by_role(run), watches: by_role(watch), gone: None, overall };
+        verdicts.settle(started_at);
+        verdicts
+    }
+
+    /// Folds the outcome of an attempt that ended at `now` into every role of the group. The
+    /// health when it changed in a way that is reported: a role's verdict, and with it perhaps
+    /// the status, readiness and reason. An outcome that nobody waits for changes nothing.
+    ///
+    /// The hot path. It takes constant time: at most two folds of a few comparisons, one push
+    /// into a full-grown ring, and no allocation unless a verdict changes.
+    pub fn observe(&mut self, role: Role, attempt: Attempt, now: Elapsed) -> Option<Health> {
+        if self.stage(role) != Stage::Due {
+            return None;
+        }
+        let ended = attempt.at.after(attempt.latency);
+        if attempt.outcome == Outcome::Fail(Evidence::Gone) {
+            let why = reason::failed(role, 1, Elapsed::ZERO, &attempt);
+            return self.end(&attempt, ended, why);
+        }
+        let start = now.saturating_sub(attempt.latency);
+        let mut changed = false;
+        for &fed in self.sharing.fed_by(role) {
+            if let Some(run) = self.roles.get_mut(fed) {
+                changed |= run.fold(&attempt, start);
+            }
+        }
+        if let Some(watch) = self.watches.get_mut(self.sharing.lead(role)) {
+            watch.record(attempt, start);
+        }
+        changed.then(|| {
+            self.settle(ended);
+            self.health()
+        })
+    }
+
+    /// The process is gone: a verdict at once, whatever the thresholds. `why` is a sentence such
+    /// as [`reason::exit`] makes.
+    pub fn exited(&mut self, at: Timestamp, why: String) -> Option<Health> {
+        let (latency, outcome) = (Elapsed::ZERO, Outcome::Fail(Evidence::Gone));
+        self.end(&Attempt { at, latency, outcome, message: why.clone() }, at, why)
+    }
+
+    /// When the group's next attempt is due. Holds until the next [`observe`](Self::observe) or
+    /// [`exited`](Self::exited); a later `now` only moves what is overdue.
+    pub fn next_attempt(&self, role: Role, now: Elapsed) -> Next {
+        let watch = match self.stage(role) {
+            Stage::Over => return Next::Never,
+            Stage::Waits => return Next::AfterStartup,
+            Stage::Due => self.watch(role),
+        };
+        let Some(watch) = watch else {
+            return Next::Never;
+        };
+        let confirm = self.run(self.sharing.confirmed_by(role));
+        let fed = self.sharing.fed_by(role).iter().filter_map(|&fed| self.run(fed));
+        let decisive = fed.flat_map(RoleRun::decisive).flatten();
+        Next::At(watch.next(now, confirm.is_some_and(RoleRun::wants_confirmation), decisive))
+    }
+
+    /// The health as it is now, with streaks and last attempts.
+    pub fn health(&self) -> Health {
+        let Overall { status, since, ready, ready_since, was_ready, reason } = self.overall.clone();
+        let roles = by_role(|role| self.role_health(role));
+        Health { status, since, ready, ready_since, was_ready, reason, roles }
+    }
+
+    /// The last attempts of the role's check, the oldest first; at most eight.
+    pub fn recent(&self, role: Role) -> impl Iterator<Item = &Attempt> {
+        self.watch(role).into_iter().flat_map(Watch::recent)
+    }
+
+    /// No later outcome changes the verdict that the task has: its startup failed, or its process
+    /// is gone.
+    pub fn has_ended(&self) -> bool {
+        self.gone.is_some() || self.startup() == Some(Known::Failing)
+    }
+
+    fn end(&mut self, attempt: &Attempt, at: Timestamp, why: String) -> Option<Health> {
+        if self.gone.is_some() {
+            return None;
+        }
+        for role in Role::ALL {
+            if let Some(run) = self.roles.get_mut(role) {
+                run.gone(at, &why);
+            }
+            let concerned = self.known(role) == Some(Known::Failing);
+            if let Some(watch) = self.watches.get_mut(role).as_mut().filter(|_| concerned) {
+                watch.remember(attempt.clone());
+            }
+        }
+        self.gone = Some(match self.overall.status {
+            HealthStatus::Unhealthy => format!("{why}, after {}", self.overall.reason),
+            HealthStatus::Starting
+            | HealthStatus::Healthy
+            | HealthStatus::Unknown
+            | HealthStatus::Unchecked => why,
+        });
+        self.settle(at);
+        Some(self.health())
+    }
+
+    /// Derives status, readiness and reason from the roles.
+    fn settle(&mut self, at: Timestamp) {
+        let (status, ready) = (self.status(), self.ready());
+        let overall = &mut self.overall;
+        if overall.status != status {
+            (overall.status, overall.since) = (status, at);
+        }
+        if overall.ready != ready {
+            (overall.ready, overall.ready_since) = (ready, at);
+        }
+        overall.was_ready |= ready;
+        self.overall.reason = self.reason();
+    }
+
+    /// Unhealthy before unknown, unknown before starting, starting before healthy. Readiness has
+    /// no say.
+    fn status(&self) -> HealthStatus {
+        let vital = [Role::Startup, Role::Liveness].map(|role| self.verdict(role));
+        if self.gone.is_some() || vital.contains(&Some(Verdict::Failing)) {
+            HealthStatus::Unhealthy
+        } else if Role::ALL.iter().all(|&role| self.run(role).is_none()) {
+            HealthStatus::Unchecked
+        } else if vital.contains(&Some(Verdict::Unknown)) {
+            HealthStatus::Unknown
+        } else if vital.contains(&Some(Verdict::Pending)) {
+            HealthStatus::Starting
+        } else {
+            HealthStatus::Healthy
+        }
+    }
+
+    /// What is known decides, not whether anybody could look lately: an unknown verdict leaves
+    /// readiness as it was.
+    fn ready(&self) -> bool {
+        self.gone.is_none()
+            && Role::ALL.iter().all(|&role| matches!(self.known(role), None | Some(Known::Passing)))
+    }
+
+    fn reason(&self) -> String {
+        if let Some(gone) = &self.gone {
+            return gone.clone();
+        }
+        let Some(role) = self.culprit() else {
+            return String::new();
+        };
+        match self.run(role).map(RoleRun::why) {
+            None | Some("") => reason::not_yet(role),
+            Some(why) => why.to_owned(),
+        }
+    }
+
+    /// The role that keeps the task from being as good as it gets: the worst verdict, and of
+    /// equal ones the first role.
+    fn culprit(&self) -> Option<Role> {
+        let with =
+            |verdict| Role::ALL.into_iter().find(|&role| self.verdict(role) == Some(verdict));
+        let vital = |role: &Role| *role != Role::Readiness;
+        with(Verdict::Failing)
+            .filter(vital)
+            .or_else(|| with(Verdict::Unknown).filter(vital))
+            .or_else(|| with(Verdict::Pending).filter(vital))
+            .or_else(|| with(Verdict::Failing))
+            .or_else(|| with(Verdict::Unknown))
+            .or_else(|| with(Verdict::Pending))
+    }
+
+    fn stage(&self, role: Role) -> Stage {
+        match (role, self.startup()) {
+            _ if self.has_ended() => Stage::Over,
+            (Role::Startup, Some(Known::Passing) | None) | (_, Some(Known::Failing)) => Stage::Over,
+            (Role::Liveness | Role::Readiness, Some(Known::Pending)) => Stage::Waits,
+            (Role::Startup, Some(Known::Pending))
+            | (Role::Liveness | Role::Readiness, Some(Known::Passing) | None) => Stage::Due,
+        }
+    }
+
+    fn startup(&self) -> Option<Known> {
+        self.known(Role::Startup)
+    }
+
+    fn run(&self, role: Role) -> Option<&RoleRun> {
+        self.roles.get(role).as_ref()
+    }
+
+    fn known(&self, role: Role) -> Option<Known> {
+        self.run(role).map(RoleRun::known)
+    }
+
+    fn verdict(&self, role: Role) -> Option<Verdict> {
+        self.run(role).map(RoleRun::verdict)
+    }
+
+    fn watch(&self, role: Role) -> Option<&Watch> {
+        self.watches.get(self.sharing.lead(role)).as_ref()
+    }
+
+    fn role_health(&self, role: Role) -> Option<RoleHealth> {
+        let last = self.watch(role).and_then(Watch::last).cloned();
+        self.run(role).map(|run| run.health(last))
+    }
+}
+
+/// Where a check is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waits,
+    Due,
+    Over,
+}
+
+fn by_role<T>(make: impl Fn(Role) -> T) -> ByRole<T> {
+    ByRole {
+        startup: make(Role::Startup),
+        liveness: make(Role::Liveness),
+        readiness: make(Role::Readiness),
+    }
+}

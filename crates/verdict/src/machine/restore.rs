@@ -1,0 +1,73 @@
+//! Going on from a recorded health when a worker returns.
+
+use warren_core::{
+    check::{Checks, Role},
+    health::{Health, HealthStatus, RoleHealth, Verdict},
+    id::TaskId,
+    outcome::{Evidence, Outcome},
+    time::Timestamp,
+};
+
+use super::{Overall, TaskVerdicts};
+use crate::{run::Known, schedule::Elapsed, watch::Watch};
+
+impl TaskVerdicts {
+    /// Goes on from a record after a restart of the worker: verdicts and streaks stay, nothing
+    /// is reported, and every check stays on its grid. `now` is the time since the process's
+    /// start, measured anew.
+    pub fn restore(
+        task: TaskId,
+        checks: &Checks,
+        started_at: Timestamp,
+        saved: &Health,
+        now: Elapsed,
+    ) -> Self {
+        let mut verdicts = Self::new(task, checks, started_at);
+        for role in Role::ALL {
+            let Some(from) = saved.roles.get(role) else {
+                continue;
+            };
+            let gap = verdicts.watch(role).map(Watch::gap).unwrap_or_default();
+            if let Some(run) = verdicts.roles.get_mut(role) {
+                run.resume(from, known_beneath(saved), now, gap);
+            }
+            let lead = verdicts.sharing.lead(role) == role;
+            if let Some(watch) = verdicts.watches.get_mut(role).as_mut().filter(|_| lead) {
+                watch.resume(from.last.clone(), now);
+            }
+        }
+        if has_ended(saved) {
+            verdicts.gone = Some(saved.reason.clone());
+        } else if let Some(culprit) = verdicts.culprit()
+            && let Some(run) = verdicts.roles.get_mut(culprit)
+        {
+            run.blame(&saved.reason);
+        }
+        verdicts.overall = Overall {
+            status: saved.status,
+            since: saved.since,
+            ready: saved.ready,
+            ready_since: saved.ready_since,
+            was_ready: saved.was_ready,
+            reason: saved.reason.clone(),
+        };
+        verdicts
+    }
+}
+
+/// What was known before a role of a recorded health became unknown. A task that was ready has
+/// passed everything, and no role is pending again after that. Of any other nothing is assumed:
+/// nobody enters traffic for missing information.
+const fn known_beneath(saved: &Health) -> Known {
+    if saved.was_ready { Known::Passing } else { Known::Pending }
+}
+
+/// Whether a recorded health is of a task whose process was gone.
+fn has_ended(saved: &Health) -> bool {
+    let roles = || Role::ALL.into_iter().filter_map(|role| saved.roles.get(role).as_ref());
+    let gone = |role: &RoleHealth| {
+        role.last.as_ref().is_some_and(|last| last.outcome == Outcome::Fail(Evidence::Gone))
+    };
+    let failing = |role: &RoleHealth| role.verdict == Verdict::Failing;
+    saved.status == HealthStatus::Unhealthy && (roles().any(gone) || !roles().any(failing))
+}

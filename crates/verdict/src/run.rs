@@ -1,0 +1,277 @@
+//! One role's outcomes, folded one by one into its verdict.
+
+use warren_core::{
+    check::{Role, Timing},
+    health::{RoleHealth, Streak, Verdict},
+    outcome::{Attempt, Outcome},
+    time::Timestamp,
+};
+
+use crate::{reason, schedule::Elapsed, watch::longest_silence};
+
+/// A role of one task. What was seen and whether anybody could look are kept apart: `known` and
+/// `run` hear only of conclusive outcomes, `sight` of the observer's own trouble.
+#[derive(Debug, Clone)]
+pub(crate) struct RoleRun {
+    role: Role,
+    timing: Timing,
+    known: Known,
+    run: Run,
+    sight: Sight,
+    since: Timestamp,
+    why: String,
+}
+
+/// What the conclusive outcomes add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    Pending,
+    Passing,
+    Failing,
+}
+
+/// The run of equal conclusive outcomes.
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    None,
+    Passes(u32),
+    /// `first` is the start of the first attempt of the run.
+    Failures {
+        count: u32,
+        first: Elapsed,
+    },
+}
+
+/// Whether the observer can look.
+#[derive(Debug, Clone, Copy)]
+enum Sight {
+    Seen,
+    /// Inconclusive, so often and since then.
+    Blind {
+        count: u32,
+        first: Elapsed,
+    },
+    /// Blind for so long that the verdict is unknown.
+    Lost {
+        count: u32,
+        first: Elapsed,
+    },
+}
+
+impl RoleRun {
+    pub(crate) fn new(role: Role, timing: Timing, since: Timestamp) -> Self {
+        let (known, run, sight) = (Known::Pending, Run::None, Sight::Seen);
+        Self { role, timing, known, run, sight, since, why: String::new() }
+    }
+
+    /// Goes on from a record. When a run began is not recorded; the attempts of a run lie at
+    /// least `gap` apart, so it is taken for as short as it can have been, up to `now`.
+    pub(crate) fn resume(
+        &mut self,
+        saved: &RoleHealth,
+        unknown: Known,
+        now: Elapsed,
+        gap: Elapsed,
+    ) {
+        let first = |count: u32| now.saturating_sub(gap.saturating_mul(count.saturating_sub(1)));
+        self.since = saved.since;
+        self.known = match saved.verdict {
+            Verdict::Pending => Known::Pending,
+            Verdict::Passing => Known::Passing,
+            Verdict::Failing => Known::Failing,
+            Verdict::Unknown => unknown,
+        };
+        (self.run, self.sight) = match saved.streak {
+            Streak::None => (Run::None, Sight::Seen),
+            Streak::Passes(count) => (Run::Passes(count), Sight::Seen),
+            Streak::Failures(count) => (Run::Failures { count, first: first(count) }, Sight::Seen),
+            Streak::Inconclusive(count) => (Run::None, Sight::Blind { count, first: first(count) }),
+        };
+        if saved.verdict == Verdict::Unknown {
+            let count = match saved.streak {
+                Streak::Inconclusive(count) => count,
+                Streak::None | Streak::Passes(_) | Streak::Failures(_) => 0,
+            };
+            self.sight = Sight::Lost { count, first: first(count) };
+        }
+        if let Some(last) = &saved.last {
+            self.why = self.explain(last, Elapsed::ZERO);
+        }
+    }
+
+    /// Folds one outcome; the attempt began at `start`. Whether the verdict changed. Constant
+    /// time; allocates the reason of a new verdict and nothing else.
+    pub(crate) fn fold(&mut self, attempt: &Attempt, start: Elapsed) -> bool {
+        let before = self.verdict();
+        match attempt.outcome {
+            Outcome::Pass => self.pass(),
+            Outcome::Fail(_) => self.fail(start),
+            Outcome::Inconclusive => self.inconclusive(start),
+        }
+        let changed = self.verdict() != before;
+        if changed {
+            self.since = attempt.at.after(attempt.latency);
+            self.why = self.explain(attempt, start);
+        }
+        changed
+    }
+
+    /// The process is gone: failing without a threshold. A startup that passed has had its say.
+    pub(crate) fn gone(&mut self, at: Timestamp, why: &str) {
+        if self.role == Role::Startup && self.known == Known::Passing {
+            return;
+        }
+        if self.known != Known::Failing {
+            (self.since, self.why) = (at, why.to_owned());
+        }
+        let count = match self.run {
+            Run::None | Run::Passes(_) => 1,
+            Run::Failures { count, .. } => count.saturating_add(1),
+        };
+        self.run = Run::Failures { count, first: Elapsed::ZERO };
+        (self.known, self.sight) = (Known::Failing, Sight::Seen);
+    }
+
+    pub(crate) const fn known(&self) -> Known {
+        self.known
+    }
+
+    pub(crate) const fn verdict(&self) -> Verdict {
+        match (self.sight, self.known) {
+            (Sight::Lost { .. }, Known::Pending | Known::Passing) => Verdict::Unknown,
+            (_, Known::Failing) => Verdict::Failing,
+            (Sight::Seen | Sight::Blind { .. }, Known::Pending) => Verdict::Pending,
+            (Sight::Seen | Sight::Blind { .. }, Known::Passing) => Verdict::Passing,
+        }
+    }
+
+    /// Why it is failing or unknown; else empty.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
+    pub(crate) fn blame(&mut self, why: &str) {
+        why.clone_into(&mut self.why);
+    }
+
+    pub(crate) fn health(&self, last: Option<Attempt>) -> RoleHealth {
+        RoleHealth { verdict: self.verdict(), since: self.since, streak: self.streak(), last }
+    }
+
+    /// A passing role has failed, and its verdict waits for more failures. An observer that is
+    /// itself in trouble is not hurried.
+    pub(crate) const fn wants_confirmation(&self) -> bool {
+        match (self.known, self.sight, self.run) {
+            (Known::Passing, Sight::Seen, Run::Failures { count, .. }) => {
+                count < self.timing.failures.get()
+            }
+            (Known::Pending | Known::Passing | Known::Failing, _, _) => false,
+        }
+    }
+
+    /// The moments from which on one more outcome of the kind seen last decides.
+    pub(crate) fn decisive(&self) -> [Option<Elapsed>; 2] {
+        let enough = self.timing.failures.get() - 1;
+        if self.known == Known::Failing {
+            return [None, None];
+        }
+        let failing = match self.run {
+            Run::Failures { count, first } if count >= enough => Some(first + self.patience()),
+            Run::Failures { .. } | Run::Passes(_) | Run::None => None,
+        };
+        let unknown = match self.sight {
+            Sight::Blind { count, first } if count >= enough => {
+                Some(first + longest_silence(&self.timing))
+            }
+            Sight::Blind { .. } | Sight::Seen | Sight::Lost { .. } => None,
+        };
+        [failing, unknown]
+    }
+
+    fn pass(&mut self) {
+        let count = match self.run {
+            Run::Passes(count) => count.saturating_add(1),
+            Run::None | Run::Failures { .. } => 1,
+        };
+        (self.run, self.sight) = (Run::Passes(count), Sight::Seen);
+        self.known = match self.known {
+            Known::Failing if count < self.timing.successes.get() => Known::Failing,
+            Known::Pending | Known::Passing | Known::Failing => Known::Passing,
+        };
+    }
+
+    fn fail(&mut self, start: Elapsed) {
+        self.sight = Sight::Seen;
+        if self.role == Role::Startup && start < self.timing.start_period.get() {
+            return;
+        }
+        let (count, first) = match self.run {
+            Run::Failures { count, first } => (count.saturating_add(1), first),
+            Run::None | Run::Passes(_) => (1, start),
+        };
+        self.run = Run::Failures { count, first };
+        let enough = count >= self.timing.failures.get();
+        if enough && start.saturating_sub(first) >= self.patience() {
+            self.known = Known::Failing;
+        }
+    }
+
+    fn inconclusive(&mut self, start: Elapsed) {
+        let (count, first) = match self.sight {
+            Sight::Seen => (1, start),
+            Sight::Blind { count, first } => (count.saturating_add(1), first),
+            Sight::Lost { count, first } => {
+                self.sight = Sight::Lost { count: count.saturating_add(1), first };
+                return;
+            }
+        };
+        let lasts = count >= self.timing.failures.get()
+            && start.saturating_sub(first) >= longest_silence(&self.timing);
+        if lasts && self.known != Known::Failing {
+            // After so long nobody can say that the failures before were the last word.
+            (self.run, self.sight) = (Run::None, Sight::Lost { count, first });
+        } else {
+            self.sight = Sight::Blind { count, first };
+        }
+    }
+
+    /// How long failure must be unbroken: what the owner's numbers come to on a plain grid, where
+    /// a verdict costs the task its life. Readiness only costs traffic, and is quick.
+    fn patience(&self) -> Elapsed {
+        match self.role {
+            Role::Startup | Role::Liveness => {
+                self.timing.period.get() * (self.timing.failures.get() - 1)
+            }
+            Role::Readiness => Elapsed::ZERO,
+        }
+    }
+
+    /// Inconclusive outcomes show only when they are all there is, or the verdict.
+    const fn streak(&self) -> Streak {
+        match (self.sight, self.run) {
+            (Sight::Lost { count, .. }, _) | (Sight::Blind { count, .. }, Run::None) => {
+                Streak::Inconclusive(count)
+            }
+            (Sight::Seen, Run::None) => Streak::None,
+            (Sight::Seen | Sight::Blind { .. }, Run::Passes(count)) => Streak::Passes(count),
+            (Sight::Seen | Sight::Blind { .. }, Run::Failures { count, .. }) => {
+                Streak::Failures(count)
+            }
+        }
+    }
+
+    fn explain(&self, last: &Attempt, at: Elapsed) -> String {
+        match (self.verdict(), self.run, self.sight) {
+            (Verdict::Failing, Run::Failures { count, first }, _) => {
+                reason::failed(self.role, count, at.saturating_sub(first), last)
+            }
+            (Verdict::Failing, Run::None | Run::Passes(_), _) => {
+                format!("{} failed, and has not recovered yet", self.role.name())
+            }
+            (Verdict::Unknown, _, Sight::Lost { count, first }) => {
+                reason::unseen(self.role, count, at.saturating_sub(first), last)
+            }
+            (Verdict::Unknown | Verdict::Pending | Verdict::Passing, _, _) => String::new(),
+        }
+    }
+}

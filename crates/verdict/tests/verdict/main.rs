@@ -1,0 +1,13 @@
+//! The verdicts against an oracle that shares no code with them, against a table, and clause by
+//! clause of `docs/checks.md`.
+
+mod evidence;
+mod exhaustive;
+mod make;
+mod oracle;
+mod properties;
+mod resume;
+mod roles;
+mod table;
+mod thresholds;
+mod timing;

@@ -1,0 +1,137 @@
+//! A worker that stops and returns. That a restart after any prefix changes nothing is tested
+//! exhaustively elsewhere; here are the cases with a name.
+
+use std::time::Duration;
+
+use warren_core::{
+    check::{Checks, Role},
+    health::{HealthStatus, Streak, Verdict},
+};
+use warren_verdict::{Elapsed, Next, TaskVerdicts, reason};
+
+use crate::make::{
+    BLIND, FAIL, PASS, STARTED, TASK, apart, fresh, liveness, ms, secs, shared, since, startup,
+    status, streak, tell, tell_all, timing, verdict, work,
+};
+
+fn restart(task: &TaskVerdicts, checks: &Checks, now: Elapsed) -> TaskVerdicts {
+    TaskVerdicts::restore(TASK, checks, STARTED, &task.health(), now)
+}
+
+// C-25
+#[test]
+fn a_restart_keeps_verdicts_streaks_and_readiness() {
+    let checks = shared(timing(3, 1));
+    let mut task = fresh(&checks);
+    tell_all(&mut task, Role::Liveness, secs(0), &[PASS, FAIL, FAIL]);
+    let mut restored = restart(&task, &checks, secs(25));
+    assert_eq!(restored.health(), task.health());
+    assert_eq!(streak(&restored, Role::Liveness), Some(Streak::Failures(2)));
+    let health = tell(&mut restored, Role::Liveness, FAIL, secs(30)).expect("a report");
+    assert!(!health.ready);
+}
+
+// C-25
+#[test]
+fn a_restart_before_the_first_attempt_makes_it_at_once() {
+    let checks = shared(timing(3, 1));
+    let restored = restart(&fresh(&checks), &checks, secs(25));
+    assert_eq!(restored.next_attempt(Role::Liveness, secs(25)), Next::At(secs(25)));
+}
+
+// C-3, C-25
+#[test]
+fn a_restart_keeps_the_grid() {
+    let checks = shared(timing(3, 1));
+    let mut task = fresh(&checks);
+    tell(&mut task, Role::Liveness, PASS, secs(0));
+    for now in [11, 25, 99, 1_234] {
+        let mut restored = restart(&task, &checks, secs(now));
+        let passes = |_, _| (PASS, Duration::ZERO);
+        let worked = work(&mut restored, &checks, secs(now), secs(now + 60), passes);
+        let grid = warren_verdict::phase(TASK, Role::Liveness, timing(3, 1).period);
+        for start in worked.starts(Role::Liveness) {
+            assert!(since(grid, start).as_nanos().is_multiple_of(secs(10).as_nanos()), "{start:?}");
+        }
+    }
+}
+
+// C-25: how long a task has failed is not recorded; it is taken for as short as it can have been.
+#[test]
+fn a_restart_never_makes_liveness_less_patient() {
+    let checks = liveness(timing(3, 1));
+    let mut task = fresh(&checks);
+    tell_all(&mut task, Role::Liveness, secs(0), &[PASS]);
+    for second in [10, 11, 12] {
+        tell(&mut task, Role::Liveness, FAIL, secs(second));
+    }
+    let mut restored = restart(&task, &checks, secs(13));
+    let fails = |_, _| (FAIL, Duration::ZERO);
+    let worked = work(&mut restored, &checks, secs(13), secs(100), fails);
+    let dead = worked.first(|health| health.status == HealthStatus::Unhealthy);
+    // Unbroken since 10 s; three failures a second apart before 13 s are two seconds at least.
+    assert_eq!(dead, Some(secs(31)));
+}
+
+// C-11, C-25
+#[test]
+fn a_failed_startup_stays_failed() {
+    let checks = Checks { startup: startup(timing(1, 1)).startup, ..shared(timing(3, 1)) };
+    let mut task = fresh(&checks);
+    tell(&mut task, Role::Startup, FAIL, secs(0));
+    let mut restored = restart(&task, &checks, secs(5));
+    assert_eq!(tell(&mut restored, Role::Startup, PASS, secs(6)), None);
+    assert_eq!(restored.next_attempt(Role::Startup, secs(6)), Next::Never);
+    assert_eq!(restored.health(), task.health());
+}
+
+// C-25, C-31
+#[test]
+fn a_task_that_exited_stays_gone() {
+    for checks in [Checks::NONE, shared(timing(3, 1)), apart(timing(3, 1))] {
+        let mut task = fresh(&checks);
+        task.exited(STARTED.after(secs(1)), reason::exit(Some(1), false));
+        let mut restored = restart(&task, &checks, secs(5));
+        assert!(restored.has_ended());
+        assert_eq!(restored.exited(STARTED.after(secs(6)), "again".to_owned()), None);
+        assert_eq!(restored.health(), task.health());
+    }
+}
+
+// C-25, C-34
+#[test]
+fn what_was_known_before_unknown_survives_a_restart() {
+    let checks = shared(timing(2, 3));
+    let mut task = fresh(&checks);
+    tell_all(&mut task, Role::Liveness, secs(0), &[PASS, BLIND, BLIND, BLIND]);
+    let mut restored = restart(&task, &checks, secs(35));
+    assert_eq!(status(&restored), (HealthStatus::Unknown, true));
+    tell(&mut restored, Role::Liveness, FAIL, secs(40));
+    assert_eq!(status(&restored), (HealthStatus::Healthy, true));
+}
+
+// C-25: the reason of a hidden verdict is made anew when it comes to light.
+#[test]
+fn the_reason_of_each_role_survives_a_restart() {
+    let checks = Checks { startup: None, ..apart(timing(1, 1)) };
+    let mut task = fresh(&checks);
+    tell(&mut task, Role::Readiness, FAIL, secs(0));
+    tell(&mut task, Role::Liveness, FAIL, secs(0));
+    let mut restored = restart(&task, &checks, secs(5));
+    assert_eq!(restored.health().reason, "liveness failed: HTTP 500");
+    let health = tell(&mut restored, Role::Liveness, PASS, secs(10)).expect("a report");
+    assert_eq!(health.reason, "readiness failed: HTTP 500");
+}
+
+// C-25: a new worker is a new observer; what its predecessor could not see, it may.
+#[test]
+fn a_restart_forgets_a_short_blindness_and_keeps_the_run_behind_it() {
+    let checks = liveness(timing(2, 1));
+    let mut task = fresh(&checks);
+    tell_all(&mut task, Role::Liveness, secs(0), &[PASS, FAIL, BLIND, BLIND]);
+    let mut restored = restart(&task, &checks, secs(35));
+    assert_eq!(streak(&restored, Role::Liveness), Some(Streak::Failures(1)));
+    assert_eq!(tell(&mut restored, Role::Liveness, BLIND, secs(40)), None);
+    tell(&mut restored, Role::Liveness, FAIL, ms(45_000));
+    assert_eq!(verdict(&restored, Role::Liveness), Some(Verdict::Failing));
+}

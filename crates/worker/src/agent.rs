@@ -1,0 +1,415 @@
+//! The owner of all that the worker holds: takes assignments in, starts and stops task actors,
+//! keeps the state file, and hands reports to whatever session there is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warren_core::{
+    assignment::Assignment,
+    id::TaskId,
+    task::{EndKind, Phase, TaskEnd, TaskStatus},
+};
+use warren_proto::v1 as pb;
+use warren_runtime::{Found, Runtime, RuntimeError};
+
+use crate::{
+    Drivers, Identity, StateFault, StateFile, WorkerFault, clock,
+    held::Held,
+    state_file::Remembered,
+    task::{self, Observation, Resume, Update},
+};
+
+/// Events that wait for the agent. Enough for every task of a large node to change at once;
+/// beyond it actors wait, which delays reports and loses none.
+const EVENTS_MAX: usize = 1024;
+/// Events taken in one turn, for which the state file is written once.
+const BATCH_MAX: usize = 256;
+
+/// What the agent is told.
+#[derive(Debug)]
+pub enum Event {
+    /// A session is being opened; the agent puts the hello first.
+    Connected {
+        outbound: mpsc::Sender<pb::WorkerMessage>,
+        hello: Box<pb::Hello>,
+    },
+    Disconnected,
+    Assigned {
+        full: bool,
+        put: Vec<Assignment>,
+        remove: Vec<TaskId>,
+    },
+    Acked(Vec<(TaskId, u64)>),
+    Update(Box<Update>),
+    /// What the tasks' actors see right now. None named: all of them.
+    Observe {
+        tasks: Vec<TaskId>,
+        reply: oneshot::Sender<Vec<Observation>>,
+    },
+    /// Whether the task's log is complete. `None`: the worker does not hold it.
+    LogEnd {
+        task: TaskId,
+        reply: oneshot::Sender<Option<watch::Receiver<bool>>>,
+    },
+}
+
+/// For those who tell the agent.
+#[derive(Debug, Clone)]
+pub struct AgentHandle {
+    pub identity: Identity,
+    pub drivers: Drivers,
+    events: mpsc::Sender<Event>,
+}
+
+impl AgentHandle {
+    /// Says whether the agent is still there.
+    pub async fn tell(&self, event: Event) -> bool {
+        self.events.send(event).await.is_ok()
+    }
+}
+
+#[derive(Debug)]
+pub struct Agent {
+    file: StateFile,
+    context: task::Context,
+    drivers: Drivers,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+    events: mpsc::Receiver<Event>,
+    held: BTreeMap<TaskId, Held>,
+    /// What runtimes hold and no assignment names. Kept until the manager has spoken.
+    orphans: BTreeMap<TaskId, (Arc<dyn Runtime>, Found)>,
+    /// Tasks with news to send.
+    news: BTreeSet<TaskId>,
+    outbound: Option<mpsc::Sender<pb::WorkerMessage>>,
+    /// Assignments taken in whose actors start once the file names them.
+    starts: BTreeMap<TaskId, Resume>,
+    unsaved: bool,
+    /// Who waits until what they said is in the file.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Agent {
+    /// Takes up what the worker before left: the file says what must run, the runtimes what does.
+    pub async fn adopt(
+        mut file: StateFile,
+        drivers: Drivers,
+        log_dir: PathBuf,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Result<(Self, AgentHandle), WorkerFault> {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let handle = AgentHandle {
+            identity: file.identity(),
+            drivers: drivers.clone(),
+            events: sender.clone(),
+        };
+        let remembered = file.take_remembered();
+        let mut agent = Self {
+            file,
+            context: task::Context::new(sender, shutdown.clone(), log_dir)?,
+            drivers,
+            tracker,
+            shutdown,
+            events,
+            held: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            news: BTreeSet::new(),
+            outbound: None,
+            starts: BTreeMap::new(),
+            unsaved: false,
+            waiting: Vec::new(),
+        };
+        let mut found = agent.found().await?;
+        for task in remembered {
+            agent.check_driver(&task)?;
+            let id = task.assignment.task;
+            let resume = Resume::after_restart(&task.status, found.remove(&id).map(|(_, f)| f));
+            agent.held.insert(id, Held::new(task.assignment, task.status, task.health));
+            agent.starts.insert(id, resume);
+        }
+        agent.orphans = found;
+        agent.save().await?;
+        agent.start_all();
+        Ok((agent, handle))
+    }
+
+    /// What runs where we cannot look must not be taken for lost.
+    fn check_driver(&self, task: &Remembered) -> Result<(), WorkerFault> {
+        let driver = Drivers::kind_for(&task.assignment.template.workload);
+        let ended = matches!(task.status.phase, Phase::Ended(_));
+        if ended || self.drivers.get(driver).is_some() {
+            Ok(())
+        } else {
+            Err(WorkerFault::NoDriver(driver))
+        }
+    }
+
+    /// What the runtimes hold. One that does not answer must not make its tasks look lost, so
+    /// the worker does not start without it.
+    async fn found(&self) -> Result<BTreeMap<TaskId, (Arc<dyn Runtime>, Found)>, RuntimeError> {
+        let mut all = BTreeMap::new();
+        for runtime in self.drivers.iter() {
+            for found in runtime.list().await? {
+                all.insert(found.task, (Arc::clone(runtime), found));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Runs until shutdown. Tasks go on.
+    pub async fn run(mut self) -> Result<(), StateFault> {
+        let shutdown = self.shutdown.clone();
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let outbound = self.outbound.clone().filter(|_| !self.news.is_empty());
+            let room = async {
+                match &outbound {
+                    Some(outbound) => outbound.reserve().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                permit = room => match permit {
+                    Ok(permit) => if let Some(report) = self.next_report() { permit.send(report); },
+                    Err(_) => self.disconnected(),
+                },
+                taken = self.events.recv_many(&mut batch, BATCH_MAX) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    for event in batch.drain(..) {
+                        self.take(event);
+                    }
+                    // Saved before anything is created: what runs is always in the file.
+                    self.save_if_changed().await?;
+                    self.start_all();
+                }
+            }
+        }
+        self.keep_last_words();
+        self.save().await
+    }
+
+    /// What the actors have said and nobody has read yet goes into the file all the same.
+    fn keep_last_words(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Update(update) = event {
+                self.updated(*update);
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Connected { outbound, hello } => self.connected(outbound, *hello),
+            Event::Disconnected => self.disconnected(),
+            Event::Assigned { full, put, remove } => self.assigned(full, put, &remove),
+            Event::Acked(reports) => self.acked(&reports),
+            Event::Update(update) => self.updated(*update),
+            Event::Observe { tasks, reply } => self.observe(&tasks, reply),
+            Event::LogEnd { task, reply } => {
+                let ended = self.held.get(&task).and_then(|held| match &held.actor {
+                    Some(actor) => Some(actor.ended.clone()),
+                    // One without an actor has ended, or is only about to have one.
+                    None => held.has_ended().then(|| watch::channel(true).1),
+                });
+                // The caller may have gone away meanwhile.
+                drop(reply.send(ended));
+            }
+        }
+    }
+
+    fn connected(&mut self, outbound: mpsc::Sender<pb::WorkerMessage>, mut hello: pb::Hello) {
+        self.news.clear();
+        for (id, held) in &mut self.held {
+            held.disconnected();
+            hello.tasks.push((&held.send(*id)).into());
+        }
+        let message =
+            pb::WorkerMessage { message: Some(pb::worker_message::Message::Hello(hello)) };
+        // The channel is new and empty.
+        if outbound.try_send(message).is_ok() {
+            self.outbound = Some(outbound);
+        }
+    }
+
+    fn disconnected(&mut self) {
+        self.outbound = None;
+        self.news.clear();
+        for held in self.held.values_mut() {
+            held.disconnected();
+        }
+    }
+
+    fn assigned(&mut self, full: bool, put: Vec<Assignment>, remove: &[TaskId]) {
+        self.unsaved = true;
+        let mut unwanted: BTreeSet<_> = remove.iter().copied().collect();
+        if full {
+            unwanted.extend(self.held.keys());
+        }
+        for assignment in put {
+            unwanted.remove(&assignment.task);
+            self.put(assignment);
+        }
+        for id in unwanted {
+            self.forget(id);
+        }
+        if full {
+            for (id, (runtime, _)) in std::mem::take(&mut self.orphans) {
+                tracing::info!(task.id = %id, "removing a task that nobody wants");
+                self.tracker.spawn(task::remove(runtime, id, self.context.clone()));
+            }
+        }
+    }
+
+    fn put(&mut self, mut assignment: Assignment) {
+        let id = assignment.task;
+        if let Some(held) = self.held.get_mut(&id) {
+            // A stop once wanted stays wanted.
+            assignment.stop = assignment.stop.or_else(|| held.assignment.stop.take());
+            if let (Some(actor), Some(_)) = (&held.actor, &assignment.stop) {
+                actor.stop();
+            }
+            held.assignment = assignment;
+            return;
+        }
+        let orphan = self.orphans.remove(&id).map(|(_, found)| found);
+        let status = TaskStatus::pending(clock::now());
+        self.starts.insert(id, Resume::after_restart(&status, orphan));
+        self.held.insert(id, Held::new(assignment, status, None));
+        self.news.insert(id);
+    }
+
+    /// Gives each task that was taken in its actor, unless it has ended and nothing is left of it.
+    fn start_all(&mut self) {
+        for (id, resume) in std::mem::take(&mut self.starts) {
+            let Some(held) = self.held.get_mut(&id) else {
+                continue;
+            };
+            match self.drivers.for_workload(&held.assignment.template.workload) {
+                _ if resume == Resume::Done => {}
+                Some(runtime) => {
+                    let actor = task::spawn(&self.tracker, &self.context, runtime, held, resume);
+                    held.actor = Some(actor);
+                }
+                None => {
+                    held.status = no_driver();
+                    self.unsaved = true;
+                }
+            }
+        }
+    }
+
+    /// The manager no longer knows the task: end it and remove what is left, log included.
+    fn forget(&mut self, id: TaskId) {
+        self.news.remove(&id);
+        self.starts.remove(&id);
+        if let Some(held) = self.held.remove(&id) {
+            let workload = &held.assignment.template.workload;
+            if let Some(actor) = held.actor {
+                actor.forget();
+            } else if let Some(runtime) = self.drivers.for_workload(workload) {
+                let runtime = Arc::clone(runtime);
+                self.tracker.spawn(task::remove(runtime, id, self.context.clone()));
+            }
+        }
+    }
+
+    fn acked(&mut self, reports: &[(TaskId, u64)]) {
+        for (id, sequence) in reports {
+            if let Some(held) = self.held.get_mut(id) {
+                held.acked(*sequence);
+                if held.has_news() {
+                    self.news.insert(*id);
+                }
+            }
+        }
+    }
+
+    fn updated(&mut self, mut update: Update) {
+        let id = update.task;
+        // Also of a forgotten task, whose actor may still speak.
+        self.waiting.extend(update.saved.take());
+        if let Some(held) = self.held.get_mut(&id) {
+            held.update(update);
+            self.unsaved = true;
+            if held.has_news() && self.outbound.is_some() {
+                self.news.insert(id);
+            }
+        }
+    }
+
+    fn next_report(&mut self) -> Option<pb::WorkerMessage> {
+        let id = self.news.pop_first()?;
+        let report = self.held.get_mut(&id)?.send(id);
+        Some(pb::WorkerMessage {
+            message: Some(pb::worker_message::Message::Report((&report).into())),
+        })
+    }
+
+    fn observe(&self, tasks: &[TaskId], reply: oneshot::Sender<Vec<Observation>>) {
+        let actors: Vec<_> = self
+            .held
+            .iter()
+            .filter(|(id, _)| tasks.is_empty() || tasks.contains(id))
+            // Nobody looks at the others, and their actors have more to do than to say so.
+            .filter(|(_, held)| held.status.phase == Phase::Running)
+            .filter_map(|(_, held)| held.actor.as_ref().map(|actor| actor.asks.clone()))
+            .collect();
+        self.tracker.spawn(async move {
+            let mut seen = Vec::with_capacity(actors.len());
+            for actor in actors {
+                let (ask, answer) = oneshot::channel();
+                // The process of one may have just ended.
+                if actor.send(ask).await.is_ok()
+                    && let Ok(observation) = answer.await
+                {
+                    seen.push(observation);
+                }
+            }
+            drop(reply.send(seen));
+        });
+    }
+
+    async fn save_if_changed(&mut self) -> Result<(), StateFault> {
+        if self.unsaved {
+            self.save().await?;
+        }
+        for waits in self.waiting.drain(..) {
+            // The actor may have gone away meanwhile.
+            let _ = waits.send(());
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<(), StateFault> {
+        let tasks: Vec<_> = self.held.values().map(Held::remember).collect();
+        let bytes = self.file.encode(&tasks);
+        let writer = self.file.writer();
+        self.unsaved = false;
+        match tokio::task::spawn_blocking(move || writer.write(&bytes)).await {
+            Ok(written) => written,
+            // Only when the runtime itself is shutting down.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn no_driver() -> TaskStatus {
+    let at = clock::now();
+    let end = TaskEnd {
+        kind: EndKind::NotStarted,
+        at,
+        exit_code: None,
+        oom_killed: false,
+        reason: "this node has no driver for the task".to_owned(),
+    };
+    TaskStatus { phase: Phase::Ended(end), ..TaskStatus::pending(at) }
+}

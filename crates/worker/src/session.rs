@@ -1,0 +1,222 @@
+//! The session with the manager: one bidirectional stream, opened again whenever it is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Streaming, transport::Channel};
+use warren_core::{Invalid, assignment::Assignment, id::TaskId, invalid::At, node::Driver};
+use warren_proto::v1::{
+    self as pb, manager_message::Message as FromManager, session_client::SessionClient,
+    worker_message::Message as ToManager,
+};
+
+use crate::{
+    Config,
+    agent::{AgentHandle, Event},
+    calls::Calls,
+};
+
+/// Reports that wait for the network. More would only be older news: the agent holds the latest
+/// of each task anyway.
+const OUTBOUND_MAX: usize = 64;
+/// Between attempts to reach the manager, doubling from the first to the last. The last is short:
+/// an idle dial costs nothing, and health waits behind it.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(3);
+/// A session that lasted this long was a working one, and the next attempt comes at once.
+const SESSION_MIN: Duration = RETRY_LAST;
+/// Heartbeats before the manager has said how often it wants them.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The largest message: a full snapshot of ten thousand tasks is about ten of these MiB.
+pub const MESSAGE_MAX: usize = 64 << 20;
+
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    client: SessionClient<Channel>,
+    agent: AgentHandle,
+    calls: Calls,
+    shutdown: CancellationToken,
+}
+
+impl Session {
+    pub fn new(
+        config: Config,
+        manager: Channel,
+        agent: AgentHandle,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let client = SessionClient::new(manager)
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX);
+        let config = Arc::new(config);
+        let calls =
+            Calls::new(client.clone(), agent.clone(), Arc::clone(&config), shutdown.clone());
+        Self { config, client, agent, calls, shutdown }
+    }
+
+    /// Until shutdown.
+    pub async fn run(mut self) {
+        let mut retry = RETRY_FIRST;
+        let shutdown = self.shutdown.clone();
+        let calls = TaskTracker::new();
+        while !shutdown.is_cancelled() {
+            let began = Instant::now();
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => break,
+                ended = self.hold(&calls) => ended,
+            };
+            if began.elapsed() >= SESSION_MIN {
+                retry = RETRY_FIRST;
+            }
+            match ended {
+                Ok(()) => tracing::info!("the manager closed the session"),
+                Err(error) => tracing::warn!(error = %Chain(&error), "no session with the manager"),
+            }
+            if !self.agent.tell(Event::Disconnected).await {
+                break;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = tokio::time::sleep(retry) => {}
+            }
+            retry = (retry * 2).min(RETRY_LAST);
+        }
+        calls.close();
+        calls.wait().await;
+    }
+
+    /// Opens a session and serves it until it ends.
+    async fn hold(&mut self, calls: &TaskTracker) -> Result<(), tonic::Status> {
+        let (outbound, messages) = mpsc::channel(OUTBOUND_MAX);
+        let hello = Box::new(self.hello());
+        self.agent.tell(Event::Connected { outbound: outbound.clone(), hello }).await;
+        let mut inbound = self.client.open(ReceiverStream::new(messages)).await?.into_inner();
+        tracing::info!("session with the manager is open");
+        let mut heartbeat = every(HEARTBEAT);
+        loop {
+            tokio::select! {
+                message = next(&mut inbound) => match message? {
+                    None => return Ok(()),
+                    Some(FromManager::Welcome(welcome)) => {
+                        heartbeat = every(heartbeat_of(&welcome));
+                    }
+                    Some(message) => self.take(message, calls).await?,
+                },
+                _ = heartbeat.tick() => {
+                    let message = Some(ToManager::Heartbeat(pb::Heartbeat {}));
+                    // Where no more fits, there is life enough to be seen. Not waited for: a
+                    // manager that waits for us to read would never be read.
+                    drop(outbound.try_send(pb::WorkerMessage { message }));
+                }
+            }
+        }
+    }
+
+    fn hello(&self) -> pb::Hello {
+        let identity = self.agent.identity;
+        let drivers = self.agent.drivers.iter().map(|runtime| match runtime.driver() {
+            Driver::Containerd => pb::Driver::Containerd.into(),
+            Driver::Process => pb::Driver::Process.into(),
+        });
+        pb::Hello {
+            node_id: identity.node.to_string(),
+            node_name: self.config.node_name.clone(),
+            epoch: identity.epoch,
+            version: self.config.version.clone(),
+            drivers: drivers.collect(),
+            cpus: self.config.cpus,
+            memory_bytes: self.config.memory_bytes,
+            // The agent adds them.
+            tasks: Vec::new(),
+        }
+    }
+
+    async fn take(&self, message: FromManager, calls: &TaskTracker) -> Result<(), tonic::Status> {
+        let event = match message {
+            FromManager::Welcome(_) => return Ok(()),
+            FromManager::Assignments(assignments) => {
+                assigned(assignments).map_err(|e| refused(&e))?
+            }
+            FromManager::Ack(ack) => acked(ack).map_err(|e| refused(&e))?,
+            FromManager::Call(call) => {
+                self.calls.answer(call, calls);
+                return Ok(());
+            }
+        };
+        self.agent.tell(event).await;
+        Ok(())
+    }
+}
+
+async fn next(
+    inbound: &mut Streaming<pb::ManagerMessage>,
+) -> Result<Option<FromManager>, tonic::Status> {
+    loop {
+        match inbound.message().await? {
+            None => return Ok(None),
+            Some(pb::ManagerMessage { message: Some(message) }) => return Ok(Some(message)),
+            // From a newer manager; what it means is not for us.
+            Some(pb::ManagerMessage { message: None }) => {}
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+fn heartbeat_of(welcome: &pb::Welcome) -> Duration {
+    let told = welcome.heartbeat.and_then(|told| Duration::try_from(told).ok());
+    told.filter(|told| !told.is_zero()).unwrap_or(HEARTBEAT)
+}
+
+fn assigned(assignments: pb::Assignments) -> Result<Event, Invalid> {
+    let pb::Assignments { full, put, remove } = assignments;
+    let put = put
+        .into_iter()
+        .enumerate()
+        .map(|(i, assignment)| {
+            Assignment::try_from(assignment).map_err(|e| e.at_index(i)).at("put")
+        })
+        .collect::<Result<_, _>>()?;
+    let remove = remove
+        .iter()
+        .enumerate()
+        .map(|(i, id)| id.parse::<TaskId>().map_err(|e| e.at_index(i)).at("remove"))
+        .collect::<Result<_, _>>()?;
+    Ok(Event::Assigned { full, put, remove })
+}
+
+fn acked(ack: pb::Ack) -> Result<Event, Invalid> {
+    let reports = ack.reports.into_iter().map(|pb::AckedReport { task_id, sequence }| {
+        Ok((task_id.parse::<TaskId>().at("task_id")?, sequence))
+    });
+    reports.collect::<Result<_, _>>().map(Event::Acked)
+}
+
+fn refused(invalid: &Invalid) -> tonic::Status {
+    tonic::Status::invalid_argument(format!("the manager sent what cannot be: {invalid}"))
+}
+
+/// An error with its causes, in one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}

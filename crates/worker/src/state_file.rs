@@ -1,0 +1,186 @@
+//! The worker's own file: who it is, what it must run and what it knows of it.
+//!
+//! Written whole, to a temporary file that then takes the name, so that a crash leaves the old
+//! one or the new one. It changes with assignments and with health, not with attempts.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+use warren_core::{
+    Invalid,
+    assignment::Assignment,
+    health::Health,
+    id::{NodeId, TaskId},
+    task::TaskStatus,
+};
+use warren_proto::v1 as pb;
+
+use crate::Identity;
+
+/// The file, held open by a lock: two workers on one data directory would fight for its tasks.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    _lock: File,
+    identity: Identity,
+    remembered: Vec<Remembered>,
+}
+
+/// One task, as the worker last knew it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remembered {
+    pub assignment: Assignment,
+    pub status: TaskStatus,
+    pub health: Option<Health>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateFault {
+    #[error("cannot use the worker's directory {path}; see that it exists and is writable")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("another worker uses {0}; stop it or choose another --data-dir")]
+    Locked(PathBuf),
+    #[error("cannot read {0}; restore it, or remove it to start as a new node")]
+    Unreadable(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot write {0}; see that the disk has space")]
+    Unwritable(PathBuf, #[source] io::Error),
+}
+
+impl StateFile {
+    /// Opens or creates `<dir>/worker.pb` and begins a new epoch. `fresh` is the identity of a
+    /// node that has none yet.
+    pub fn open(dir: &Path, fresh: NodeId) -> Result<Self, StateFault> {
+        let at = |source| StateFault::Directory { path: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(at)?;
+        let lock = File::create(dir.join("worker.lock")).map_err(at)?;
+        lock.try_lock().map_err(|_| StateFault::Locked(dir.to_owned()))?;
+        let path = dir.join("worker.pb");
+        let (identity, remembered) = match fs::read(&path) {
+            Ok(bytes) => {
+                decode(&bytes).map_err(|invalid| StateFault::Unreadable(path.clone(), invalid))?
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                (Identity { node: fresh, epoch: 0 }, Vec::new())
+            }
+            Err(e) => return Err(StateFault::Unreadable(path, e.into())),
+        };
+        let identity = Identity { epoch: identity.epoch + 1, ..identity };
+        let file = Self { path, _lock: lock, identity, remembered };
+        let bytes = file.encode(&file.remembered);
+        file.writer().write(&bytes)?;
+        Ok(file)
+    }
+
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// What the worker before this one left; once.
+    pub(crate) fn take_remembered(&mut self) -> Vec<Remembered> {
+        std::mem::take(&mut self.remembered)
+    }
+
+    pub(crate) fn encode<'a>(
+        &self,
+        tasks: impl IntoIterator<Item = &'a Remembered> + Clone,
+    ) -> Vec<u8> {
+        let state = pb::WorkerState {
+            node_id: self.identity.node.to_string(),
+            epoch: self.identity.epoch,
+            assignments: tasks.clone().into_iter().map(|t| (&t.assignment).into()).collect(),
+            tasks: tasks
+                .into_iter()
+                .map(|task| pb::WorkerTask {
+                    task_id: task.assignment.task.to_string(),
+                    status: Some((&task.status).into()),
+                    health: task.health.as_ref().map(Into::into),
+                })
+                .collect(),
+        };
+        state.encode_to_vec()
+    }
+
+    pub(crate) fn writer(&self) -> Writer {
+        Writer { path: self.path.clone() }
+    }
+}
+
+/// Writes the file, from a thread that may block.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    path: PathBuf,
+}
+
+impl Writer {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), StateFault> {
+        let temporary = self.path.with_extension("pb.new");
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            fs::rename(&temporary, &self.path)?;
+            // An epoch that a power failure took back would be used twice.
+            self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        };
+        write().map_err(|e| StateFault::Unwritable(self.path.clone(), e))
+    }
+}
+
+fn decode(
+    bytes: &[u8],
+) -> Result<(Identity, Vec<Remembered>), Box<dyn std::error::Error + Send + Sync>> {
+    let pb::WorkerState { node_id, epoch, assignments, tasks } = pb::WorkerState::decode(bytes)?;
+    let node = node_id.parse::<NodeId>().map_err(|invalid| invalid.at("node_id"))?;
+    let mut known = std::collections::BTreeMap::new();
+    for task in tasks {
+        let pb::WorkerTask { task_id, status, health } = task;
+        let id = task_id.parse::<TaskId>().map_err(|invalid| invalid.at("tasks.task_id"))?;
+        let status = status.ok_or_else(|| Invalid::missing("status"))?.try_into()?;
+        let health = health.map(Health::try_from).transpose()?;
+        known.insert(id, (status, health));
+    }
+    let mut remembered = Vec::with_capacity(assignments.len());
+    for assignment in assignments {
+        let assignment = Assignment::try_from(assignment)?;
+        if let Some((status, health)) = known.remove(&assignment.task) {
+            remembered.push(Remembered { assignment, status, health });
+        }
+    }
+    Ok((Identity { node, epoch }, remembered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_start_is_a_new_epoch_of_the_same_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateFile::open(dir.path(), NodeId::from_u64(7)).unwrap();
+        assert_eq!((first.identity().node, first.identity().epoch), (NodeId::from_u64(7), 1));
+        drop(first);
+        let second = StateFile::open(dir.path(), NodeId::from_u64(8)).unwrap();
+        assert_eq!((second.identity().node, second.identity().epoch), (NodeId::from_u64(7), 2));
+    }
+
+    #[test]
+    fn a_second_worker_on_the_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = StateFile::open(dir.path(), NodeId::from_u64(7)).unwrap();
+        let second = StateFile::open(dir.path(), NodeId::from_u64(7));
+        assert!(matches!(second, Err(StateFault::Locked(_))));
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("worker.pb"), b"\xff\xff\xff").unwrap();
+        let opened = StateFile::open(dir.path(), NodeId::from_u64(7));
+        assert!(matches!(opened, Err(StateFault::Unreadable(..))));
+        assert_eq!(std::fs::read(dir.path().join("worker.pb")).unwrap(), b"\xff\xff\xff");
+    }
+}

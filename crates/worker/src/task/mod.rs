@@ -1,0 +1,294 @@
+//! One actor per task: prepares it, watches over it, ends it. It is the only one who touches the
+//! task's runtime and verdicts, and it never decides that a task should go: the manager does.
+
+mod checking;
+mod end;
+mod prepare;
+mod watch_over;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warren_core::{
+    health::Health,
+    id::TaskId,
+    report::HealthTransition,
+    task::{Phase, TaskEnd, TaskStatus},
+    time::Timestamp,
+};
+use warren_probe::Prober;
+use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
+
+use crate::{agent::Event, clock, held::Held};
+
+pub use checking::Observation;
+pub use end::remove;
+
+/// Between tries while a runtime does not answer, doubling from the first to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(5);
+/// Observations that wait for one actor.
+const ASKS_MAX: usize = 8;
+
+/// What all actors share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    events: mpsc::Sender<Event>,
+    shutdown: CancellationToken,
+    prober: Arc<Prober>,
+    log_dir: PathBuf,
+}
+
+impl Context {
+    pub fn new(
+        events: mpsc::Sender<Event>,
+        shutdown: CancellationToken,
+        log_dir: PathBuf,
+    ) -> Result<Self, warren_probe::Fault> {
+        Ok(Self { events, shutdown, prober: Arc::new(Prober::new()?), log_dir })
+    }
+
+    async fn remove_log(&self, task: TaskId) {
+        if let Err(error) = logs::remove(&self.log_dir, task).await {
+            tracing::warn!(task.id = %task, %error, "cannot remove the task's log");
+        }
+    }
+}
+
+/// News of one task.
+#[derive(Debug)]
+pub struct Update {
+    pub task: TaskId,
+    pub status: TaskStatus,
+    pub health: Option<Health>,
+    pub transition: Option<HealthTransition>,
+    /// For the manager. Without it only the state file takes note.
+    pub report: bool,
+    /// Told once it is in the state file.
+    pub saved: Option<oneshot::Sender<()>>,
+}
+
+/// The agent's end of an actor.
+#[derive(Debug)]
+pub struct TaskHandle {
+    wanted: watch::Sender<Wanted>,
+    pub asks: mpsc::Sender<oneshot::Sender<Observation>>,
+    /// True once nothing more will be written to the task's log.
+    pub ended: watch::Receiver<bool>,
+}
+
+impl TaskHandle {
+    pub fn stop(&self) {
+        self.wanted.send_if_modified(|wanted| match wanted {
+            Wanted::Run => {
+                *wanted = Wanted::Stop;
+                true
+            }
+            Wanted::Stop | Wanted::Forget => false,
+        });
+    }
+
+    /// End it and remove all that is left, log included.
+    pub fn forget(self) {
+        self.wanted.send_replace(Wanted::Forget);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Run,
+    Stop,
+    Forget,
+}
+
+/// Where an actor begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resume {
+    /// The runtime has nothing of it, or what a creation left half done.
+    Fresh,
+    Running(Running),
+    Exited(Exit),
+    /// It ran when the worker knew it last, and the runtime no longer has it.
+    Gone,
+    /// It had ended, and the runtime still has something of it.
+    Leftover,
+    /// It has ended, and nothing but its log is left.
+    Done,
+}
+
+impl Resume {
+    /// From what the worker knew and what the runtime has.
+    pub fn after_restart(status: &TaskStatus, found: Option<Found>) -> Self {
+        let state = found.map(|Found { task: _, state }| state);
+        match (&status.phase, state) {
+            (Phase::Ended(_), None) => Self::Done,
+            (Phase::Ended(_), Some(_)) => Self::Leftover,
+            (_, Some(FoundState::Running(running))) => Self::Running(running),
+            (_, Some(FoundState::Exited(exit))) => Self::Exited(exit),
+            (Phase::Pending | Phase::Preparing, None | Some(FoundState::Created)) => Self::Fresh,
+            // What is left of one that ran is never started again.
+            (Phase::Running | Phase::Stopping, None | Some(FoundState::Created)) => Self::Gone,
+        }
+    }
+}
+
+/// Starts the actor of a task.
+pub fn spawn(
+    tracker: &TaskTracker,
+    context: &Context,
+    runtime: &Arc<dyn Runtime>,
+    held: &Held,
+    resume: Resume,
+) -> TaskHandle {
+    let assignment = &held.assignment;
+    let first = if assignment.stop.is_some() { Wanted::Stop } else { Wanted::Run };
+    let (wanted_sender, wanted) = watch::channel(first);
+    let (ended, ended_receiver) = watch::channel(false);
+    let (asks_sender, asks) = mpsc::channel(ASKS_MAX);
+    let actor = Actor {
+        launch: Launch {
+            task: assignment.task,
+            service: assignment.service,
+            service_name: assignment.service_name.clone(),
+            slot: assignment.slot,
+            template: Arc::clone(&assignment.template),
+        },
+        not_before: assignment.not_before,
+        runtime: Arc::clone(runtime),
+        context: context.clone(),
+        wanted,
+        status: held.status.clone(),
+        health: held.health.clone(),
+        ended,
+    };
+    let shutdown = context.shutdown.clone();
+    tracker.spawn(async move {
+        tokio::select! {
+            // The task goes on without its actor; the next worker adopts it.
+            () = shutdown.cancelled() => {}
+            () = actor.run(resume, asks) => {}
+        }
+    });
+    TaskHandle { wanted: wanted_sender, asks: asks_sender, ended: ended_receiver }
+}
+
+struct Actor {
+    launch: Launch,
+    not_before: Timestamp,
+    runtime: Arc<dyn Runtime>,
+    context: Context,
+    wanted: watch::Receiver<Wanted>,
+    status: TaskStatus,
+    health: Option<Health>,
+    /// True once nothing more will be written to the log.
+    ended: watch::Sender<bool>,
+}
+
+type Asks = mpsc::Receiver<oneshot::Sender<Observation>>;
+
+impl Actor {
+    async fn run(mut self, resume: Resume, asks: Asks) {
+        match self.live(resume, asks).await {
+            Some(end) => self.finish(end).await,
+            None => self.clean_up().await,
+        }
+    }
+
+    /// How it ended, unless that was known before. Questions are answered no longer than that.
+    async fn live(&mut self, resume: Resume, asks: Asks) -> Option<TaskEnd> {
+        Some(match resume {
+            Resume::Fresh => match self.prepare().await {
+                Ok(running) => self.watch_over(running, asks).await,
+                Err(end) => end,
+            },
+            Resume::Running(_) if self.status.phase == Phase::Stopping => {
+                let exit = watch_over::exit_of(Arc::clone(&self.runtime), self.task());
+                self.stop(exit).await
+            }
+            Resume::Running(running) => self.watch_over(running, asks).await,
+            Resume::Exited(exit) => self.ended_unseen(&exit),
+            Resume::Gone => self.ended_unseen(&end::unknown_exit()),
+            Resume::Leftover | Resume::Done => return None,
+        })
+    }
+
+    const fn task(&self) -> TaskId {
+        self.launch.task
+    }
+
+    /// Enters the next phase and says so.
+    async fn enter(&mut self, phase: Phase, message: impl Into<String>) {
+        self.set(phase, message);
+        self.publish(None).await;
+    }
+
+    fn set(&mut self, phase: Phase, message: impl Into<String>) {
+        tracing::info!(task.id = %self.task(), state = phase.name(), "task state changed");
+        self.status.phase = phase;
+        self.status.since = clock::now();
+        self.status.message = message.into();
+    }
+
+    /// For the manager.
+    async fn publish(&self, transition: Option<HealthTransition>) {
+        self.tell(Update { transition, ..self.update(true) }).await;
+    }
+
+    /// For the state file alone.
+    async fn note_down(&self) {
+        self.tell(self.update(false)).await;
+    }
+
+    /// For the state file, and waits until it is there.
+    async fn secure(&self) {
+        let (saved, done) = oneshot::channel();
+        self.tell(Update { saved: Some(saved), ..self.update(false) }).await;
+        // Without an answer the worker stops, and so do we.
+        drop(done.await);
+    }
+
+    fn update(&self, report: bool) -> Update {
+        Update {
+            task: self.task(),
+            status: self.status.clone(),
+            health: self.health.clone(),
+            transition: None,
+            report,
+            saved: None,
+        }
+    }
+
+    async fn tell(&self, update: Update) {
+        // The agent is gone only when the worker stops.
+        drop(self.context.events.send(Event::Update(Box::new(update))).await);
+    }
+}
+
+/// Until the manager no longer wants the task to run.
+async fn unwanted(wanted: &mut watch::Receiver<Wanted>) {
+    // A lost agent means that the worker stops, and then nobody wants a decision.
+    if wanted.wait_for(|wanted| *wanted != Wanted::Run).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Calls until the runtime answers. Its silence says nothing about the task.
+async fn patiently<T, F>(task: TaskId, mut call: impl FnMut() -> F) -> Result<T, RuntimeError>
+where
+    F: Future<Output = Result<T, RuntimeError>>,
+{
+    let mut pause = RETRY_FIRST;
+    loop {
+        match call().await {
+            Err(error @ RuntimeError::Unavailable { .. }) => {
+                if pause == RETRY_FIRST {
+                    tracing::warn!(task.id = %task, %error, "waiting for the runtime");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_LAST);
+            }
+            done => return done,
+        }
+    }
+}

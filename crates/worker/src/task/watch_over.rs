@@ -1,0 +1,161 @@
+//! While the process runs: attempts are made, their verdicts published, its exit noticed.
+
+use std::sync::Arc;
+
+use warren_core::{
+    check::Checks,
+    health::Health,
+    id::TaskId,
+    report::HealthTransition,
+    spec::Pull,
+    task::{Phase, TaskEnd},
+};
+use warren_runtime::{Exit, Running, Runtime, RuntimeError};
+
+use super::{
+    Actor, Asks, RETRY_FIRST, RETRY_LAST,
+    checking::{Checking, Noted},
+    end::{describe, unknown_exit},
+    patiently,
+    prepare::facts,
+    unwanted,
+};
+
+/// What can happen to a running task.
+enum Event {
+    Exited(Exit),
+    Unwanted,
+    Noted(Noted),
+    Asked(tokio::sync::oneshot::Sender<super::Observation>),
+}
+
+impl Actor {
+    /// Until the process has ended, by itself or as the manager wanted.
+    pub(super) async fn watch_over(&mut self, running: Running, mut asks: Asks) -> TaskEnd {
+        let mut checking = self.begin(&running).await;
+        let mut exit = std::pin::pin!(exit_of(Arc::clone(&self.runtime), self.task()));
+        let mut wanted = self.wanted.clone();
+        loop {
+            let event = tokio::select! {
+                biased;
+                exit = &mut exit => Event::Exited(exit),
+                () = unwanted(&mut wanted) => Event::Unwanted,
+                Some(reply) = asks.recv() => Event::Asked(reply),
+                noted = checking.next() => Event::Noted(noted),
+            };
+            match event {
+                Event::Exited(exit) => return self.ended_while_running(&mut checking, &exit),
+                Event::Unwanted => {
+                    // Attempts in flight end here, and nothing of them is recorded.
+                    self.health = Some(checking.health());
+                    drop((checking, asks));
+                    return self.stop(exit).await;
+                }
+                // The one who asked may have gone away.
+                Event::Asked(reply) => drop(reply.send(checking.observation())),
+                Event::Noted(noted) => self.note(noted, checking.health()).await,
+            }
+        }
+    }
+
+    /// Starts its checks, or goes on with them, and says that it runs.
+    async fn begin(&mut self, running: &Running) -> Checking {
+        let checks = self.known_checks().await;
+        let reach = &running.reach;
+        self.status.pid = Some(running.pid);
+        self.status.started_at = Some(running.started_at);
+        // Loopback of a namespace of its own says nothing to anybody else.
+        self.status.address =
+            (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
+        let saved = self.health.take();
+        let (runtime, prober) = (&self.runtime, &self.context.prober);
+        let checking = Checking::new(self.task(), &checks, running, runtime, prober, saved);
+        self.status.checks = Some(Box::new(checks));
+        self.health = Some(checking.health());
+        if matches!(self.status.phase, Phase::Running) {
+            // Adopted: what the manager knows still holds.
+            self.publish(None).await;
+        } else {
+            self.enter(Phase::Running, "").await;
+        }
+        checking
+    }
+
+    /// As recorded when it was started, or as the image says.
+    async fn known_checks(&self) -> Checks {
+        if let Some(checks) = &self.status.checks {
+            return (**checks).clone();
+        }
+        let (runtime, launch) = (&self.runtime, &self.launch);
+        match patiently(self.task(), || facts(runtime, launch, Pull::Never)).await {
+            Ok(facts) => self.resolve(&facts),
+            Err(error) => {
+                tracing::warn!(task.id = %self.task(), %error, "cannot read the image's HEALTHCHECK");
+                self.resolve(&warren_runtime::ImageFacts::default())
+            }
+        }
+    }
+
+    async fn note(&mut self, noted: Noted, health: Health) {
+        match noted {
+            Noted::Changed => {
+                let transition = transition(self.health.as_ref(), &health);
+                if transition.is_some() {
+                    tracing::info!(
+                        task.id = %self.task(),
+                        health = health.status.name(),
+                        ready = health.ready,
+                        reason = health.reason,
+                        "task health changed"
+                    );
+                }
+                self.health = Some(health);
+                self.publish(transition).await;
+            }
+            Noted::Streak => {
+                self.health = Some(health);
+                self.note_down().await;
+            }
+        }
+    }
+
+    fn ended_while_running(&mut self, checking: &mut Checking, exit: &Exit) -> TaskEnd {
+        self.health = Some(if self.is_wanted() {
+            checking.exited(describe(exit), exit.at)
+        } else {
+            checking.health()
+        });
+        self.exited(exit)
+    }
+}
+
+/// How the task's process ended, once it has. A runtime that does not answer is asked again.
+pub(super) async fn exit_of(runtime: Arc<dyn Runtime>, task: TaskId) -> Exit {
+    let mut pause = RETRY_FIRST;
+    loop {
+        match runtime.wait(task).await {
+            Ok(exit) => return exit,
+            Err(RuntimeError::NoSuchTask(_)) => return unknown_exit(),
+            Err(error @ (RuntimeError::Unavailable { .. } | RuntimeError::Refused(_))) => {
+                tracing::warn!(task.id = %task, %error, "cannot wait for the task's end");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_LAST);
+            }
+        }
+    }
+}
+
+/// A row for the history, when the status or readiness moved.
+fn transition(before: Option<&Health>, after: &Health) -> Option<HealthTransition> {
+    let moved = before.is_none_or(|b| (b.status, b.ready) != (after.status, after.ready));
+    moved.then(|| HealthTransition {
+        at: if before.is_none_or(|b| b.status != after.status) {
+            after.since
+        } else {
+            after.ready_since
+        },
+        status: after.status,
+        ready: after.ready,
+        reason: after.reason.clone(),
+    })
+}
