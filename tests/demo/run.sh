@@ -4,8 +4,10 @@ set -euo pipefail
 . "$(cd "$(dirname "$0")" && pwd)/lib.sh"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/warren-run.XXXXXX")
+tail=''
 cleanup() {
     trap - EXIT INT TERM
+    [ -z "$tail" ] || kill "$tail" 2>/dev/null || true
     stop "$work"
 }
 trap cleanup EXIT
@@ -19,12 +21,13 @@ Warren runs. In another terminal:
   export WARREN_HOST=$WARREN_HOST
   alias warren=$WARREN
   warren node ls
-  warren service create hello --health-tcp 8080 -- /bin/sh -c \\
-      'exec busybox nc -ll -p 8080 -s "\$WARREN_TASK_IP" -e echo hello'
+  warren service create hello --replicas 2 --health-tcp 8080 -- \\
+      /bin/sh -c 'exec busybox httpd -f -p "\$WARREN_TASK_IP:8080"'
   warren service inspect hello
 
 Its log follows; Ctrl-C ends it and removes everything.
 
 END
 tail -n +1 -f "$work/warren.log" &
-wait $!
+tail=$!
+wait "$tail"

@@ -106,7 +106,7 @@ fn redis_with_a_tcp_check_is_replaced_once_when_it_dies() {
     assert_eq!(tasks(&all).len(), 2, "exactly one replacement: {all:#}");
     let end = &warren.task(&dead)["task"]["status"]["end"];
     assert_eq!(end["exit_code"], 137, "{end}");
-    assert_eq!(end["reason"], "process was killed by signal 9");
+    assert_eq!(end["reason"], "process exited with code 137 (signal 9)");
 }
 
 #[test]

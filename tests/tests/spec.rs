@@ -122,7 +122,7 @@ fn a_published_port_leads_to_the_task_and_brings_a_check_of_its_own() {
     warren.ok(&format!("service create web --image warren-test/web:1 --publish {port}:8080"));
     warren.shows("web", "Health: 1/1 healthy", LIMIT);
     let inspected = warren.ok("task inspect web.1");
-    assert!(inspected.contains("tcp"), "{inspected}");
+    assert!(inspected.contains("TCP connect to :8080"), "{inspected}");
     let answer = eventually("an answer on the published port", LIMIT, || {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(|e| e.to_string())?;

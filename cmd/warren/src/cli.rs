@@ -22,12 +22,12 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 manager unreachable, 4 not found
 
 Examples:
   warren run
-  warren service create web --image nginx --replicas 3 --publish 8080:80 --health-http /
+  warren service create web --image nginx --replicas 3 --health-http /:80
   warren service inspect web"
 )]
 pub struct Cli {
     /// Where the manager listens: HOST:PORT, or a socket's path, with or without http:// or
-    /// unix:// before it. Absent: the variable WARREN_HOST, else the socket in the data directory
+    /// unix:// before it. Absent: the variable `WARREN_HOST`, else the socket in the data directory
     #[arg(long, global = true, value_name = "ADDR")]
     pub host: Option<String>,
 

@@ -1,4 +1,5 @@
 //! The processes as they are started and ended, and clients that talk to them.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -229,6 +230,9 @@ fn a_service_without_an_image_becomes_healthy_and_is_removed() {
     assert!(shown.contains("\nHealth: 1/1 healthy\n"), "{shown}");
     let logs = output(dir.path(), &["task", "logs", "tick.1"]);
     assert_eq!(text(&logs.stdout), "hello\n", "{}", text(&logs.stderr));
+    let mut follower = Process::start(dir.path(), &["task", "logs", "tick.1", "-f"]);
+    assert_eq!(std::mem::take(&mut follower.ready), "hello\n");
+    assert_eq!(follower.end(Signal::SIGINT), (Some(0), String::new()));
     let removed = output(dir.path(), &["service", "rm", "tick", "--wait"]);
     assert_eq!(removed.status.code(), Some(0), "{}", text(&removed.stderr));
     assert_eq!(process.end(Signal::SIGTERM).0, Some(0));

@@ -8,11 +8,11 @@ use std::{
 };
 
 use containerd_client::services::v1::{
-    CreateRequest, DeleteRequest, PluginsRequest, containers_client::ContainersClient,
-    content_client::ContentClient, diff_client::DiffClient, images_client::ImagesClient,
-    introspection_client::IntrospectionClient, leases_client::LeasesClient,
-    snapshots::snapshots_client::SnapshotsClient, tasks_client::TasksClient,
-    version_client::VersionClient,
+    AddResourceRequest, CreateRequest, DeleteRequest, PluginsRequest, Resource,
+    containers_client::ContainersClient, content_client::ContentClient, diff_client::DiffClient,
+    images_client::ImagesClient, introspection_client::IntrospectionClient,
+    leases_client::LeasesClient, snapshots::snapshots_client::SnapshotsClient,
+    tasks_client::TasksClient, version_client::VersionClient,
 };
 use tonic::{
     Code, Request, Response, Status,
@@ -123,20 +123,27 @@ impl Client {
         TasksClient::new(self.channel.clone())
     }
 
-    /// Takes a lease, which ends by itself after `lifetime` when nobody lives to end it.
+    /// Takes a lease, which ends by itself after `lifetime` when nobody lives to end it. One that
+    /// is there already is taken as it is: to end it would let go of what it holds.
     pub async fn lease(&self, id: String, lifetime: Duration) -> Result<Lease, RuntimeError> {
-        // An attempt before this one may have left it, with less time to live.
-        self.end_lease(&id).await?;
         let header = id
             .parse()
             .map_err(|_| RuntimeError::Refused(format!("{id:?} cannot be a lease's name")))?;
         let expires = humantime::format_rfc3339_seconds(SystemTime::now() + lifetime).to_string();
         let labels = [("containerd.io/gc.expire".to_owned(), expires)].into();
-        LeasesClient::new(self.channel.clone())
-            .create(self.request(CreateRequest { id: id.clone(), labels }))
-            .await
+        let create = self.request(CreateRequest { id: id.clone(), labels });
+        made(LeasesClient::new(self.channel.clone()).create(create).await)
             .map_err(fault("cannot take a lease in containerd"))?;
         Ok(Lease { id, header })
+    }
+
+    /// Lets the lease hold what others made, such as `snapshots/overlayfs`.
+    pub async fn hold(&self, lease: &Lease, kind: String, id: &str) -> Result<(), RuntimeError> {
+        let resource = Some(Resource { id: id.to_owned(), r#type: kind });
+        let add = self.request(AddResourceRequest { id: lease.id.clone(), resource });
+        let mut leases = LeasesClient::new(self.channel.clone());
+        made(leases.add_resource(add).await).map_err(fault("cannot hold a snapshot"))?;
+        Ok(())
     }
 
     pub async fn release(&self, lease: &Lease) -> Result<(), RuntimeError> {

@@ -52,9 +52,10 @@ pub struct Cni {
 /// What a task has of the network, as it is kept in its directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Attachment {
-    bridge: Value,
-    /// `None`: publishes nothing.
-    portmap: Option<Value>,
+    /// The plugins' configurations, in the order in which they were asked.
+    plugins: Vec<Value>,
+    /// What the first of them answered; the others are told, and so are all of them at the end.
+    result: Option<Value>,
     /// `None`: was not completed.
     address: Option<IpAddr>,
 }
@@ -65,40 +66,41 @@ impl Cni {
     }
 
     /// Joins the namespace to the bridge, and publishes the task's ports. Gives its address.
+    /// `fresh`: the namespace was made just now, whatever the record says.
     pub async fn attach(
         &self,
         task: TaskId,
         netns: &Path,
+        fresh: bool,
         record: &Path,
         publish: &[Publish],
     ) -> Result<IpAddr, RuntimeError> {
-        self.check_plugins(publish)?;
+        let plugins = self.plugins(publish)?;
         let _turn = self.turn.lock().await;
         if let Some(kept) = read(record)? {
-            if let Some(address) = kept.address {
+            if let Some(address) = kept.address.filter(|_| !fresh) {
                 return Ok(address);
             }
             self.undo(task, netns, &kept).await?;
         }
         refuse_taken_ports(record, publish)?;
-        let mut attachment = Attachment {
-            bridge: self.bridge(),
-            portmap: (!publish.is_empty()).then(|| self.portmap(publish)),
-            address: None,
-        };
+        let mut attachment = Attachment { plugins, result: None, address: None };
         write(record, &attachment)?;
-        let result = self.call("ADD", task, netns, &attachment.bridge).await?;
-        let address = first_address(&result).ok_or_else(|| {
-            RuntimeError::Refused("CNI plugin bridge gave the task no address".to_owned())
-        })?;
-        if let Some(portmap) = &attachment.portmap {
-            let mut portmap = portmap.clone();
-            portmap["prevResult"] = result;
-            self.call("ADD", task, netns, &portmap).await?;
+        let mut address = None;
+        for plugin in attachment.plugins.clone() {
+            let told = with_result(&plugin, attachment.result.as_ref());
+            let result = self.call("ADD", task, netns, &told).await?;
+            if attachment.result.is_none() {
+                address = first_address(&result);
+                attachment.result = Some(result);
+                write(record, &attachment)?;
+            }
         }
-        attachment.address = Some(address);
+        attachment.address = address;
         write(record, &attachment)?;
-        Ok(address)
+        address.ok_or_else(|| {
+            RuntimeError::Refused("CNI plugin bridge gave the task no address".to_owned())
+        })
     }
 
     /// Undoes [`Cni::attach`], or what was done of it.
@@ -122,55 +124,69 @@ impl Cni {
     ) -> Result<(), RuntimeError> {
         // After a reboot the namespace is gone; what the node keeps by itself is still to be undone.
         let netns = if netns::exists(netns) { netns } else { Path::new("") };
-        if let Some(portmap) = &attachment.portmap {
-            self.call("DEL", task, netns, portmap).await?;
+        for plugin in attachment.plugins.iter().rev() {
+            let told = with_result(plugin, attachment.result.as_ref());
+            self.call("DEL", task, netns, &told).await?;
         }
-        self.call("DEL", task, netns, &attachment.bridge).await?;
         Ok(())
     }
 
+    /// In the order in which they are asked.
+    fn plugins(&self, publish: &[Publish]) -> Result<Vec<Value>, RuntimeError> {
+        self.check_plugins(publish)?;
+        let mut plugins = vec![self.bridge()];
+        // Where docker is installed, the node forwards only what a rule lets through.
+        if self.has_plugin("firewall") {
+            plugins.push(self.plugin("firewall"));
+        }
+        if !publish.is_empty() {
+            plugins.push(self.portmap(publish));
+        }
+        Ok(plugins)
+    }
+
+    fn plugin(&self, name: &str) -> Value {
+        json!({ "cniVersion": "1.0.0", "name": self.config.bridge, "type": name })
+    }
+
     fn bridge(&self) -> Value {
-        json!({
-            "cniVersion": "1.0.0",
-            "name": self.config.bridge,
-            "type": "bridge",
-            "bridge": self.config.bridge,
-            "isGateway": true,
-            "ipMasq": true,
-            "hairpinMode": true,
-            "ipam": {
-                "type": "host-local",
-                "ranges": [[{ "subnet": self.config.subnet }]],
-                "routes": [{ "dst": "0.0.0.0/0" }],
-                "dataDir": self.config.cache_dir,
-            },
-        })
+        let mut bridge = self.plugin("bridge");
+        bridge["bridge"] = json!(self.config.bridge);
+        for wanted in ["isGateway", "ipMasq", "hairpinMode"] {
+            bridge[wanted] = json!(true);
+        }
+        bridge["ipam"] = json!({
+            "type": "host-local",
+            "ranges": [[{ "subnet": self.config.subnet }]],
+            "routes": [{ "dst": "0.0.0.0/0" }],
+            "dataDir": self.config.cache_dir,
+        });
+        bridge
     }
 
     fn portmap(&self, publish: &[Publish]) -> Value {
-        let mappings: Vec<Value> = publish
-            .iter()
-            .map(|port| {
-                json!({
-                    "hostPort": port.host_port.get(),
-                    "containerPort": port.task_port.get(),
-                    "protocol": protocol(port.protocol),
-                })
+        let mapping = |port: &Publish| {
+            json!({
+                "hostPort": port.host_port.get(),
+                "containerPort": port.task_port.get(),
+                "protocol": protocol(port.protocol),
             })
-            .collect();
-        json!({
-            "cniVersion": "1.0.0",
-            "name": self.config.bridge,
-            "type": "portmap",
-            "capabilities": { "portMappings": true },
-            "runtimeConfig": { "portMappings": mappings },
-        })
+        };
+        let mappings: Vec<Value> = publish.iter().map(mapping).collect();
+        let mut portmap = self.plugin("portmap");
+        portmap["capabilities"] = json!({ "portMappings": true });
+        portmap["runtimeConfig"] = json!({ "portMappings": mappings });
+        portmap
+    }
+
+    fn has_plugin(&self, name: &str) -> bool {
+        self.config.plugin_dir.join(name).is_file()
     }
 
     fn check_plugins(&self, publish: &[Publish]) -> Result<(), RuntimeError> {
         let portmap = if publish.is_empty() { None } else { Some("portmap") };
         for plugin in ["bridge", "host-local"].into_iter().chain(portmap) {
-            if !self.config.plugin_dir.join(plugin).is_file() {
+            if !self.has_plugin(plugin) {
                 return Err(RuntimeError::Refused(format!(
                     "CNI plugin {plugin} is not in {}: install the package \
                      containernetworking-plugins, or use --network none or --network host",
@@ -232,11 +248,9 @@ fn refuse_taken_ports(record: &Path, publish: &[Publish]) -> Result<(), RuntimeE
     let (Some(tasks), Some(name)) = (own.parent(), record.file_name()) else { return Ok(()) };
     let entries = fs::read_dir(tasks).map_err(|error| file_fault(tasks, &error))?;
     for task in entries.flatten().map(|entry| entry.path()).filter(|path| path != own) {
-        let Some(Attachment { portmap: Some(portmap), .. }) = read(&task.join(name))? else {
-            continue;
-        };
-        let taken = portmap["runtimeConfig"]["portMappings"].as_array();
-        for taken in taken.into_iter().flatten() {
+        let Some(other) = read(&task.join(name))? else { continue };
+        let mappings = |plugin| Value::pointer(plugin, "/runtimeConfig/portMappings")?.as_array();
+        for taken in other.plugins.iter().filter_map(mappings).flatten() {
             let same = |port: &&Publish| {
                 taken["hostPort"] == port.host_port.get()
                     && taken["protocol"] == protocol(port.protocol)
@@ -251,6 +265,14 @@ fn refuse_taken_ports(record: &Path, publish: &[Publish]) -> Result<(), RuntimeE
         }
     }
     Ok(())
+}
+
+fn with_result(plugin: &Value, result: Option<&Value>) -> Value {
+    let mut told = plugin.clone();
+    if let Some(result) = result {
+        told["prevResult"] = result.clone();
+    }
+    told
 }
 
 const fn protocol(protocol: Protocol) -> &'static str {

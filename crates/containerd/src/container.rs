@@ -28,7 +28,7 @@ use crate::{
 const RUNTIME: &str = "io.containerd.runc.v2";
 const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 /// From the first step of a creation to its last, unpacking a large image included.
-const LEASE_LIFETIME: Duration = Duration::from_hours(1);
+const LEASE_LIFETIME: Duration = Duration::from_hours(24);
 
 /// What is written on a task's container, so that the next worker knows it again.
 pub mod label {
@@ -114,6 +114,8 @@ impl Shared {
     ) -> Result<Ids, RuntimeError> {
         self.unpack(image, lease).await?;
         let top = image.config.chain_ids().pop().unwrap_or_default();
+        // What an attempt long ago left may be about to be collected: only a new one is sure.
+        self.remove_snapshot(&self.snapshotter, &launch.task.to_string()).await?;
         let mounts = self.prepare_snapshot(&launch.task.to_string(), &top, lease).await?;
         let at = self.task_dir(launch.task).join("rootfs");
         let user = spec::user(&launch.template, config).to_owned();
@@ -131,9 +133,10 @@ impl Shared {
             }
             Network::Bridge => {
                 let cni = self.cni.as_ref().ok_or_else(no_bridge)?;
-                netns::make(path.clone()).await?;
+                let fresh = netns::make(path.clone()).await?;
                 let record = self.network_record(launch.task);
-                cni.attach(launch.task, &path, &record, &launch.template.publish).await?
+                let publish = &launch.template.publish;
+                cni.attach(launch.task, &path, fresh, &record, publish).await?
             }
         };
         Ok(Reach { netns: Some(path), address })

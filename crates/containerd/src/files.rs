@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     net::IpAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -32,7 +33,10 @@ pub fn write(dir: &Path, hostname: &str, network: Network, address: IpAddr) -> i
         }
     };
     for ((name, _), text) in FILES.iter().zip([hosts, format!("{hostname}\n"), resolv_conf]) {
-        fs::write(dir.join(name), text)?;
+        let path = dir.join(name);
+        fs::write(&path, text)?;
+        // Whatever the worker's umask: the task may run as anyone.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
     }
     Ok(())
 }

@@ -24,10 +24,10 @@ use warren_runtime::RuntimeError;
 
 use crate::thread::on_its_own;
 
-/// Makes a network namespace with nothing but loopback, which is up.
-pub async fn make(path: PathBuf) -> Result<(), RuntimeError> {
+/// Makes a network namespace with nothing but loopback, which is up. Says whether it had to.
+pub async fn make(path: PathBuf) -> Result<bool, RuntimeError> {
     if exists(&path) {
-        return Ok(());
+        return Ok(false);
     }
     let shown = path.display().to_string();
     let work = move || {
@@ -39,7 +39,8 @@ pub async fn make(path: PathBuf) -> Result<(), RuntimeError> {
         raise_loopback().map_err(|error| format!("loopback stays down: {error}"))?;
         let own = Some("/proc/thread-self/ns/net");
         mount(own, &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        Ok(true)
     };
     on_its_own(work).await.map_err(|reason| {
         RuntimeError::Refused(format!("cannot make a network namespace at {shown}: {reason}"))

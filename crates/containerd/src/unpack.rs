@@ -54,10 +54,10 @@ impl Shared {
             )));
         }
         let Some(top) = chain.last() else { return Ok(()) };
-        if !self.has_snapshot(top).await? {
+        if !self.holds_snapshot(top, lease).await? {
             let mut parent = "";
             for (index, (layer, name)) in image.manifest.layers.iter().zip(&chain).enumerate() {
-                if !self.has_snapshot(name).await? {
+                if !self.holds_snapshot(name, lease).await? {
                     let diff_id = &image.config.rootfs.diff_ids[index];
                     self.unpack_layer(layer, diff_id, parent, name, lease).await?;
                 }
@@ -123,7 +123,7 @@ impl Shared {
         Ok(answer.into_inner().applied.unwrap_or_default().digest)
     }
 
-    /// A writable snapshot on top of another, or of nothing. The same again where it is there.
+    /// A writable snapshot on top of another, or of nothing.
     pub async fn prepare_snapshot(
         &self,
         key: &str,
@@ -137,12 +137,8 @@ impl Shared {
             labels: HashMap::new(),
         };
         let request = lease.over(self.client.request(prepare));
-        let prepared = made(self.client.snapshots().prepare(request).await)
-            .map_err(fault("cannot prepare a root file system"))?;
-        match prepared {
-            Some(answer) => Ok(answer.mounts),
-            None => self.snapshot_mounts(&self.snapshotter, key).await,
-        }
+        let prepared = self.client.snapshots().prepare(request).await;
+        Ok(prepared.map_err(fault("cannot prepare a root file system"))?.into_inner().mounts)
     }
 
     pub async fn remove_snapshot(&self, snapshotter: &str, key: &str) -> Result<(), RuntimeError> {
@@ -151,6 +147,13 @@ impl Shared {
         let removed = self.client.snapshots().remove(self.client.request(remove)).await;
         found(removed).map_err(fault("cannot remove a root file system"))?;
         Ok(())
+    }
+
+    /// Whether it is there, and stays: its image may be losing its name just now.
+    async fn holds_snapshot(&self, key: &str, lease: &Lease) -> Result<bool, RuntimeError> {
+        let kind = format!("snapshots/{}", self.snapshotter);
+        self.client.hold(lease, kind, key).await?;
+        self.has_snapshot(key).await
     }
 
     async fn has_snapshot(&self, key: &str) -> Result<bool, RuntimeError> {

@@ -347,7 +347,7 @@ impl Timing {
         match (Period::new(Duration::from_millis(pace)), count) {
             (Ok(period), Some(Ok(failures))) => {
                 let confirm_interval = self.confirm_interval.min(period);
-                Self { period, failures, confirm_interval, ..self }
+                Self { period, confirm_interval, failures, ..self }
             }
             // Not reached: the pace is between two valid ones and the count at most the largest.
             (Ok(_) | Err(_), _) => self,
@@ -393,8 +393,8 @@ mod tests {
     fn timing(period_ms: u64, failures: u32) -> Timing {
         Timing {
             period: Period::from_millis_const(period_ms),
-            failures: Threshold::new_const(failures),
             start_period: Delay::from_millis_const(60_000),
+            failures: Threshold::new_const(failures),
             ..Timing::default_for(Role::Liveness)
         }
     }

@@ -3,7 +3,10 @@
 //! A task is placed only when its backoff is over: a node that was picked minutes ago is a
 //! worse pick than one that is picked now.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use warren_core::{
     bounds::Port,
@@ -121,7 +124,7 @@ impl Ledger {
         }
         let template = service.template(task.revision);
         let found = template.and_then(|template| {
-            let free = |node: &&Arc<Node>| template.publish.iter().all(|p| self.is_free(node, p));
+            let free = |node: &&Arc<Node>| template.publish.iter().all(|&p| self.is_free(node, p));
             let fitting = self.with_driver(template).filter(free);
             fitting.min_by_key(|node| self.cost(task, old, node.id)).map(Arc::clone)
         });
@@ -136,7 +139,7 @@ impl Ledger {
         self.up.iter().filter(move |node| node.drivers.contains(&driver))
     }
 
-    fn is_free(&self, node: &Node, publish: &Publish) -> bool {
+    fn is_free(&self, node: &Node, publish: Publish) -> bool {
         !self.ports.contains(&(node.id, publish.host_port, publish.protocol))
     }
 
@@ -156,7 +159,7 @@ impl Ledger {
             [node] => node.name.clone(),
             [..] => format!("all {} nodes", nodes.len()),
         };
-        let is_taken = |p: &&Publish| nodes.iter().all(|node| !self.is_free(node, p));
+        let is_taken = |p: &&Publish| nodes.iter().all(|node| !self.is_free(node, **p));
         match template.publish.iter().find(is_taken) {
             Some(Publish { host_port, protocol: Protocol::Tcp, .. }) => {
                 format!("host port {host_port}/tcp is taken on {place}")
@@ -164,7 +167,7 @@ impl Ledger {
             Some(Publish { host_port, protocol: Protocol::Udp, .. }) => {
                 format!("host port {host_port}/udp is taken on {place}")
             }
-            None => format!("some host port is taken on each of {place}"),
+            None => "no node has all of its host ports free".to_owned(),
         }
     }
 

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use warren_core::{change::Change, cluster::Cluster, id::{NodeId, ServiceId}, time::Timestamp};
+use warren_core::{
+    change::Change,
+    cluster::Cluster,
+    id::{NodeId, ServiceId},
+    time::Timestamp,
+};
 
 use crate::{Policy, draft::Draft, placement, retention, service};
 

@@ -55,9 +55,7 @@ pub(crate) fn slots<'a>(
     for task in cluster.tasks_of(service.id) {
         tasks.entry(task.slot).or_default().push(Arc::clone(task));
     }
-    let slot = |(number, tasks)| {
-        (number, Slot::new(cluster, policy, service, number, now, tasks))
-    };
+    let slot = |(number, tasks)| (number, Slot::new(cluster, policy, service, number, now, tasks));
     tasks.into_iter().map(slot).collect()
 }
 

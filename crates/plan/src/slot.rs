@@ -19,8 +19,17 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Move {
     /// A new task, which takes over from this one. Its backoff counts from `since`.
-    Create { replaces: Option<Arc<Task>>, attempt: u32, since: Timestamp, why: String },
-    Stop { task: Arc<Task>, cause: StopCause, reason: String },
+    Create {
+        replaces: Option<Arc<Task>>,
+        attempt: u32,
+        since: Timestamp,
+        why: String,
+    },
+    Stop {
+        task: Arc<Task>,
+        cause: StopCause,
+        reason: String,
+    },
 }
 
 /// What the slots of a service share, and so may have to wait for.
@@ -139,7 +148,8 @@ impl<'a> Slot<'a> {
 
     /// It was filled by a task that failed, and is not yet by one that works.
     pub fn is_restarting(&self) -> bool {
-        let hedged = self.successor.is_some() && self.holder.as_ref().is_some_and(|h| h.sick.is_some());
+        let hedged =
+            self.successor.is_some() && self.holder.as_ref().is_some_and(|h| h.sick.is_some());
         let fresh = |live: &Live| live.task.attempt > 0 && !live.was_ready;
         let empty = self.holder.is_none() && self.newest().is_some_and(|t| has_failed(t));
         let good = self.live().any(|live| live.health.status.is_good());

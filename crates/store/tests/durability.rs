@@ -7,15 +7,12 @@ use std::{
     env,
     io::{self, BufRead, BufReader, Write},
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::Ordering,
 };
 
 use prost::Message;
-use redb::{Database, StorageBackend, TableDefinition, backends::InMemoryBackend};
-use support::{apply, commit, event, health, node, service, task};
+use redb::{Database, TableDefinition};
+use support::{Disk, apply, commit, event, health, node, service, task};
 use warren_core::{change::Change, cluster::Cluster, id::TaskId};
 use warren_proto::v1 as pb;
 use warren_store::{CommitFault, OpenFault, RedbStore};
@@ -96,38 +93,6 @@ fn put_raw(path: &std::path::Path, table: TableDefinition<'_, (), &'static [u8]>
     let tx = database.begin_write().unwrap();
     tx.open_table(table).unwrap().insert((), bytes).unwrap();
     tx.commit().unwrap();
-}
-
-/// A disk in memory that outlives its database, and whose sync fails when told.
-#[derive(Debug, Clone, Default)]
-struct Disk {
-    bytes: Arc<InMemoryBackend>,
-    broken: Arc<AtomicBool>,
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        self.bytes.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.bytes.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.bytes.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.broken.swap(false, Ordering::Relaxed) {
-            return Err(io::Error::other("the disk has a bad day"));
-        }
-        self.bytes.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.bytes.write(offset, data)
-    }
 }
 
 #[test]

@@ -4,40 +4,12 @@
 mod support;
 
 use proptest::prelude::*;
-use redb::backends::InMemoryBackend;
-use std::sync::Arc;
-use support::{apply, commit, event, health, node, service, task};
+use support::{Disk, apply, commit, event, health, node, service, task};
 use warren_core::{
     change::Change,
     id::{NodeId, ServiceId, TaskId},
 };
 use warren_store::RedbStore;
-
-/// A disk that outlives the database on it.
-#[derive(Debug, Clone, Default)]
-struct Disk(Arc<InMemoryBackend>);
-
-impl redb::StorageBackend for Disk {
-    fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.0.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.0.write(offset, data)
-    }
-}
 
 /// Few ids, so that puts, replacements and removals meet.
 fn change() -> impl Strategy<Value = Change> {

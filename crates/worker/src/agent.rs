@@ -1,9 +1,10 @@
 //! The owner of all that the worker holds: takes assignments in, starts and stops task actors,
 //! keeps the state file, and hands reports to whatever session there is.
 
+mod adopt;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -15,18 +16,14 @@ use warren_core::{
     task::{EndKind, Phase, TaskEnd, TaskStatus},
 };
 use warren_proto::v1 as pb;
-use warren_runtime::{Found, Runtime, RuntimeError};
+use warren_runtime::{Found, Runtime};
 
 use crate::{
-    Drivers, Identity, StateFault, StateFile, WorkerFault, clock,
+    Drivers, Identity, StateFault, StateFile, clock,
     held::Held,
-    state_file::Remembered,
     task::{self, Observation, Resume, Update},
 };
 
-/// Events that wait for the agent. Enough for every task of a large node to change at once;
-/// beyond it actors wait, which delays reports and loses none.
-const EVENTS_MAX: usize = 1024;
 /// Events taken in one turn, for which the state file is written once.
 const BATCH_MAX: usize = 256;
 
@@ -95,73 +92,6 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Takes up what the worker before left: the file says what must run, the runtimes what does.
-    pub async fn adopt(
-        mut file: StateFile,
-        drivers: Drivers,
-        log_dir: PathBuf,
-        tracker: TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Result<(Self, AgentHandle), WorkerFault> {
-        let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let handle = AgentHandle {
-            identity: file.identity(),
-            drivers: drivers.clone(),
-            events: sender.clone(),
-        };
-        let remembered = file.take_remembered();
-        let mut agent = Self {
-            file,
-            context: task::Context::new(sender, shutdown.clone(), log_dir)?,
-            drivers,
-            tracker,
-            shutdown,
-            events,
-            held: BTreeMap::new(),
-            orphans: BTreeMap::new(),
-            news: BTreeSet::new(),
-            outbound: None,
-            starts: BTreeMap::new(),
-            unsaved: false,
-            waiting: Vec::new(),
-        };
-        let mut found = agent.found().await?;
-        for task in remembered {
-            agent.check_driver(&task)?;
-            let id = task.assignment.task;
-            let resume = Resume::after_restart(&task.status, found.remove(&id).map(|(_, f)| f));
-            agent.held.insert(id, Held::new(task.assignment, task.status, task.health));
-            agent.starts.insert(id, resume);
-        }
-        agent.orphans = found;
-        agent.save().await?;
-        agent.start_all();
-        Ok((agent, handle))
-    }
-
-    /// What runs where we cannot look must not be taken for lost.
-    fn check_driver(&self, task: &Remembered) -> Result<(), WorkerFault> {
-        let driver = Drivers::kind_for(&task.assignment.template.workload);
-        let ended = matches!(task.status.phase, Phase::Ended(_));
-        if ended || self.drivers.get(driver).is_some() {
-            Ok(())
-        } else {
-            Err(WorkerFault::NoDriver(driver))
-        }
-    }
-
-    /// What the runtimes hold. One that does not answer must not make its tasks look lost, so
-    /// the worker does not start without it.
-    async fn found(&self) -> Result<BTreeMap<TaskId, (Arc<dyn Runtime>, Found)>, RuntimeError> {
-        let mut all = BTreeMap::new();
-        for runtime in self.drivers.iter() {
-            for found in runtime.list().await? {
-                all.insert(found.task, (Arc::clone(runtime), found));
-            }
-        }
-        Ok(all)
-    }
-
     /// Runs until shutdown. Tasks go on.
     pub async fn run(mut self) -> Result<(), StateFault> {
         let shutdown = self.shutdown.clone();
@@ -333,12 +263,11 @@ impl Agent {
         }
     }
 
-    fn updated(&mut self, mut update: Update) {
+    fn updated(&mut self, update: Update) {
         let id = update.task;
-        // Also of a forgotten task, whose actor may still speak.
-        self.waiting.extend(update.saved.take());
+        // A forgotten task's actor may still speak; what it says is dropped, and it goes on.
         if let Some(held) = self.held.get_mut(&id) {
-            held.update(update);
+            self.waiting.extend(held.update(update));
             self.unsaved = true;
             if held.has_news() && self.outbound.is_some() {
                 self.news.insert(id);

@@ -42,6 +42,7 @@ struct Failure(Code, String);
 
 type Answered = Result<(), Failure>;
 type Outputs = mpsc::Sender<pb::CallOutput>;
+type Inputs = Streaming<pb::CallInput>;
 
 impl Calls {
     pub fn new(
@@ -89,7 +90,7 @@ impl Calls {
         }
     }
 
-    async fn open(&self, id: u64) -> Result<(Outputs, Streaming<pb::CallInput>), tonic::Status> {
+    async fn open(&self, id: u64) -> Result<(Outputs, Inputs), tonic::Status> {
         let (outputs, stream) = mpsc::channel(OUTPUT_MAX);
         // The channel is new and empty.
         drop(outputs.try_send(pb::CallOutput { output: Some(Output::CallId(id)) }));
@@ -98,13 +99,13 @@ impl Calls {
     }
 
     async fn fail(&self, id: u64, failure: Failure) -> Result<(), tonic::Status> {
-        let (outputs, _inputs) = self.open(id).await?;
-        send_failure(&outputs, failure).await;
+        let (outputs, inputs) = self.open(id).await?;
+        finish(outputs, inputs, Err(failure)).await;
         Ok(())
     }
 
     async fn serve(&self, id: u64, ask: Ask) -> Result<(), tonic::Status> {
-        let (outputs, inputs) = self.open(id).await?;
+        let (outputs, mut inputs) = self.open(id).await?;
         let answered = match ask {
             // Only reads: when the one who asked goes away, so does the work.
             Ask::Logs(logs) => tokio::select! {
@@ -118,11 +119,9 @@ impl Calls {
             },
             Ask::Observe(observe) => self.observe(observe, &outputs).await,
             Ask::ListImages(pb::ListImagesCall {}) => self.list_images(&outputs).await,
-            Ask::ImportImage(pb::ImportImageCall {}) => self.import(inputs, &outputs).await,
+            Ask::ImportImage(pb::ImportImageCall {}) => self.import(&mut inputs, &outputs).await,
         };
-        if let Err(failure) = answered {
-            send_failure(&outputs, failure).await;
-        }
+        finish(outputs, inputs, answered).await;
         Ok(())
     }
 
@@ -170,7 +169,7 @@ impl Calls {
     }
 
     /// Takes the archive into a file first: a runtime reads it more than once.
-    async fn import(&self, mut inputs: Streaming<pb::CallInput>, outputs: &Outputs) -> Answered {
+    async fn import(&self, inputs: &mut Inputs, outputs: &Outputs) -> Answered {
         let runtime = Arc::clone(self.containerd()?);
         let internal =
             |e: std::io::Error| Failure(Code::Internal, format!("cannot keep the archive: {e}"));
@@ -218,10 +217,16 @@ impl Calls {
     }
 }
 
-async fn send_failure(outputs: &Outputs, Failure(code, message): Failure) {
-    let failure = pb::CallFailure { code: code.into(), message };
-    // The one who asked may have gone away.
-    drop(outputs.send(pb::CallOutput { output: Some(Output::Failure(failure)) }).await);
+/// Ends the answer. The other half of the stream is read to its end first: given up earlier, it
+/// would be reset, and with it what is on its way up.
+async fn finish(outputs: Outputs, mut inputs: Inputs, answered: Answered) {
+    if let Err(Failure(code, message)) = answered {
+        let failure = pb::CallFailure { code: code.into(), message };
+        // The one who asked may have gone away.
+        drop(outputs.send(pb::CallOutput { output: Some(Output::Failure(failure)) }).await);
+    }
+    drop(outputs);
+    while let Ok(Some(_unwanted)) = inputs.message().await {}
 }
 
 fn parse_task(text: &str) -> Result<TaskId, Failure> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::oneshot;
 use warren_core::{
     assignment::Assignment,
     health::Health,
@@ -11,7 +12,7 @@ use warren_core::{
 
 use crate::{
     state_file::Remembered,
-    task::{TaskHandle, Update},
+    task::{Purpose, TaskHandle, Update},
 };
 
 /// Transitions that are kept for one task while the manager does not acknowledge. At one flap in
@@ -25,6 +26,8 @@ pub struct Held {
     pub health: Option<Health>,
     /// `None` once the task has ended and all that is left of it is its log.
     pub actor: Option<TaskHandle>,
+    /// What the state file has already and the manager is not told yet.
+    secured: Option<(TaskStatus, Option<Health>)>,
     transitions: VecDeque<(u64, HealthTransition)>,
     dropped: u64,
     /// Of the newest news.
@@ -48,6 +51,7 @@ impl Held {
             status,
             health,
             actor: None,
+            secured: None,
             transitions: VecDeque::new(),
             dropped: 0,
             sequence: 1,
@@ -57,25 +61,33 @@ impl Held {
     }
 
     pub fn remember(&self) -> Remembered {
-        Remembered {
-            assignment: self.assignment.clone(),
-            status: self.status.clone(),
-            health: self.health.clone(),
-        }
+        let (status, health) = match &self.secured {
+            Some((status, health)) => (status, health),
+            None => (&self.status, &self.health),
+        };
+        let (status, health) = (status.clone(), health.clone());
+        Remembered { assignment: self.assignment.clone(), status, health }
     }
 
     pub const fn has_ended(&self) -> bool {
         matches!(self.status.phase, Phase::Ended(_))
     }
 
-    /// Takes in what the task's actor says.
-    pub fn update(&mut self, update: Update) {
-        let Update { task: _, status, health, transition, report, saved: _ } = update;
-        self.status = status;
-        self.health = health;
-        if report {
-            self.sequence += 1;
-        }
+    /// Takes in what the task's actor says. Whom to tell once it is saved.
+    pub fn update(&mut self, update: Update) -> Option<oneshot::Sender<()>> {
+        let Update { task: _, status, health, purpose } = update;
+        let transition = match purpose {
+            Purpose::Secure(saved) => {
+                self.secured = Some((status, health));
+                return Some(saved);
+            }
+            Purpose::Note => None,
+            Purpose::Report(transition) => {
+                self.sequence += 1;
+                transition
+            }
+        };
+        (self.status, self.health, self.secured) = (status, health, None);
         if let Some(transition) = transition {
             if self.transitions.len() == TRANSITIONS_MAX
                 && let Some((of, _)) = self.transitions.pop_front()
@@ -87,6 +99,7 @@ impl Held {
             }
             self.transitions.push_back((self.sequence, transition));
         }
+        None
     }
 
     /// Whether there is news that nobody has been sent. One report at a time: news that comes
@@ -179,14 +192,7 @@ mod tests {
             reason: String::new(),
         };
         let status = TaskStatus { phase: Phase::Running, ..TaskStatus::pending(at) };
-        Update {
-            task: TASK,
-            status,
-            health: None,
-            transition: Some(transition),
-            report: true,
-            saved: None,
-        }
+        Update { task: TASK, status, health: None, purpose: Purpose::Report(Some(transition)) }
     }
 
     #[test]

@@ -22,9 +22,10 @@ pub enum Verb {
 
 /// Import the images of an OCI or docker archive
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  warren image import web.tar\n  docker save web | warren image import -"
-)]
+#[command(after_help = "\
+Examples:
+  warren image import web.tar
+  docker save web | warren image import -")]
 pub struct ImportArgs {
     /// The archive; - is the standard input
     pub file: PathBuf,

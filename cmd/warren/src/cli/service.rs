@@ -30,10 +30,10 @@ pub enum Verb {
 Durations are 30s, 500ms, 1m30s or whole seconds. Sizes are bytes, or K, M, G (1024 each).
 
 Examples:
-  warren service create web --image nginx --replicas 3 --publish 8080:80 --health-http /
+  warren service create web --image nginx --publish 8080:80 --health-http / --wait
   warren service create db --image postgres -e POSTGRES_PASSWORD --memory 512M \\
       --health-cmd 'pg_isready -U postgres' --health-start-period 30s
-  warren service create api --image api:7 --publish 80:8000 \\
+  warren service create api --image api:7 --replicas 3 \\
       --startup-tcp 8000,failures=30 --liveness-http /alive:8000,period=5s \\
       --readiness-http path=/ready,port=8000,status=200
   warren service create tick -- sh -c 'while sleep 1; do date; done'")]
@@ -53,7 +53,8 @@ pub struct CreateArgs {
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
 
-    /// A port of the node that leads to a port of the task. Repeatable
+    /// A port of the node that leads to a port of the task; a node has it once, so replicas that
+    /// publish it need a node each. Repeatable
     #[arg(short, long, value_name = "HOST:PORT[/udp]", allow_hyphen_values = true)]
     pub publish: Vec<String>,
 

@@ -1,5 +1,7 @@
 //! A task in words.
 
+use std::cmp::Reverse;
+
 use warren_core::time::Timestamp;
 use warren_proto::v1 as pb;
 
@@ -10,10 +12,12 @@ use crate::output::{
     words,
 };
 
-/// `task ls`.
+/// `task ls`: by service and slot, the newest first.
 pub fn rows(tasks: &[pb::TaskDetail], now: Timestamp) -> String {
-    let rows = tasks.iter().map(|detail| {
-        let view = View { detail, live: None };
+    let mut views: Vec<View<'_>> = tasks.iter().map(|detail| View { detail, live: None }).collect();
+    views.sort_by_key(|view| (&view.detail.service_name, view.slot(), Reverse(view.created())));
+    let rows = views.into_iter().map(|view| {
+        let detail = view.detail;
         [
             view.id(),
             words::plain(&detail.service_name),

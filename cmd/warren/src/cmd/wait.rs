@@ -5,7 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use warren_proto::v1 as pb;
 
-use crate::{client::Client, console::Console, failure::Failure};
+use crate::{
+    client::Client,
+    console::Console,
+    failure::Failure,
+    output::{task::View, words},
+};
 
 /// While a service goes away its tasks stop, which takes seconds: asking this often is cheap and
 /// adds nothing that a person would notice.
@@ -23,20 +28,19 @@ pub async fn until_healthy(
     let mut changes = client.health().watch_health(request).await?.into_inner();
     let mut told = String::new();
     loop {
-        let summary = summary(client, service).await?;
+        let detail = detail(client, service).await?;
+        let summary = detail.summary.clone().unwrap_or_default();
         if summary.text != told {
-            console.note(&format!("{service}: {}", summary.text));
+            console.note(&format!("{service}: {}", words::plain(&summary.text)));
             told.clone_from(&summary.text);
         }
         if summary.healthy >= summary.replicas {
             return Ok(());
         }
         let change = tokio::select! {
+            biased;
+            () = sleep_until(deadline) => return Err(in_vain(service, patience, &detail, console)),
             change = changes.message() => change?,
-            () = sleep_until(deadline) => return Err(Failure::Refused(format!(
-                "{service} is not healthy after {}: {told}; see 'warren service inspect {service}'",
-                crate::output::words::span(patience),
-            ))),
         };
         if change.is_none() {
             let why = "the manager ended the watch; see whether it still runs";
@@ -45,10 +49,32 @@ pub async fn until_healthy(
     }
 }
 
-async fn summary(client: &Client, service: &str) -> Result<pb::ServiceSummary, Failure> {
+/// How far it came, and what is known of the tasks that it still waits for.
+fn in_vain(
+    service: &str,
+    patience: Duration,
+    detail: &pb::ServiceDetail,
+    console: &mut Console<'_>,
+) -> Failure {
+    let now = console.now();
+    for task in &detail.tasks {
+        let view = View { detail: task, live: None };
+        let reason = view.reason(now);
+        if view.is_awaited() && !reason.is_empty() {
+            console.note(&format!("{service}.{}: {}: {reason}", view.slot(), view.state()));
+        }
+    }
+    let summary = detail.summary.as_ref().map(|summary| words::plain(&summary.text));
+    Failure::Refused(format!(
+        "{service} is not healthy after {}: {}; see 'warren service inspect {service}'",
+        words::span(patience),
+        summary.unwrap_or_default(),
+    ))
+}
+
+async fn detail(client: &Client, service: &str) -> Result<pb::ServiceDetail, Failure> {
     let request = pb::GetServiceRequest { service: service.to_owned() };
-    let detail = client.services().get(request).await?.into_inner();
-    Ok(detail.summary.unwrap_or_default())
+    Ok(client.services().get(request).await?.into_inner())
 }
 
 /// Asks until the manager does not know the service any more.
@@ -57,7 +83,7 @@ pub async fn until_gone(client: &Client, service: &str, patience: Duration) -> R
     let gone = async {
         loop {
             ticks.tick().await;
-            match summary(client, service).await {
+            match detail(client, service).await {
                 Ok(_) => {}
                 Err(Failure::NotFound(_)) => return Ok(()),
                 Err(failure) => return Err(failure),
@@ -65,7 +91,7 @@ pub async fn until_gone(client: &Client, service: &str, patience: Duration) -> R
         }
     };
     timeout(patience, gone).await.unwrap_or_else(|_| {
-        let patience = crate::output::words::span(patience);
+        let patience = words::span(patience);
         Err(Failure::Refused(format!("{service} is still there after {patience}")))
     })
 }

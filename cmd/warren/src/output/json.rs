@@ -76,7 +76,11 @@ mod tests {
     fn json_has_the_schemas_names_every_field_and_plain_numbers() {
         assert_eq!(
             line("Image", &image()).unwrap(),
-            r#"{"name":"docker.io/library/nginx:latest","digest":"sha256:00","size_bytes":9007199254740993,"updated_at":"1970-01-01T00:00:01.500Z","node_id":""}"#
+            concat!(
+                r#"{"name":"docker.io/library/nginx:latest","digest":"sha256:00","#,
+                r#""size_bytes":9007199254740993,"updated_at":"1970-01-01T00:00:01.500Z","#,
+                r#""node_id":""}"#
+            )
         );
     }
 
@@ -100,7 +104,8 @@ mod tests {
         assert_eq!(
             yaml("Image", &image()).unwrap(),
             "name: docker.io/library/nginx:latest\ndigest: sha256:00\n\
-             size_bytes: 9007199254740993\nupdated_at: \"1970-01-01T00:00:01.500Z\"\nnode_id: \"\"\n"
+             size_bytes: 9007199254740993\nupdated_at: \"1970-01-01T00:00:01.500Z\"\n\
+             node_id: \"\"\n"
         );
     }
 

@@ -17,6 +17,21 @@ impl<'a> View<'a> {
         self.detail.task.as_ref()
     }
 
+    /// It neither is as good as it gets nor has ended.
+    pub fn is_awaited(&self) -> bool {
+        let good = match self.effective().map(pb::Health::status) {
+            Some(pb::HealthStatus::Healthy | pb::HealthStatus::Unchecked) => true,
+            Some(
+                pb::HealthStatus::Unspecified
+                | pb::HealthStatus::Starting
+                | pb::HealthStatus::Unhealthy
+                | pb::HealthStatus::Unknown,
+            )
+            | None => false,
+        };
+        !good && self.end().is_none()
+    }
+
     fn status(&self) -> Option<&'a pb::TaskStatus> {
         self.task().and_then(|task| task.status.as_ref())
     }
@@ -42,6 +57,12 @@ impl<'a> View<'a> {
 
     pub fn slot(&self) -> u32 {
         self.task().map(|task| task.slot).unwrap_or_default()
+    }
+
+    /// In nanoseconds; 0 where it is not known.
+    pub fn created(&self) -> i128 {
+        let at = self.task().and_then(|task| task.created_at).unwrap_or_default();
+        i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos)
     }
 
     pub fn node(&self) -> String {

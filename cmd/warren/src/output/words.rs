@@ -6,7 +6,7 @@ use warren_core::time::Timestamp;
 use warren_proto::v1 as pb;
 
 /// A cell of a table wider than this pushes the others off the screen.
-const CELL_MAX: usize = 60;
+const CELL_MAX: usize = 80;
 
 /// An enum's value as a word: `HEALTH_STATUS_HEALTHY` is `healthy`. What a newer manager sent
 /// and nobody here knows is `?`, as is nothing at all.
@@ -96,8 +96,8 @@ pub fn latency(span: Option<&prost_types::Duration>) -> String {
         return String::new();
     };
     match span.as_millis() {
-        0..10 => format!("{:.1}ms", span.as_secs_f64() * 1000.0),
-        10..10_000 => format!("{}ms", span.as_millis()),
+        0..10 if span.subsec_micros() % 1000 > 0 => format!("{:.1}ms", span.as_secs_f64() * 1000.0),
+        0..10_000 => format!("{}ms", span.as_millis()),
         10_000.. => format!("{}s", span.as_secs()),
     }
 }
@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(bytes(64 << 20), "64 MiB");
         assert_eq!(bytes(3 << 29), "1.5 GiB");
         assert_eq!(latency(Some(&prost_types::Duration { seconds: 0, nanos: 1_234_567 })), "1.2ms");
+        assert_eq!(latency(Some(&prost_types::Duration { seconds: 0, nanos: 4_000_000 })), "4ms");
         assert_eq!(latency(Some(&prost_types::Duration { seconds: 5, nanos: 0 })), "5000ms");
     }
 

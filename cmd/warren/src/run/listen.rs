@@ -54,7 +54,7 @@ impl Listening {
         let mut listeners = vec![bind_unix(&socket).await?];
         for &address in &self.0 {
             if !address.ip().is_loopback() {
-                tracing::warn!(%address, "the API has no TLS yet: who reaches it controls the cluster");
+                tracing::warn!(%address, "the API has no TLS: who reaches it controls the cluster");
             }
             listeners.push(bind_tcp(address).await?);
         }

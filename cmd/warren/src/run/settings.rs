@@ -2,6 +2,7 @@
 
 use std::{
     fs::DirBuilder,
+    io::IsTerminal,
     net::Ipv4Addr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -27,7 +28,10 @@ const CNI_DIRS: [&str; 2] = ["/opt/cni/bin", "/usr/lib/cni"];
 /// Writes the log to stderr from now on.
 pub fn log(args: &CommonArgs) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&args.log).map_err(|why| Failure::flag("--log", why))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match args.log_format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

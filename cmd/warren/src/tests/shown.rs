@@ -10,42 +10,14 @@ async fn shown(words: &[&str]) -> String {
 
 #[tokio::test]
 async fn service_ls() {
-    assert_eq!(
-        shown(&["service", "ls"]).await,
-        "\
-NAME   READY   HEALTH                        IMAGE OR COMMAND                 AGE
-web    1/2     1/2 healthy, 1/2 restarting   docker.io/library/nginx:latest   10m
-"
-    );
+    assert_eq!(shown(&["service", "ls"]).await, include_str!("golden/service_ls.txt"));
 }
 
 #[tokio::test]
 async fn service_inspect() {
     assert_eq!(
         shown(&["service", "inspect", "web"]).await,
-        "\
-Name: web
-Id: 00000000000000f1
-Revision: 1
-Created: 2026-01-01T11:50:00Z (10m ago)
-Replicas: 2
-Image: docker.io/library/nginx:latest
-Env: MODE=a b
-CPUs: 1.5
-Memory: 64 MiB
-Network: bridge
-Publish: 8080 -> 80/tcp
-Stop: the image's signal, else SIGTERM, SIGKILL after 10s
-Checks:
-  liveness: GET http://:80/health every 10s, timeout 5s, fails after 3, recovers after 1
-  readiness: GET http://:80/health every 10s, timeout 5s, fails after 3, recovers after 1
-Health: 1/2 healthy, 1/2 restarting
-
-SLOT   TASK               NODE     STATE                       HEALTH      READY   STREAK       SINCE     LAST OUTPUT                          RESTARTS
-1      00000000000000a1   node-a   running                     healthy     yes     30 passes    5m ago    200 OK                               0
-2      00000000000000a3   node-a   pending                     starting    no      -            10s ago   starts in 5s                         1
-\\_ 2   00000000000000a2   node-a   ended (stopped, exit 137)   unhealthy   no      3 failures   20s ago   unhealthy: liveness failed 3 times   0
-"
+        include_str!("golden/service_inspect_web.txt")
     );
 }
 
@@ -66,130 +38,33 @@ async fn what_was_stored_stands_in_for_a_worker_that_cannot_be_asked() {
 async fn task_ls() {
     assert_eq!(
         shown(&["task", "ls", "web", "--all"]).await,
-        "\
-TASK               SERVICE   SLOT   NODE     STATE                       HEALTH      READY   SINCE     RESTARTS   REASON
-00000000000000a1   web       1      node-a   running                     healthy     yes     5m ago    0          -
-00000000000000a3   web       2      node-a   pending                     starting    no      10s ago   1          starts in 5s
-00000000000000a2   web       2      node-a   ended (stopped, exit 137)   unhealthy   no      20s ago   0          unhealthy: liveness failed 3 times
-"
+        include_str!("golden/task_ls_web.txt")
     );
 }
 
 #[tokio::test]
 async fn task_inspect_of_a_running_task() {
-    assert_eq!(
-        shown(&["task", "inspect", "a1"]).await,
-        "\
-Task: 00000000000000a1
-Service: web
-Slot: 1
-Revision: 1
-Restarts: 0
-Node: node-a
-Runs: docker.io/library/nginx:latest
-Created: 2026-01-01T11:50:00Z (10m ago)
-Started: 2026-01-01T11:50:01Z (9m ago)
-State: running, since 2026-01-01T11:50:01Z (9m ago)
-Address: 10.77.0.2
-Pid: 4242
-Health: healthy, since 2026-01-01T11:55:00Z (5m ago)
-Ready: yes, since 2026-01-01T11:55:10Z (4m ago)
-
-liveness: passing since 5m ago, 30 passed in a row; next attempt in 6s
-  check: GET http://:80/health every 10s, timeout 5s, fails after 3, recovers after 1
-  AT                     OUTCOME   LATENCY   MESSAGE
-  2026-01-01T11:59:46Z   timeout   12ms      no answer within 5s
-  2026-01-01T11:59:56Z   pass      12ms      200 OK
-
-readiness: passing since 5m ago, 30 passed in a row
-  check: GET http://:80/health every 10s, timeout 5s, fails after 3, recovers after 1
-  AT                     OUTCOME   LATENCY   MESSAGE
-  2026-01-01T11:59:56Z   pass      12ms      200 OK
-"
-    );
+    assert_eq!(shown(&["task", "inspect", "a1"]).await, include_str!("golden/task_inspect_a1.txt"));
 }
 
 #[tokio::test]
 async fn task_inspect_of_an_ended_task() {
-    assert_eq!(
-        shown(&["task", "inspect", "a2"]).await,
-        "\
-Task: 00000000000000a2
-Service: web
-Slot: 2
-Revision: 1
-Restarts: 0
-Node: node-a
-Runs: docker.io/library/nginx:latest
-Created: 2026-01-01T11:50:00Z (10m ago)
-Started: 2026-01-01T11:50:01Z (9m ago)
-State: ended (stopped, exit 137), since 2026-01-01T11:59:40Z (20s ago)
-Stop: unhealthy: liveness failed 3 times, 2026-01-01T11:59:30Z (30s ago)
-End: stopped, exit 137: killed after the grace period, 2026-01-01T11:59:40Z (20s ago)
-Health: unhealthy, since 2026-01-01T11:59:30Z (30s ago)
-Ready: no, since 2026-01-01T11:59:20Z (40s ago)
-Reason: liveness failed 3 times in a row: 500 Internal Server Error
-
-liveness: failing since 5m ago, 3 failed in a row
-  check: GET http://:80/health every 10s, timeout 5s, fails after 3, recovers after 1
-  AT                     OUTCOME   LATENCY   MESSAGE
-  2026-01-01T11:59:58Z   fail      12ms      500 Internal Server Error oops
-
-readiness: failing since 5m ago, 3 failed in a row
-  check: GET http://:80/health every 10s, timeout 5s, fails after 3, recovers after 1
-  AT                     OUTCOME   LATENCY   MESSAGE
-  2026-01-01T11:59:58Z   fail      12ms      500 Internal Server Error oops
-"
-    );
+    assert_eq!(shown(&["task", "inspect", "a2"]).await, include_str!("golden/task_inspect_a2.txt"));
 }
 
 #[tokio::test]
 async fn nodes_images_health_and_events() {
-    assert_eq!(
-        shown(&["node", "ls"]).await,
-        "\
-NAME     ID                 STATE   SINCE     DRIVERS              TASKS   CPUS   MEMORY   VERSION
-node-a   00000000000000e1   up      60m ago   containerd,process   2       4      8 GiB    0.1.0
-"
-    );
-    assert_eq!(
-        shown(&["image", "ls"]).await,
-        "\
-IMAGE                            DIGEST         SIZE     UPDATED   NODE
-docker.io/library/nginx:latest   abababababab   70 MiB   90s ago   node-a
-"
-    );
-    assert_eq!(
-        shown(&["health", "ls"]).await,
-        "\
-SERVICE   SLOT   TASK               NODE     STATE     HEALTH    READY   SINCE    REASON
-web       1      00000000000000a1   node-a   running   healthy   yes     5m ago   -
-"
-    );
-    assert_eq!(
-        shown(&["event", "ls"]).await,
-        "\
-TIME                   EVENT            SERVICE   TASK               NODE     MESSAGE
-2026-01-01T11:59:30Z   health changed   web.2     00000000000000a2   node-a   unhealthy: liveness failed 3 times
-"
-    );
+    assert_eq!(shown(&["node", "ls"]).await, include_str!("golden/node_ls.txt"));
+    assert_eq!(shown(&["image", "ls"]).await, include_str!("golden/image_ls.txt"));
+    assert_eq!(shown(&["health", "ls"]).await, include_str!("golden/health_ls.txt"));
+    assert_eq!(shown(&["event", "ls"]).await, include_str!("golden/event_ls.txt"));
 }
 
 #[tokio::test]
 async fn node_inspect() {
     assert_eq!(
         shown(&["node", "inspect", "node-a"]).await,
-        "\
-Name: node-a
-Id: 00000000000000e1
-State: up, since 2026-01-01T11:00:00Z (60m ago)
-Registered: 2026-01-01T10:00:00Z (2h ago)
-Drivers: containerd,process
-CPUs: 4
-Memory: 8 GiB
-Version: 0.1.0
-Starts: 3
-"
+        include_str!("golden/node_inspect_node-a.txt")
     );
 }
 
@@ -197,23 +72,10 @@ Starts: 3
 async fn watches_print_a_line_for_each_change_until_they_end() {
     let manager = Manager::start();
     let ended = manager.run(&["health", "watch"]).await;
-    assert_eq!(
-        ended.out,
-        "\
-41  web.1  00000000000000a1  running  healthy  ready
-42  web.1  00000000000000a1  running  unhealthy  not ready  liveness failed 3 times in a row: 500 Internal Server Error
-43  00000000000000a1  gone
-"
-    );
+    assert_eq!(ended.out, include_str!("golden/health_watch.txt"));
     assert_eq!((ended.code, ended.err.as_str()), (3, "error: the manager ended the watch\n"));
     let ended = manager.run(&["event", "ls", "-f"]).await;
-    assert_eq!(
-        ended.out,
-        "\
-2026-01-01T11:59:30Z  health changed  web.2  00000000000000a2  node-a  unhealthy: liveness failed 3 times
-2026-01-01T12:00:00Z  node down  node-a  silent for 15s
-"
-    );
+    assert_eq!(ended.out, include_str!("golden/event_ls_follow.txt"));
 }
 
 #[tokio::test]

@@ -46,59 +46,16 @@ fn tcp(port: u32, period: i64) -> pb::Check {
     }
 }
 
-#[test]
-fn every_flag_reaches_the_spec() {
-    let spec = build(&[
-        "web",
-        "--image",
-        "nginx",
-        "--replicas",
-        "3",
-        "--env",
-        "A=b=c",
-        "-e",
-        "FROM_HERE",
-        "--publish",
-        "8080:80",
-        "-p",
-        "53:5353/udp",
-        "--cpus",
-        "0.5",
-        "--memory",
-        "64M",
-        "--mount",
-        "type=bind,source=/src,target=/dst,readonly",
-        "--mount",
-        "/a=1:/b",
-        "--mount",
-        "/c:/d:ro",
-        "--mount",
-        "type=tmpfs,target=/tmp",
-        "--network",
-        "bridge",
-        "--stop-grace-period",
-        "1m30s",
-        "--stop-signal",
-        "QUIT",
-        "--pull",
-        "always",
-        "--entrypoint",
-        "/init 'a b'",
-        "--user",
-        "1000:1000",
-        "--workdir",
-        "/work",
-        "--hostname",
-        "web.local",
-        "--health-tcp",
-        "80",
-        "--health-interval",
-        "30s",
-        "--",
-        "nginx",
-        "-g",
-        "daemon off;",
-    ]);
+/// Every flag of `service create`, once at least.
+const EVERY_FLAG: &str = "
+    web --image nginx --replicas 3 --env A=b=c -e FROM_HERE --publish 8080:80 -p 53:5353/udp
+    --cpus 0.5 --memory 64M --mount type=bind,source=/src,target=/dst,readonly --mount /a=1:/b
+    --mount /c:/d:ro --mount type=tmpfs,target=/tmp --network bridge --stop-grace-period 1m30s
+    --stop-signal QUIT --pull always --entrypoint \"/init 'a b'\" --user 1000:1000
+    --workdir /srv --hostname web.local --health-tcp 80 --health-interval 30s
+    -- nginx -g 'daemon off;'";
+
+fn every_field() -> pb::TaskTemplate {
     let mount = |source: &str, target: &str, read_only, kind: pb::MountKind| pb::Mount {
         source: source.to_owned(),
         target: target.to_owned(),
@@ -111,14 +68,14 @@ fn every_flag_reaches_the_spec() {
         task_port,
         protocol: protocol.into(),
     };
-    let template = pb::TaskTemplate {
+    pb::TaskTemplate {
         image: "docker.io/library/nginx:latest".to_owned(),
         pull: pb::Pull::Always.into(),
         command: strings(&["/init", "a b"]),
         args: strings(&["nginx", "-g", "daemon off;"]),
         env: vec![env("A", "b=c"), env("FROM_HERE", "there")],
         user: "1000:1000".to_owned(),
-        workdir: "/work".to_owned(),
+        workdir: "/srv".to_owned(),
         hostname: "web.local".to_owned(),
         mounts: vec![
             mount("/src", "/dst", true, pb::MountKind::Bind),
@@ -139,10 +96,17 @@ fn every_flag_reaches_the_spec() {
                 readiness: Some(tcp(80, 30)),
             })),
         }),
-    };
+    }
+}
+
+#[test]
+fn every_flag_reaches_the_spec() {
+    let template = every_field();
     let expected =
         pb::ServiceSpec { name: "web".to_owned(), replicas: 3, template: Some(template) };
-    assert_eq!(spec, Ok(expected));
+    let words = shlex::split(EVERY_FLAG).unwrap();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    assert_eq!(build(&words), Ok(expected));
 }
 
 #[test]
@@ -170,67 +134,61 @@ fn words_without_an_image_are_a_process_on_the_node() {
     assert_eq!((split.command, split.args), (strings(&["sh", "-c"]), strings(&["date"])));
 }
 
+/// What follows an image, and the words of its refusal.
+const REFUSED: &[(&[&str], &str)] = &[
+    (&["--replicas", "-1"], "--replicas: -1 is negative"),
+    (&["--replicas", "10001"], "--replicas: 10001 is not in 0..=10000"),
+    (&["--env", "NOWHERE"], "--env: NOWHERE has no value here; say NOWHERE=VALUE"),
+    (&["--env", "=x"], "--env: name: \"\" is not a variable's name"),
+    (&["--env", "A=1", "--env", "A=2"], "--env: \"A\" is there twice"),
+    (&["--publish", "80"], "--publish: \"80\" is not HOST_PORT:TASK_PORT"),
+    (
+        &["--publish", "127.0.0.1:8080:80"],
+        "--publish: \"127.0.0.1:8080:80\" is not HOST_PORT:TASK_PORT",
+    ),
+    (&["--publish", "70000:80"], "--publish: host port: 70000 is not in 1..=65535"),
+    (&["--publish", "80:0"], "--publish: task port: 0 is not in 1..=65535"),
+    (&["--publish", "-1:80"], "--publish: host port: -1 is negative"),
+    (&["--publish", "80:80/sctp"], "--publish: \"sctp\" is not tcp or udp"),
+    (&["--publish", "80:80", "--publish", "80:81"], "--publish: (Port(80), Tcp) is there twice"),
+    (&["--publish", "80:80", "--network", "host"], "--publish: needs the bridge network"),
+    (&["--cpus", "0"], "--cpus: 0 is not in 0.01..=1000"),
+    (&["--memory", "1M"], "--memory: 1048576 bytes are not within 4 MiB - 1 PiB"),
+    (
+        &["--mount", "vol:/x"],
+        "--mount: source: \"vol\" is not an absolute path; there are no named volumes",
+    ),
+    (&["--mount", "/x"], "--mount: \"/x\" is not SOURCE:TARGET[:ro]"),
+    (&["--mount", "/x:/y:rx"], "--mount: \"/x:/y:rx\" is not SOURCE:TARGET[:ro]"),
+    (&["--mount", "type=bind,source=/x"], "--mount: target: is required"),
+    (&["--mount", "type=nfs,source=/x,target=/y"], "--mount: type: \"nfs\" is not bind or tmpfs"),
+    (&["--mount", "type=tmpfs,source=/x,target=/y"], "--mount: source: a tmpfs has none"),
+    (
+        &["--mount", "type=bind,bogus=1"],
+        "--mount: \"bogus=1\" is not type=, source=, target= or readonly",
+    ),
+    (&["--mount", "/a:/x", "--mount", "/b:/x"], "--mount: \"/x\" is there twice"),
+    (&["--stop-grace-period", "2h"], "--stop-grace-period: 7200s is not in 0ns..=3600s"),
+    (&["--stop-grace-period", "-1"], "--stop-grace-period: -1 is negative"),
+    (&["--stop-signal", "NOPE"], "--stop-signal: \"NOPE\" is not a signal such as SIGTERM or 15"),
+    (&["--entrypoint", "'open"], "--entrypoint: \"'open\" has an open quote"),
+    (&["--user", "a b"], "--user: \"a b\" is not user, user:group, uid or uid:gid"),
+    (&["--workdir", "x"], "--workdir: \"x\" is not an absolute path without '..'"),
+    (&["--hostname", "-x-"], "--hostname: \"-x-\" is not a hostname"),
+    (&["--health-http", "path=/,port=70000"], "--health-http: port: 70000 is not in 1..=65535"),
+];
+
 #[test]
 fn what_makes_no_sense_names_its_flag() {
     let image = ["web", "--image", "nginx"];
-    for (words, why) in [
-        (&["--replicas", "-1"][..], "--replicas: -1 is negative"),
-        (&["--replicas", "10001"], "--replicas: 10001 is not in 0..=10000"),
-        (&["--env", "NOWHERE"], "--env: NOWHERE has no value here; say NOWHERE=VALUE"),
-        (&["--env", "=x"], "--env: name: \"\" is not a variable's name"),
-        (&["--env", "A=1", "--env", "A=2"], "--env: \"A\" is there twice"),
-        (&["--publish", "80"], "--publish: \"80\" is not HOST_PORT:TASK_PORT"),
-        (
-            &["--publish", "127.0.0.1:8080:80"],
-            "--publish: \"127.0.0.1:8080:80\" is not HOST_PORT:TASK_PORT",
-        ),
-        (&["--publish", "70000:80"], "--publish: host port: 70000 is not in 1..=65535"),
-        (&["--publish", "80:0"], "--publish: task port: 0 is not in 1..=65535"),
-        (&["--publish", "-1:80"], "--publish: host port: -1 is negative"),
-        (&["--publish", "80:80/sctp"], "--publish: \"sctp\" is not tcp or udp"),
-        (
-            &["--publish", "80:80", "--publish", "80:81"],
-            "--publish: (Port(80), Tcp) is there twice",
-        ),
-        (&["--publish", "80:80", "--network", "host"], "--publish: needs the bridge network"),
-        (&["--cpus", "0"], "--cpus: 0 is not in 0.01..=1000"),
-        (&["--memory", "1M"], "--memory: 1048576 bytes are not within 4 MiB - 1 PiB"),
-        (
-            &["--mount", "vol:/x"],
-            "--mount: source: \"vol\" is not an absolute path; there are no named volumes",
-        ),
-        (&["--mount", "/x"], "--mount: \"/x\" is not SOURCE:TARGET[:ro]"),
-        (&["--mount", "/x:/y:rx"], "--mount: \"/x:/y:rx\" is not SOURCE:TARGET[:ro]"),
-        (&["--mount", "type=bind,source=/x"], "--mount: target: is required"),
-        (
-            &["--mount", "type=nfs,source=/x,target=/y"],
-            "--mount: type: \"nfs\" is not bind or tmpfs",
-        ),
-        (&["--mount", "type=tmpfs,source=/x,target=/y"], "--mount: source: a tmpfs has none"),
-        (
-            &["--mount", "type=bind,bogus=1"],
-            "--mount: \"bogus=1\" is not type=, source=, target= or readonly",
-        ),
-        (&["--mount", "/a:/x", "--mount", "/b:/x"], "--mount: \"/x\" is there twice"),
-        (&["--stop-grace-period", "2h"], "--stop-grace-period: 7200s is not in 0ns..=3600s"),
-        (&["--stop-grace-period", "-1"], "--stop-grace-period: -1 is negative"),
-        (
-            &["--stop-signal", "NOPE"],
-            "--stop-signal: \"NOPE\" is not a signal such as SIGTERM or 15",
-        ),
-        (&["--entrypoint", "'open"], "--entrypoint: \"'open\" has an open quote"),
-        (&["--user", "a b"], "--user: \"a b\" is not user, user:group, uid or uid:gid"),
-        (&["--workdir", "x"], "--workdir: \"x\" is not an absolute path without '..'"),
-        (&["--hostname", "-x-"], "--hostname: \"-x-\" is not a hostname"),
-        (&["--health-http", "path=/,port=70000"], "--health-http: port: 70000 is not in 1..=65535"),
-    ] {
+    for (words, why) in REFUSED {
         let hyphen = words[0] == "--hostname";
-        let words: Vec<&str> = image.iter().chain(words).copied().collect();
+        let words: Vec<&str> = image.iter().chain(*words).copied().collect();
         let result = build(&words);
         if hyphen {
             assert!(result.is_err(), "{words:?}");
         } else {
-            assert_eq!(result.unwrap_err(), why, "{words:?}");
+            assert_eq!(result.unwrap_err(), *why, "{words:?}");
         }
     }
 }

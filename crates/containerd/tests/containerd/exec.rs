@@ -116,7 +116,7 @@ async fn a_caller_who_goes_away_leaves_no_command_behind() {
     let (task, _) = lab.run(&driver, |_| {}).await;
     let command = script("sleep 300 & sleep 300");
     let exec = driver.exec(task, &command, Duration::from_secs(1));
-    drop(tokio::time::timeout(Duration::from_millis(300), exec).await.unwrap_err());
+    assert!(tokio::time::timeout(Duration::from_millis(300), exec).await.is_err());
     eventually("only the task's own process is left", async || processes(task).len() == 1).await;
     driver.settle().await;
     assert_eq!(fifos(&lab, task), 0);

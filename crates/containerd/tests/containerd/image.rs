@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use serde_json::json;
 use warren_core::{
     check::{CheckKind, Checks},
-    spec::Pull,
+    spec::{Pull, StopSignal},
 };
 use warren_runtime::{ImageFacts, Runtime, RuntimeError};
 
@@ -99,11 +99,11 @@ async fn what_is_imported_survives_the_garbage_collector() {
 async fn importing_again_gives_the_name_to_the_new_image() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let before = driver.images().await.unwrap();
-    lab.import(&driver, &archive::oci(BUSYBOX, json!({ "Env": ["NEW=1"] }))).await;
+    lab.import(&driver, &archive::oci(BUSYBOX, &json!({ "Env": ["NEW=1"] }))).await;
     let after = driver.images().await.unwrap();
     assert_eq!(after.len(), 1);
     assert_ne!(after[0].digest, before[0].digest);
-    lab.import(&driver, &archive::oci(BUSYBOX, json!({ "Env": ["NEW=1"] }))).await;
+    lab.import(&driver, &archive::oci(BUSYBOX, &json!({ "Env": ["NEW=1"] }))).await;
     assert_eq!(driver.images().await.unwrap()[0].digest, after[0].digest);
 }
 
@@ -143,9 +143,9 @@ async fn an_images_own_health_check_and_stop_signal_are_known() {
         "StopSignal": "SIGQUIT",
         "Healthcheck": { "Test": ["CMD-SHELL", "true"], "Interval": 2_000_000_000_u64 },
     });
-    lab.import(&driver, &archive::oci(BUSYBOX, config)).await;
+    lab.import(&driver, &archive::oci(BUSYBOX, &config)).await;
     let facts = driver.ensure_image(&BUSYBOX.parse().unwrap(), Pull::Missing).await.unwrap();
-    assert_eq!(facts.stop_signal.map(|signal| signal.number()), Some(3));
+    assert_eq!(facts.stop_signal.map(StopSignal::number), Some(3));
     let Some(Checks { liveness: Some(check), .. }) = facts.checks else { panic!("no check") };
     assert_eq!(check.timing.period.get(), Duration::from_secs(2));
     let CheckKind::Exec(exec) = check.kind else { panic!("not exec") };

@@ -1,6 +1,7 @@
 //! Where tasks are reached, and where not.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{IpAddr, Ipv4Addr},
     path::Path,
@@ -75,6 +76,32 @@ async fn on_the_bridge_each_task_has_an_address_of_its_own() {
     assert_eq!(output(&driver, one, &other).await, "reached");
     let route = output(&driver, one, "ip route").await;
     assert!(route.contains("default via"), "{route}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_are_created_at_once_do_not_get_in_each_others_way() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let launches: Vec<_> = (0..4).map(|_| lab.launch(serve(Network::Bridge))).collect();
+    let up = launches.iter().map(async |launch| {
+        driver.create(launch).await.unwrap();
+        driver.start(launch.task).await.unwrap().reach.address
+    });
+    let addresses: BTreeSet<_> = futures::future::join_all(up).await.into_iter().collect();
+    assert_eq!(addresses.len(), launches.len());
+    for address in &addresses {
+        assert!(is_let_through(*address), "{address}");
+    }
+    let down = launches.iter().map(|launch| driver.delete(launch.task));
+    futures::future::try_join_all(down).await.unwrap();
+    assert_eq!(driver.list().await.unwrap(), []);
+    assert_eq!(addresses.iter().find(|address| is_let_through(**address)), None);
+}
+
+/// Whether the node forwards to and from it, though it may forward nothing else.
+fn is_let_through(address: IpAddr) -> bool {
+    let rules = std::process::Command::new("iptables-save").output().unwrap().stdout;
+    let rules = String::from_utf8(rules).unwrap();
+    rules.contains(&format!("-A CNI-FORWARD -s {address}/32"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,7 +103,7 @@ async fn a_silent_node_is_down_after_the_grace_and_up_again_when_it_returns() {
     running.create("web", 1).await;
     let task = worker.run_healthy(1).await.remove(0);
     drop(worker);
-    sleep(TIMING.grace - Duration::from_secs(1)).await;
+    sleep(TIMING.grace.saturating_sub(Duration::from_secs(1))).await;
     assert_eq!(running.node("node-1").await.state(), pb::NodeState::Up);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(running.node("node-1").await.state(), pb::NodeState::Down);

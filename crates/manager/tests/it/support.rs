@@ -39,7 +39,7 @@ pub const TIMING: Timing = Timing {
     heartbeat: Duration::from_secs(5),
     grace: Duration::from_secs(15),
     call_open: Duration::from_secs(10),
-    safety_pass: Duration::from_secs(60),
+    safety_pass: Duration::from_mins(1),
     drain: Duration::from_secs(1),
 };
 
@@ -180,19 +180,19 @@ pub fn spec(name: &str, replicas: u32) -> pb::ServiceSpec {
     pb::ServiceSpec { name: name.to_owned(), replicas, template: Some(template) }
 }
 
-pub fn at(seconds: i64) -> Option<prost_types::Timestamp> {
-    Some(prost_types::Timestamp { seconds, nanos: 0 })
+pub fn at(seconds: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds, nanos: 0 }
 }
 
 pub fn status(state: pb::TaskState) -> pb::TaskStatus {
     let ended = state == pb::TaskState::Ended;
     pb::TaskStatus {
         state: state.into(),
-        since: at(1_000),
-        started_at: at(1_000),
+        since: Some(at(1_000)),
+        started_at: Some(at(1_000)),
         end: ended.then(|| pb::TaskEnd {
             kind: pb::EndKind::Exited.into(),
-            at: at(1_001),
+            at: Some(at(1_001)),
             exit_code: Some(1),
             oom_killed: false,
             reason: String::new(),
@@ -205,9 +205,9 @@ pub fn health(status: pb::HealthStatus) -> pb::Health {
     let good = status == pb::HealthStatus::Healthy;
     let mut health = pb::Health {
         status: status.into(),
-        since: at(1_002),
+        since: Some(at(1_002)),
         ready: good,
-        ready_since: at(1_002),
+        ready_since: Some(at(1_002)),
         reason: if good { String::new() } else { "it says 500".to_owned() },
         ..pb::Health::default()
     };

@@ -100,9 +100,8 @@ fn the_story_of_a_replacement_can_be_read() {
 fn a_plan_names_its_tasks_the_same_each_time_and_by_seed() {
     let mut world = World::new(1);
     world.service("web", 50, &[]);
-    let plan = |world: &World, seed| {
-        warren_plan::plan(&world.cluster, &world.policy, world.now, seed)
-    };
+    let plan =
+        |world: &World, seed| warren_plan::plan(&world.cluster, &world.policy, world.now, seed);
     assert_eq!(plan(&world, 1), plan(&world, 1));
     assert_ne!(plan(&world, 1), plan(&world, 2));
 }

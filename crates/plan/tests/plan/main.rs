@@ -1,6 +1,8 @@
 //! The planner's rules as scripts, and its promises under random histories.
 
 #[cfg(test)]
+mod budgeting;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod placing;

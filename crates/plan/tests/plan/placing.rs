@@ -131,3 +131,20 @@ fn the_predecessor_on_a_silent_node_does_not_hold_up_its_successor() {
     world.plan();
     assert_eq!(world.node_of(new), 2);
 }
+
+#[test]
+fn the_reason_is_that_of_the_cluster_after_the_plan() {
+    let mut world = World::new(2);
+    world.service("a", 1, &[80]);
+    world.plan();
+    world.service("b", 1, &[81]);
+    world.plan();
+    let both = world.service("c", 1, &[80, 81]);
+    world.plan();
+    let waiting = world.only(both, 1);
+    assert_eq!(world.waits_because(waiting), "no node has all of its host ports free");
+    let rest = world.service("d", 1, &[80]);
+    world.plan();
+    assert_eq!(world.node_of(world.only(rest, 1)), 2);
+    assert_eq!(world.waits_because(waiting), "host port 80/tcp is taken on all 2 nodes");
+}

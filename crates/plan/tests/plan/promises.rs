@@ -36,11 +36,17 @@ enum Op {
     NodeDown(u64),
     NodeUp(u64),
     NodeGone(u64),
+    Wish(Wish),
+    Pass(u64),
+}
+
+/// Something that a person asks for.
+#[derive(Debug, Clone)]
+enum Wish {
     Create { port: bool, replicas: u32 },
     Scale(usize, u32),
     Roll(usize),
     Remove(usize),
-    Pass(u64),
 }
 
 const NODES: u64 = 3;
@@ -65,12 +71,20 @@ fn op() -> impl Strategy<Value = Op> {
         1 => node().prop_map(Op::NodeDown),
         2 => node().prop_map(Op::NodeUp),
         1 => node().prop_map(Op::NodeGone),
-        2 => (any::<bool>(), 0..=REPLICAS_MAX)
-            .prop_map(|(port, replicas)| Op::Create { port, replicas }),
-        1 => (n(), 0..=REPLICAS_MAX).prop_map(|(i, replicas)| Op::Scale(i, replicas)),
-        1 => n().prop_map(Op::Roll),
-        1 => n().prop_map(Op::Remove),
+        5 => wish().prop_map(Op::Wish),
         8 => prop_oneof![Just(0), 1..10_000u64, 1..700_000u64].prop_map(Op::Pass),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let n = || any::<prop::sample::Index>().prop_map(|index| index.index(1 << 16));
+    let replicas = || 0..=REPLICAS_MAX;
+    prop_oneof![
+        2 => (any::<bool>(), replicas())
+            .prop_map(|(port, replicas)| Wish::Create { port, replicas }),
+        1 => (n(), replicas()).prop_map(|(i, replicas)| Wish::Scale(i, replicas)),
+        1 => n().prop_map(Wish::Roll),
+        1 => n().prop_map(Wish::Remove),
     ]
 }
 
@@ -106,7 +120,10 @@ impl Model {
     }
 
     fn service(&self, number: usize) -> Option<ServiceId> {
-        let present: Vec<ServiceId> = self.world.cluster.services()
+        let present: Vec<ServiceId> = self
+            .world
+            .cluster
+            .services()
             .filter(|service| service.removed_at.is_none())
             .map(|service| service.id)
             .collect();
@@ -132,7 +149,7 @@ impl Model {
             Op::StopIsDone(n) => self.end(n, EndKind::Stopped, |t| t.stop.is_some()),
             Op::Accuse(n, role) => {
                 if let Some(id) = self.running(n) {
-                    self.world.accuse(id, role, Duration::from_secs(60));
+                    self.world.accuse(id, role, Duration::from_mins(1));
                 }
             }
             Op::Ask(n) => self.ask(n),
@@ -142,13 +159,13 @@ impl Model {
                 self.world.apply(&Change::RemoveNode(NodeId::from_u64(number)));
             }
             Op::Pass(millis) => self.world.pass(Duration::from_millis(millis)),
-            Op::Create { .. } | Op::Scale(..) | Op::Roll(_) | Op::Remove(_) => self.wish(op),
+            Op::Wish(ref wish) => self.wish(wish),
         }
     }
 
-    fn wish(&mut self, op: &Op) {
-        match *op {
-            Op::Create { port, replicas } => {
+    fn wish(&mut self, wish: &Wish) {
+        match *wish {
+            Wish::Create { port, replicas } => {
                 let number = self.world.cluster.services().count();
                 if number < SERVICES_MAX {
                     let name = format!("s{}", self.budgets.len());
@@ -157,23 +174,22 @@ impl Model {
                     self.widen(id, replicas);
                 }
             }
-            Op::Scale(n, replicas) => {
+            Wish::Scale(n, replicas) => {
                 if let Some(id) = self.service(n) {
                     self.world.scale(id, replicas);
                     self.widen(id, replicas);
                 }
             }
-            Op::Roll(n) => {
+            Wish::Roll(n) => {
                 if let Some(id) = self.service(n) {
                     self.world.roll(id);
                 }
             }
-            Op::Remove(n) => {
+            Wish::Remove(n) => {
                 if let Some(id) = self.service(n) {
                     self.world.remove(id);
                 }
             }
-            _ => unreachable!("not a wish: {op:?}"),
         }
     }
 
@@ -244,7 +260,9 @@ impl Model {
         }
         self.bare.retain(|&(service, slot), at| {
             let replicas = after.service(service).map_or(0, |s| s.spec.replicas.get());
-            let served = after.tasks_of(service).any(|t| t.slot == slot && has_served(&after, t));
+            let served = after
+                .tasks_of(service)
+                .any(|t| t.slot == slot && is_live(t) && was_ready(&after, t));
             slot <= replicas && !served && now.since(*at) < Duration::from_secs(30)
         });
         for (&service, &most) in &self.budgets {
@@ -254,8 +272,7 @@ impl Model {
         }
     }
 
-    /// Nothing is stopped for its health but what is unhealthy, or what a working successor
-    /// replaces that was made when it was.
+    /// Only what is unhealthy, or what a working successor replaces, is stopped for its health.
     fn check_unhealthy_stop(&mut self, before: &Cluster, task: &Arc<Task>) {
         let now = self.world.now;
         let health = before.health(task.id).map(|health| health.effective(now));
@@ -337,10 +354,6 @@ fn was_ready(cluster: &Cluster, task: &Task) -> bool {
     cluster.health(task.id).is_some_and(|health| health.observed.was_ready)
 }
 
-fn has_served(cluster: &Cluster, task: &Task) -> bool {
-    is_live(task) && was_ready(cluster, task)
-}
-
 /// A plan has a bound, and writes each row once.
 fn check_size(before: &Cluster, plan: &Plan) {
     let replicas: u32 = before.services().map(|s| s.spec.replicas.get()).sum();
@@ -373,10 +386,12 @@ proptest! {
         batches in prop::collection::vec(prop::collection::vec(op(), 1..4), 0..40),
     ) {
         let mut model = Model::new();
-        model.happen(&Op::Create { port: false, replicas: first });
+        model.wish(&Wish::Create { port: false, replicas: first });
         model.plan();
         for batch in &batches {
-            batch.iter().for_each(|op| model.happen(op));
+            for op in batch {
+                model.happen(op);
+            }
             model.plan();
         }
         model.heal();

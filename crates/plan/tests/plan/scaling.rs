@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use warren_core::{
     change::Change,
+    event::EventKind,
     id::NodeId,
     node::NodeState,
     task::{EndKind, Stop, StopCause},
@@ -33,6 +34,8 @@ fn the_highest_slots_go_when_there_are_too_many() {
         tasks.map(|id| world.stopped(id)),
         [None, Some(StopCause::ScaledDown), Some(StopCause::ScaledDown)]
     );
+    let stops = world.cluster.events().filter(|e| e.kind == EventKind::TaskStopping);
+    assert_eq!(stops.filter_map(|e| e.slot).collect::<Vec<_>>(), [3, 2]);
     world.ends(tasks[2], EndKind::Stopped, None);
     world.plan();
     assert!(world.cluster.task(tasks[2]).is_none(), "a surplus slot leaves no rows");
@@ -198,6 +201,51 @@ fn nothing_is_replaced_for_a_node_that_is_down() {
     world.serve(web);
     world.node(1, NodeState::Down);
     assert_eq!(world.plan().changes, []);
-    world.pass(Duration::from_secs(3600));
+    world.pass(Duration::from_hours(1));
     assert_eq!(world.plan().changes, []);
+}
+
+#[test]
+fn a_successor_of_an_old_revision_makes_way_for_one_of_the_new() {
+    let mut world = World::new(2);
+    let web = world.service("web", 1, &[]);
+    world.serve(web);
+    world.is_unhealthy(world.only(web, 1));
+    world.plan();
+    let (old, outdated) = world.pair(web, 1);
+    world.roll(web);
+    world.plan();
+    assert_eq!(world.stopped(outdated), Some(StopCause::Updated));
+    let (kept, new) = world.pair(web, 1);
+    assert_eq!((kept, world.task(new).revision), (old, 2));
+    world.is_ready(old);
+    world.plan();
+    assert_eq!(world.pair(web, 1), (old, new), "recovered, but still outdated");
+    world.runs(new);
+    world.is_ready(new);
+    world.plan();
+    assert_eq!(world.stopped(old), Some(StopCause::Updated));
+}
+
+#[test]
+fn a_slot_that_no_node_takes_does_not_hold_up_a_rollout() {
+    let mut world = World::new(2);
+    let web = world.service("web", 3, &[8080]);
+    world.serve(web);
+    let (first, second, third) = (world.only(web, 1), world.only(web, 2), world.only(web, 3));
+    assert_eq!(world.task(third).node(), None);
+    world.roll(web);
+    world.plan();
+    assert_eq!(world.stopped(third), Some(StopCause::Updated), "it never served");
+    assert_eq!(world.stopped(first), Some(StopCause::Updated));
+    world.ends(first, EndKind::Stopped, None);
+    world.plan();
+    let new = world.only(web, 1);
+    world.runs(new);
+    world.plan();
+    assert_eq!(world.stopped(second), None);
+    world.is_ready(new);
+    world.plan();
+    assert_eq!(world.task(world.only(web, 3)).node(), None);
+    assert_eq!(world.stopped(second), Some(StopCause::Updated));
 }

@@ -1,6 +1,14 @@
 //! Rows to write, and a way to wait for a commit without a runtime of its own in each test.
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redb::{StorageBackend, backends::InMemoryBackend};
 
 use warren_core::{
     change::Change,
@@ -15,6 +23,38 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_store::{CommitFault, Store};
+
+/// A disk in memory that outlives its database, and whose sync fails when told.
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    bytes: Arc<InMemoryBackend>,
+    pub broken: Arc<AtomicBool>,
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.bytes.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.bytes.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.bytes.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.broken.swap(false, Ordering::Relaxed) {
+            return Err(io::Error::other("the disk has a bad day"));
+        }
+        self.bytes.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.bytes.write(offset, data)
+    }
+}
 
 pub fn commit(store: &mut impl Store, batch: &[Change]) -> Result<u64, CommitFault> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

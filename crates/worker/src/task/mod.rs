@@ -62,11 +62,18 @@ pub struct Update {
     pub task: TaskId,
     pub status: TaskStatus,
     pub health: Option<Health>,
-    pub transition: Option<HealthTransition>,
-    /// For the manager. Without it only the state file takes note.
-    pub report: bool,
-    /// Told once it is in the state file.
-    pub saved: Option<oneshot::Sender<()>>,
+    pub purpose: Purpose,
+}
+
+/// Whom news are for.
+#[derive(Debug)]
+pub enum Purpose {
+    /// The manager, perhaps with a row for its history, and the state file.
+    Report(Option<HealthTransition>),
+    /// Not worth a report.
+    Note,
+    /// The state file alone for now. Told once it is there.
+    Secure(oneshot::Sender<()>),
 }
 
 /// The agent's end of an actor.
@@ -232,34 +239,20 @@ impl Actor {
 
     /// For the manager.
     async fn publish(&self, transition: Option<HealthTransition>) {
-        self.tell(Update { transition, ..self.update(true) }).await;
+        self.tell(Purpose::Report(transition)).await;
     }
 
-    /// For the state file alone.
-    async fn note_down(&self) {
-        self.tell(self.update(false)).await;
-    }
-
-    /// For the state file, and waits until it is there.
+    /// Waits until what is known now would be found by the next worker.
     async fn secure(&self) {
         let (saved, done) = oneshot::channel();
-        self.tell(Update { saved: Some(saved), ..self.update(false) }).await;
+        self.tell(Purpose::Secure(saved)).await;
         // Without an answer the worker stops, and so do we.
         drop(done.await);
     }
 
-    fn update(&self, report: bool) -> Update {
-        Update {
-            task: self.task(),
-            status: self.status.clone(),
-            health: self.health.clone(),
-            transition: None,
-            report,
-            saved: None,
-        }
-    }
-
-    async fn tell(&self, update: Update) {
+    async fn tell(&self, purpose: Purpose) {
+        let (status, health) = (self.status.clone(), self.health.clone());
+        let update = Update { task: self.task(), status, health, purpose };
         // The agent is gone only when the worker stops.
         drop(self.context.events.send(Event::Update(Box::new(update))).await);
     }

@@ -13,7 +13,7 @@ use warren_core::{
 use warren_runtime::{Exit, Running, Runtime, RuntimeError};
 
 use super::{
-    Actor, Asks, RETRY_FIRST, RETRY_LAST,
+    Actor, Asks, Purpose, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
@@ -114,7 +114,7 @@ impl Actor {
             }
             Noted::Streak => {
                 self.health = Some(health);
-                self.note_down().await;
+                self.tell(Purpose::Note).await;
             }
         }
     }

@@ -16,7 +16,7 @@ use warren_runtime::FoundState;
 
 use crate::support::{
     GRACE, OTHER, TASK, World, assignment, end_of, exec, has_ended, how, is, is_ready, is_running,
-    liveness, next_millisecond, now,
+    liveness, now,
     runtime::{Finds, Step, Trouble},
     stopping, timing,
 };
@@ -207,6 +207,7 @@ async fn a_task_that_is_forgotten_while_it_is_prepared_leaves_nothing() {
     world.runtime.until(|runtime| runtime.count(TASK, Step::Create) == 1).await;
     world.write_log(TASK, &["hello"]);
     world.manager.forget(TASK);
+    world.manager.heartbeats(2).await;
     world.runtime.end_trouble();
     world.runtime.until(|runtime| runtime.count(TASK, Step::Delete) == 1).await;
     world.manager.heartbeats(2).await;
@@ -264,7 +265,7 @@ async fn a_task_is_not_started_before_its_time() {
     world.manager.assign([Assignment { not_before, ..assignment(TASK, Checks::NONE) }]);
     let running = world.manager.report(TASK, is_running).await;
     // The wall clock, which does not jump here, may have moved a little before it was asked.
-    assert!(assigned.elapsed() > wait - Duration::from_secs(1), "{:?}", assigned.elapsed());
+    assert!(assigned.elapsed() + Duration::from_secs(1) > wait, "{:?}", assigned.elapsed());
     assert!(world.manager.reports(TASK)[0].status.phase == Phase::Pending);
     assert!(running.status.started_at.is_some());
 }
@@ -280,11 +281,9 @@ async fn the_first_attempt_waits_for_the_delay_and_the_others_for_startup() {
     world.manager.report(TASK, is_running).await;
     let started = Instant::now();
     world.runtime.until(|runtime| runtime.execs().len() == 2).await;
-    assert!(world.runtime.execs()[0] - started >= delay - Duration::from_secs(1));
+    assert!(world.runtime.execs()[0] - started + Duration::from_secs(1) >= delay);
     // Of the check of liveness there was no attempt: the second came a period later.
     assert!(world.runtime.execs()[1] - world.runtime.execs()[0] >= timing().period.get() / 2);
     world.runtime.find(Finds::Good);
     world.manager.report(TASK, is(HealthStatus::Healthy)).await;
-    let passed = next_millisecond();
-    assert!(passed >= now() || world.runtime.execs().len() >= 4);
 }

@@ -16,7 +16,7 @@ use warren_runtime::FoundState;
 use warren_worker::{Drivers, WorkerFault};
 
 use crate::support::{
-    OTHER, TASK, World, assignment, failures_of, has_ended, how, is, is_ready, is_running,
+    OTHER, TASK, World, assignment, both, failures_of, has_ended, how, is, is_ready, is_running,
     liveness,
     runtime::{Finds, NOBODY, Step, Trouble, running},
     stopping, timing,
@@ -50,23 +50,22 @@ async fn tasks_outlive_the_worker_and_are_adopted_as_they_are() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_before_a_restart_count_after_it() {
-    let mut world = World::running(liveness(timing())).await;
+    let mut world = World::running(both(timing())).await;
     world.manager.report(TASK, is_ready).await;
-    world.manager.heartbeats(1).await;
     world.runtime.find(Finds::Bad);
     let good = world.runtime.execs().len();
     world.runtime.until(|runtime| runtime.execs().len() == good + 2).await;
-    // An attempt takes ten milliseconds.
+    // The second attempt takes ten milliseconds.
     sleep(Duration::from_millis(100)).await;
     let after = restarted(&mut world, |_| ()).await;
     assert_eq!(failures_of(&after, Role::Liveness), Streak::Failures(2));
-    assert!(is(HealthStatus::Healthy)(&after));
-    let unhealthy = world.manager.report(TASK, is(HealthStatus::Unhealthy)).await;
-    // One more is enough, but for the patience of liveness, which is measured anew.
-    let Streak::Failures(count) = failures_of(&unhealthy, Role::Liveness) else {
-        panic!("{unhealthy:?}");
-    };
-    assert_eq!(world.runtime.execs().len(), good + usize::try_from(count).unwrap());
+    assert!(is(HealthStatus::Healthy)(&after) && is_ready(&after));
+    let seen = world.manager.count();
+    let out = world.manager.report_after(seen, TASK, |report| !is_ready(report)).await;
+    assert_eq!(failures_of(&out, Role::Readiness), Streak::Failures(3));
+    assert_eq!(world.runtime.execs().len(), good + 3);
+    // Liveness is as patient as ever, since it cannot know how long ago the first failure was.
+    world.manager.report(TASK, is(HealthStatus::Unhealthy)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Image archives, made in memory from the machine's own busybox.
 
-use std::{fs, io::Write, process::Command, sync::OnceLock};
+use std::{fmt::Write as _, fs, io::Write as _, process::Command, sync::OnceLock};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,8 +25,11 @@ pub enum Compression {
 }
 
 pub fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    let mut digest = "sha256:".to_owned();
+    for byte in Sha256::digest(bytes) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
+    digest
 }
 
 pub fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
@@ -96,8 +99,8 @@ pub fn image(mark: &str, config: &Value, compression: &Compression) -> Image {
 }
 
 /// An OCI archive of one image under its full name.
-pub fn oci(name: &str, config: Value) -> Vec<u8> {
-    let image = image(name, &config, &Compression::Gzip);
+pub fn oci(name: &str, config: &Value) -> Vec<u8> {
+    let image = image(name, config, &Compression::Gzip);
     let annotations = json!({ "io.containerd.image.name": name });
     layout(&image, &annotations)
 }

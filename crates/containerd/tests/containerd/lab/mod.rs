@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -77,9 +77,12 @@ impl Lab {
 
     /// With the image that most tests run.
     pub async fn with_image() -> Option<(Self, Containerd)> {
+        static ARCHIVE: OnceLock<Vec<u8>> = OnceLock::new();
         let lab = Self::start().await?;
         let driver = lab.connect().await;
-        lab.import(&driver, &archive::oci(BUSYBOX, serde_json::json!({ "Cmd": ["sh"] }))).await;
+        let archive =
+            ARCHIVE.get_or_init(|| archive::oci(BUSYBOX, &serde_json::json!({ "Cmd": ["sh"] })));
+        lab.import(&driver, archive).await;
         Some((lab, driver))
     }
 
@@ -134,6 +137,24 @@ impl Lab {
         self.start_containerd();
     }
 
+    /// As far as it can be done: what is left of a test that failed is not the next one's matter.
+    fn delete_tasks(&self) {
+        let config = self.config();
+        let tasks = self.tasks.lock().unwrap().clone();
+        let work = async move {
+            let Ok(driver) = Containerd::connect(config).await else { return };
+            for task in tasks {
+                drop(driver.delete(task).await);
+            }
+        };
+        // Not within the test's own runtime, which must not be blocked.
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(work);
+        });
+        drop(thread.join());
+    }
+
     fn end_processes(&self) {
         // A shim may be on its way to start another process: until there is none.
         for _ in 0..100 {
@@ -142,7 +163,9 @@ impl Lab {
                 break;
             }
             // One that has ended meanwhile is as good.
-            left.into_iter().for_each(|pid| kill(pid, Signal::SIGKILL).unwrap_or_default());
+            for pid in left {
+                kill(pid, Signal::SIGKILL).unwrap_or_default();
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -237,10 +260,9 @@ pub fn script(text: &str) -> Vec<String> {
 /// What a command in the task prints.
 pub async fn output(driver: &Containerd, task: TaskId, text: &str) -> String {
     let limit = Duration::from_secs(20);
-    match driver.exec(task, &script(text), limit).await.unwrap() {
-        ExecEnd::Exited { code: 0, output } => output.0.trim().to_owned(),
-        other => panic!("{text:?} gave {other:?}"),
-    }
+    let end = driver.exec(task, &script(text), limit).await.unwrap();
+    let ExecEnd::Exited { code: 0, output } = end else { panic!("{text:?} gave {end:?}") };
+    output.0.trim().to_owned()
 }
 
 /// Waits until something is so.
@@ -315,6 +337,7 @@ impl Drop for Lab {
         if std::thread::panicking() && std::env::var_os("LAB_LOG").is_some() {
             eprintln!("{}", fs::read_to_string(self.path("containerd.log")).unwrap_or_default());
         }
+        self.delete_tasks();
         self.kill_containerd();
         self.end_processes();
         self.unmount();

@@ -74,6 +74,7 @@ pub enum Within {
 pub struct Answer {
     pub outputs: Vec<Output>,
     pub ended: bool,
+    abandoned: CancellationToken,
 }
 
 impl FakeManager {
@@ -175,6 +176,11 @@ impl FakeManager {
             Some(answer.outputs.clone())
         })
         .await
+    }
+
+    /// Listens no longer.
+    pub fn abandon(&self, id: u64) {
+        self.answer_so_far(id).abandoned.cancel();
     }
 
     /// As far as it has come.
@@ -353,16 +359,22 @@ impl Session for Service {
         let Some(Output::CallId(id)) = first.output else {
             return Err(Status::invalid_argument("the first message names the call"));
         };
-        manager.change(|state| state.answers.insert(id, Answer::default()));
+        let answer = Answer::default();
+        let abandoned = answer.abandoned.clone();
+        manager.change(|state| state.answers.insert(id, answer));
+        // The stream down ends after the one up: the worker must not be the one to cut it.
+        let (nothing, inputs) = mpsc::channel(1);
         self.0.tasks.lock().unwrap().spawn(async move {
-            while let Ok(Some(pb::CallOutput { output })) = outputs.message().await {
+            let mut next = async || abandoned.run_until_cancelled(outputs.message()).await;
+            while let Some(Ok(Some(pb::CallOutput { output }))) = next().await {
                 let of = |state: &mut State| {
                     state.answers.entry(id).or_default().outputs.push(output.unwrap());
                 };
                 manager.change(of);
             }
             manager.change(|state| state.answers.entry(id).or_default().ended = true);
+            drop(nothing);
         });
-        Ok(Response::new(Box::pin(tokio_stream::pending())))
+        Ok(Response::new(Box::pin(ReceiverStream::new(inputs))))
     }
 }

@@ -226,10 +226,8 @@ pub fn is_ready(report: &TaskReport) -> bool {
 }
 
 pub fn end_of(report: &TaskReport) -> &TaskEnd {
-    match &report.status.phase {
-        Phase::Ended(end) => end,
-        other => panic!("{} has not ended", other.name()),
-    }
+    let Phase::Ended(end) = &report.status.phase else { panic!("it has not ended: {report:?}") };
+    end
 }
 
 pub fn how(report: &TaskReport) -> (EndKind, Option<i32>) {

@@ -212,7 +212,9 @@ impl Runtime for FakeRuntime {
 
     async fn create(&self, launch: &Launch) -> Result<(), RuntimeError> {
         self.take(launch.task, Step::Create).await?;
-        self.change(|state| state.tasks.entry(launch.task).or_insert(FoundState::Created));
+        self.change(|state| {
+            state.tasks.entry(launch.task).or_insert(FoundState::Created);
+        });
         Ok(())
     }
 
