@@ -177,7 +177,7 @@ fn timing_alone(flag: &str) -> Failure {
 /// The check of `--health-*` in its roles.
 fn one_check(flags: &HealthFlags, given: &Given<'_>, context: &Context) -> Result<Checks, Failure> {
     let spelling = given.named(spelling::parse(given.kind, given.value, &[], context))?;
-    let mut timing = Timing::default_for(Role::Liveness);
+    let mut timing = one_check_default();
     if let Some(text) = &flags.health_interval {
         timing.period = named("--health-interval", span(text, Period::new))?;
         timing.confirm_interval = Timing::default_confirm(timing.period);
@@ -192,6 +192,15 @@ fn one_check(flags: &HealthFlags, given: &Given<'_>, context: &Context) -> Resul
         timing.start_period = named("--health-start-period", span(text, Delay::new))?;
     }
     Ok(Checks::one(spelling.kind, timing))
+}
+
+/// Docker's, but for the timeout: a probe that takes more than ten seconds is no answer.
+fn one_check_default() -> Timing {
+    Timing {
+        period: Period::from_millis_const(30_000),
+        timeout: Timeout::from_millis_const(10_000),
+        ..Timing::default_for(Role::Liveness)
+    }
 }
 
 /// The check of one role, with its own keys for the timing.
