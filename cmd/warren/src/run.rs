@@ -9,6 +9,8 @@ mod machine;
 mod settings;
 mod signals;
 
+use std::{sync::Arc, time::Duration};
+
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,9 @@ use crate::{
     client::Host,
     failure::Failure,
 };
+
+/// How long the worker's first session may keep the word that all is ready.
+const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 
 /// `warren run`: both parts, of which the worker dials the manager's socket.
 pub fn both(args: &RunArgs) -> Result<(), Failure> {
@@ -109,6 +114,7 @@ impl WorkerPart {
             log_dir: home.log_dir(),
             cpus: machine::cpus(),
             memory_bytes: machine::memory_bytes(),
+            welcomed: Arc::default(),
         };
         let manager = manager.endpoint()?.connect_lazy();
         let drivers::Found { drivers, containerd } = found;
@@ -131,6 +137,11 @@ async fn run(ready: &str, manager: Option<ManagerPart>, worker: Option<WorkerPar
     let (end_worker, end_manager) = (CancellationToken::new(), CancellationToken::new());
     let first = if worker.is_some() { &end_worker } else { &end_manager };
     let signals = signals::watch(first.clone())?;
+    // A worker may start before its manager; only where both are ours does ready mean both.
+    let welcomed = match (&manager, &worker) {
+        (Some(_), Some(worker)) => Some(Arc::clone(&worker.config.welcomed)),
+        (Some(_) | None, _) => None,
+    };
     let mut parts = JoinSet::new();
     if let Some(ManagerPart { manager, listeners }) = manager {
         let (end_worker, end_manager) = (end_worker.clone(), end_manager.clone());
@@ -148,9 +159,21 @@ async fn run(ready: &str, manager: Option<ManagerPart>, worker: Option<WorkerPar
             ended.context("the worker ended")
         });
     }
-    listen::announce(ready);
+    let mut announced = std::pin::pin!(async {
+        if let Some(welcomed) = welcomed {
+            // The listeners are bound all the same: late is better than never.
+            drop(tokio::time::timeout(WELCOME_WITHIN, welcomed.notified()).await);
+        }
+        listen::announce(ready);
+        std::future::pending::<()>().await;
+    });
     let mut result = Ok(());
-    while let Some(ended) = parts.join_next().await {
+    loop {
+        let ended = tokio::select! {
+            ended = parts.join_next() => ended,
+            () = &mut announced => None,
+        };
+        let Some(ended) = ended else { break };
         let ended = ended.context("a part of the process has panicked").flatten();
         if let Err(error) = &ended {
             tracing::error!(error = format!("{error:#}"), "the process ends");

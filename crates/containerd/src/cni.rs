@@ -122,7 +122,7 @@ impl Cni {
         netns: &Path,
         attachment: &Attachment,
     ) -> Result<(), RuntimeError> {
-        // After a reboot the namespace is gone; what the node keeps by itself is still to be undone.
+        // After a reboot the namespace is gone; what the node keeps is still to be undone.
         let netns = if netns::exists(netns) { netns } else { Path::new("") };
         for plugin in attachment.plugins.iter().rev() {
             let told = with_result(plugin, attachment.result.as_ref());

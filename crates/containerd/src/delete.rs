@@ -1,7 +1,7 @@
 //! A task's end: nothing of it stays but its log.
 //!
 //! The container's record goes late and the task's directory last, so that whatever cuts the
-//! deletion short leaves something by which [`list`](crate::Shared) finds the task again.
+//! deletion short leaves something by which `list` finds the task again.
 
 use std::{fs, io, time::Duration};
 

@@ -17,8 +17,9 @@ mod session;
 mod state_file;
 mod task;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use warren_core::{id::NodeId, node::Driver};
@@ -36,6 +37,8 @@ pub struct Config {
     pub log_dir: PathBuf,
     pub cpus: u32,
     pub memory_bytes: u64,
+    /// Told when the manager has taken the node in.
+    pub welcomed: Arc<Notify>,
 }
 
 /// Runs until `shutdown`; tasks go on without it.

@@ -105,6 +105,7 @@ impl Session {
                     None => return Ok(()),
                     Some(FromManager::Welcome(welcome)) => {
                         heartbeat = every(heartbeat_of(&welcome));
+                        self.config.welcomed.notify_one();
                     }
                     Some(message) => self.take(message, calls).await?,
                 },

@@ -1,4 +1,8 @@
 //! `warren service`.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "help texts, where brackets mean optional"
+)]
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -136,10 +140,10 @@ pub struct HealthFlags {
     /// are, shell syntax through /bin/sh -c, a JSON array is the argv
     #[arg(long, value_name = "CMD")]
     pub health_cmd: Option<String>,
-    /// Between two attempts [default: 10s]
+    /// Between two attempts [default: 30s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub health_interval: Option<String>,
-    /// For one attempt [default: 5s]
+    /// For one attempt [default: 10s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub health_timeout: Option<String>,
     /// So many consecutive failures fail [default: 3]

@@ -251,7 +251,9 @@ fn a_bare_number_is_seconds_and_nothing_said_is_the_default() {
     let timing = checks(&["--health-tcp", "1", "--health-interval", "7"]).liveness.unwrap().timing;
     assert_eq!(timing.period.get(), secs(7));
     let timing = checks(&["--health-tcp", "1"]).liveness.unwrap().timing;
-    assert_eq!(timing, Timing::default_for(Role::Liveness));
+    assert_eq!((timing.period.get(), timing.timeout.get()), (secs(30), secs(10)));
+    assert_eq!((timing.failures.get(), timing.successes.get()), (3, 1));
+    assert_eq!((timing.confirm_interval.get(), timing.start_period.get()), (secs(1), secs(0)));
 }
 
 #[test]

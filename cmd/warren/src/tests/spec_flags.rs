@@ -36,7 +36,7 @@ fn tcp(port: u32, period: i64) -> pb::Check {
         kind: Some(pb::check::Kind::Tcp(pb::TcpCheck { port })),
         timing: Some(pb::Timing {
             period: Some(seconds(period)),
-            timeout: Some(seconds(5)),
+            timeout: Some(seconds(10)),
             delay: Some(seconds(0)),
             start_period: Some(seconds(0)),
             confirm_interval: Some(seconds(1)),

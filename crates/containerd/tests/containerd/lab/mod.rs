@@ -1,11 +1,11 @@
 //! A private containerd, and what a test does with it. Takes everything away at its end.
 
 pub mod archive;
+mod machine;
 
 use std::{
     collections::BTreeSet,
     fs,
-    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -19,7 +19,7 @@ use std::{
 use nix::{
     mount::{MntFlags, umount2},
     sys::signal::{Signal, kill},
-    unistd::{Pid, Uid},
+    unistd::Uid,
 };
 use tempfile::TempDir;
 use warren_containerd::{CniConfig, Config, Containerd};
@@ -29,6 +29,8 @@ use warren_core::{
     spec::{Network, Pull, TaskTemplate, Workload},
 };
 use warren_runtime::{ExecEnd, Launch, Running, Runtime};
+
+pub use machine::{cgroups, files_below, free_port, leftover_processes};
 
 pub const BUSYBOX: &str = "docker.io/library/box:1";
 const PLUGINS: &str = "/usr/lib/cni";
@@ -134,7 +136,24 @@ impl Lab {
         self.end_processes();
         self.unmount();
         drop(fs::remove_dir_all(self.path("run")));
+        self.forget_rules();
         self.start_containerd();
+    }
+
+    /// The packet filter's rules for this lab's bridge.
+    fn forget_rules(&self) {
+        let rules = Command::new("iptables-save").args(["-t", "nat"]).output().unwrap().stdout;
+        let rules = String::from_utf8(rules).unwrap();
+        let ours = |rule: &&str| rule.starts_with("-A POSTROUTING") && rule.contains(&self.bridge);
+        for rule in rules.lines().filter(ours) {
+            let (_, chain) = rule.rsplit_once("-j ").unwrap();
+            let rule = rule.replacen("-A", "-D", 1);
+            let delete = format!(
+                "iptables -w -t nat {rule}; iptables -w -t nat -F {chain}; \
+                 iptables -w -t nat -X {chain}"
+            );
+            assert!(Command::new("sh").args(["-c", &delete]).status().unwrap().success());
+        }
     }
 
     /// As far as it can be done: what is left of a test that failed is not the next one's matter.
@@ -274,25 +293,6 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Everything below a directory.
-pub fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut all = Vec::new();
-    for path in entries.map(|entry| entry.unwrap().path()) {
-        if path.is_dir() {
-            all.extend(files_below(&path));
-        }
-        all.push(path);
-    }
-    all
-}
-
-/// A port that nobody has at the moment.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 fn write_config(dir: &Path) {
     let shown = dir.display();
     let text = format!(
@@ -349,37 +349,4 @@ impl Drop for Lab {
             }
         }
     }
-}
-
-/// The cgroups of a task, one for each controller with the first version.
-pub fn cgroups(task: TaskId) -> Vec<PathBuf> {
-    let root = Path::new("/sys/fs/cgroup");
-    let controllers = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
-    let own = |path: PathBuf| path.join("warren").join(task.to_string());
-    controllers.chain([root.to_owned()]).map(own).filter(|path| path.is_dir()).collect()
-}
-
-/// Shims of this containerd and all that they started.
-pub fn leftover_processes(socket: &Path) -> Vec<Pid> {
-    let mut parents = Vec::new();
-    let mut ours = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).into_owned();
-        if command.contains("containerd-shim") && command.contains(&*socket.to_string_lossy()) {
-            ours.push(pid);
-        }
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let after = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        if let Some(Ok(parent)) = after.split(' ').nth(1).map(str::parse::<i32>) {
-            parents.push((pid, parent));
-        }
-    }
-    let mut next = 0;
-    while let Some(parent) = ours.get(next).copied() {
-        ours.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    ours.into_iter().map(Pid::from_raw).collect()
 }

@@ -80,6 +80,7 @@ impl World {
             log_dir: self.dir.path().to_owned(),
             cpus: 2,
             memory_bytes: 1 << 30,
+            welcomed: Arc::default(),
         };
         let channel = self.manager.channel();
         let shutdown = self.shutdown.clone();
