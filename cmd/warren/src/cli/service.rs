@@ -1,8 +1,5 @@
 //! `warren service`.
-#![allow(
-    rustdoc::broken_intra_doc_links,
-    reason = "help texts, where brackets mean optional"
-)]
+#![allow(rustdoc::broken_intra_doc_links, reason = "help texts, where brackets mean optional")]
 
 use clap::{Args, Subcommand, ValueEnum};
 
