@@ -6,11 +6,11 @@ CARGO ?= cargo
 help: ## this text
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-demo: setup-build setup-demo ## build Warren, run a service, break a task, watch it being replaced
+demo: setup-build setup-demo-if-root ## build Warren, run a service, break a task, watch it being replaced
 	$(CARGO) build -p warren
 	tests/demo/demo.sh
 
-run: setup-build setup-run ## start a single-node Warren to play with, in the foreground
+run: setup-build setup-run-if-root ## start a single-node Warren to play with, in the foreground
 	$(CARGO) build -p warren
 	tests/demo/run.sh
 
@@ -23,6 +23,10 @@ check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+# Without root there are no containers, and nothing that only they need.
+setup-%-if-root:
+	@if [ "$$(id -u)" = 0 ]; then tests/setup/packages.sh $*; fi
 
 setup-%:
 	@tests/setup/packages.sh $*

@@ -79,7 +79,7 @@ impl Drop for Daemon {
 /// A running Warren with an API, and the CLI aimed at it.
 #[derive(Debug)]
 pub struct Warren {
-    pub daemon: Daemon,
+    daemon: Option<Daemon>,
     pub host: String,
 }
 
@@ -102,7 +102,22 @@ impl Warren {
             Err(log)
         });
         let host = format!("unix://{}", data_dir.join("warren.sock").display());
-        Self { daemon, host }
+        Self { daemon: Some(daemon), host }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
+    }
+
+    /// SIGKILL, as a crash would. What it ran runs on.
+    pub fn kill(mut self) {
+        self.daemon.take().unwrap().kill();
+    }
+
+    /// SIGTERM, and its exit code within ten seconds. What it ran runs on.
+    pub fn stop(mut self) -> Option<i32> {
+        self.daemon.take().unwrap().stop()
     }
 
     /// Runs the CLI.
@@ -149,6 +164,23 @@ impl Warren {
     /// The process of a running task, as the machine sees it.
     pub fn task_pid(&self, slot: &str) -> u64 {
         self.task(slot)["task"]["status"]["pid"].as_u64().unwrap()
+    }
+}
+
+impl Drop for Warren {
+    /// Its services go first, for what they leave in the machine's own tables (port mappings,
+    /// masquerade rules) only their worker can undo.
+    fn drop(&mut self) {
+        if self.daemon.is_none() {
+            return;
+        }
+        let listed = self.cli("service ls -o json");
+        let services: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+        for row in services["services"].as_array().into_iter().flatten() {
+            let name = row["service"]["spec"]["name"].as_str().unwrap_or_default();
+            // Its worker may be gone already.
+            drop(self.cli(&format!("service rm {name} --wait --wait-timeout 5s")));
+        }
     }
 }
 

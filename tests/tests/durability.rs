@@ -38,7 +38,7 @@ fn both_roles_killed_and_started_again_adopt_and_replace_nothing() {
     let warren = machine.run();
     one_service(&warren);
     let (before, history) = (facts(&warren), events(&warren));
-    warren.daemon.kill();
+    warren.kill();
 
     let warren = machine.run();
     let begun = Instant::now();
@@ -68,10 +68,10 @@ fn a_worker_killed_and_started_again_adopts_what_runs() {
     let worker = start();
     one_service(&manager);
     let before = facts(&manager);
-    worker.daemon.kill();
+    worker.kill();
     let worker = start();
     eventually("the worker's session", LIMIT, || {
-        let log = worker.daemon.log();
+        let log = worker.log();
         if log.contains("session with the manager is open") { Ok(()) } else { Err(log) }
     });
     eventually("the same state", LIMIT, || {
@@ -89,6 +89,7 @@ fn a_worker_killed_and_started_again_adopts_what_runs() {
             Ok(())
         }
     });
+    manager.ok("service rm web --wait");
 }
 
 #[test]
@@ -103,10 +104,10 @@ fn a_manager_killed_while_a_task_breaks_learns_of_it_afterwards() {
     let (_, tasks) = facts(&manager);
     let pid = manager.task_pid("web.1");
     let broken = manager.task_id("web.1");
-    manager.daemon.kill();
+    manager.kill();
     std::fs::remove_file(format!("/proc/{pid}/root/www/health")).unwrap();
     eventually("the worker to see it alone", LIMIT, || {
-        let log = worker.daemon.log();
+        let log = worker.log();
         if log.contains("task health changed") && log.contains("unhealthy") {
             Ok(())
         } else {
@@ -121,7 +122,8 @@ fn a_manager_killed_while_a_task_breaks_learns_of_it_afterwards() {
     });
     let other = manager.task_id("web.2");
     assert!(tasks.iter().any(|(id, ..)| *id == other.as_str()), "web.2 stays as it was");
-    assert_eq!(worker.daemon.stop(), Some(0));
+    manager.ok("service rm web --wait");
+    assert_eq!(worker.stop(), Some(0));
 }
 
 #[test]
@@ -134,7 +136,7 @@ fn tasks_run_on_while_the_worker_is_stopped_in_order() {
     one_service(&warren);
     let before = facts(&warren);
     let pids: Vec<_> = before.1.iter().map(|(_, pid, ..)| pid.as_u64().unwrap()).collect();
-    assert_eq!(warren.daemon.stop(), Some(0));
+    assert_eq!(warren.stop(), Some(0));
     for pid in pids {
         assert!(std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} runs on");
     }

@@ -58,7 +58,7 @@ fn a_restart_adopts_running_processes() {
     service(&warren, machine.path(), "2");
     warren.shows("web", "Health: 2/2 healthy", LIMIT);
     let before = ["web.1", "web.2"].map(|s| (warren.task_id(s), warren.task_pid(s)));
-    warren.daemon.kill();
+    warren.kill();
     for (_, pid) in &before {
         assert!(Path::new(&format!("/proc/{pid}")).exists(), "{pid} runs on");
     }

@@ -153,7 +153,10 @@ impl Archive {
             plain.seek(SeekFrom::Start(0))?;
             file = plain;
         }
-        let entries = entries(&file)?;
+        // The reader's own words quote what it found, which of a file that is no archive is junk.
+        let entries = entries(&file).map_err(|_| {
+            ArchiveError::Content("it is not a tar archive, or a damaged one".to_owned())
+        })?;
         Ok(Self { file: Arc::new(file), entries })
     }
 

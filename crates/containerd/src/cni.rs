@@ -15,10 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
-use warren_core::{
-    id::TaskId,
-    spec::{Protocol, Publish},
-};
+use warren_core::{id::TaskId, spec::Publish};
 use warren_runtime::RuntimeError;
 
 use crate::netns;
@@ -169,7 +166,7 @@ impl Cni {
             json!({
                 "hostPort": port.host_port.get(),
                 "containerPort": port.task_port.get(),
-                "protocol": protocol(port.protocol),
+                "protocol": port.protocol.name(),
             })
         };
         let mappings: Vec<Value> = publish.iter().map(mapping).collect();
@@ -253,7 +250,7 @@ fn refuse_taken_ports(record: &Path, publish: &[Publish]) -> Result<(), RuntimeE
         for taken in other.plugins.iter().filter_map(mappings).flatten() {
             let same = |port: &&Publish| {
                 taken["hostPort"] == port.host_port.get()
-                    && taken["protocol"] == protocol(port.protocol)
+                    && taken["protocol"] == port.protocol.name()
             };
             if let Some(port) = publish.iter().find(same) {
                 return Err(RuntimeError::Refused(format!(
@@ -273,13 +270,6 @@ fn with_result(plugin: &Value, result: Option<&Value>) -> Value {
         told["prevResult"] = result.clone();
     }
     told
-}
-
-const fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
 }
 
 /// Such as `10.88.0.2/16`.

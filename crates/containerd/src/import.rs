@@ -51,9 +51,9 @@ impl Shared {
     }
 
     pub async fn import(&self, path: PathBuf) -> Result<Vec<ImageRecord>, RuntimeError> {
-        let shown = path.display().to_string();
+        // Without the path: it may be a copy whose name means nothing to the user.
         let refused =
-            |reason: String| RuntimeError::Refused(format!("cannot import {shown}: {reason}"));
+            |reason: String| RuntimeError::Refused(format!("cannot import the archive: {reason}"));
         let scratch = self.config.state_dir.clone();
         fs::create_dir_all(&scratch).map_err(|error| self.disk_fault(&error))?;
         let opened = tokio::task::spawn_blocking(move || archive::open(&path, &scratch)).await;

@@ -59,7 +59,9 @@ fn own(mount: &Mount) -> Value {
 
 /// As docker has them.
 fn system() -> Vec<Value> {
-    let mount = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
+    let mount = |target: &str, kind: &str, options: &[&str]| -> Value {
+        json!({ "destination": target, "type": kind, "source": kind, "options": options })
+    };
     let plain = ["nosuid", "noexec", "nodev"];
     let read_only = ["nosuid", "noexec", "nodev", "ro"];
     let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];

@@ -106,7 +106,8 @@ impl TaskTemplate {
         words(&self.args).at("args")?;
         unique(self.env.iter().map(|var| var.name.as_str())).at("env")?;
         unique(self.mounts.iter().map(|mount| mount.target.as_str())).at("mounts")?;
-        unique(self.publish.iter().map(|p| (p.host_port, p.protocol))).at("publish")?;
+        let port = |p: &Publish| format!("{}/{}", p.host_port, p.protocol.name());
+        unique(self.publish.iter().map(port)).at("publish")?;
         match &self.workload {
             Workload::Process { command } => {
                 words(command).at("command")?;
@@ -151,11 +152,11 @@ fn words(words: &[String]) -> Result<(), Invalid> {
     }
 }
 
-fn unique<T: Ord + fmt::Debug>(items: impl Iterator<Item = T>) -> Result<(), Invalid> {
+fn unique<T: Ord + fmt::Display>(items: impl Iterator<Item = T>) -> Result<(), Invalid> {
     let mut seen = BTreeSet::new();
     for (index, item) in items.enumerate() {
         if seen.contains(&item) {
-            return Err(Invalid::new(format!("{item:?} is there twice")).at_index(index));
+            return Err(Invalid::new(format!("{item} is there twice")).at_index(index));
         }
         seen.insert(item);
     }
@@ -347,6 +348,15 @@ pub struct Publish {
 pub enum Protocol {
     Tcp,
     Udp,
+}
+
+impl Protocol {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 #[cfg(test)]

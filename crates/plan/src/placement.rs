@@ -161,11 +161,8 @@ impl Ledger {
         };
         let is_taken = |p: &&Publish| nodes.iter().all(|node| !self.is_free(node, **p));
         match template.publish.iter().find(is_taken) {
-            Some(Publish { host_port, protocol: Protocol::Tcp, .. }) => {
-                format!("host port {host_port}/tcp is taken on {place}")
-            }
-            Some(Publish { host_port, protocol: Protocol::Udp, .. }) => {
-                format!("host port {host_port}/udp is taken on {place}")
+            Some(Publish { host_port, protocol, task_port: _ }) => {
+                format!("host port {host_port}/{} is taken on {place}", protocol.name())
             }
             None => "no node has all of its host ports free".to_owned(),
         }

@@ -180,7 +180,7 @@ fn a_template_names_the_field_that_is_wrong() {
         (template(|t| t.args[1].push('\0')), "args[1]: has a NUL byte"),
         (template(|t| t.command[1].push('\0')), "command[1]: has a NUL byte"),
         (template(|t| t.env[1].name.clear()), "env[1].name: \"\" is not a variable's name"),
-        (template(|t| t.env[1].name = "A".to_owned()), "env[1]: \"A\" is there twice"),
+        (template(|t| t.env[1].name = "A".to_owned()), "env[1]: A is there twice"),
         (
             template(|t| t.workdir = "srv".to_owned()),
             "workdir: \"srv\" is not an absolute path without '..'",
