@@ -18,7 +18,7 @@ use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 use warren_core::{id::TaskId, spec::Publish};
 use warren_runtime::RuntimeError;
 
-use crate::netns;
+use crate::{client::unavailable, netns};
 
 /// For one plugin. They take some ten milliseconds; more only when they wait for each other.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -203,9 +203,9 @@ impl Cni {
         config: &Value,
     ) -> Result<Value, RuntimeError> {
         let plugin = config["type"].as_str().unwrap_or_default();
-        let failed = |reason: String| {
-            RuntimeError::Refused(format!("CNI plugin {plugin} failed to {command}: {reason}"))
-        };
+        let text = |reason: &str| format!("CNI plugin {plugin} failed to {command}: {reason}");
+        // What did not run says nothing of the task and is worth another try.
+        let undone = |reason: String| unavailable(text(&reason));
         let mut process = Command::new(self.config.plugin_dir.join(plugin))
             .env("CNI_COMMAND", command)
             .env("CNI_CONTAINERID", task.to_string())
@@ -218,7 +218,7 @@ impl Cni {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| undone(error.to_string()))?;
         let exchange = async {
             if let Some(mut stdin) = process.stdin.take() {
                 stdin.write_all(config.to_string().as_bytes()).await?;
@@ -227,15 +227,17 @@ impl Cni {
         };
         let output = tokio::time::timeout(PLUGIN_TIMEOUT, exchange)
             .await
-            .map_err(|_| failed(format!("it did not end within {PLUGIN_TIMEOUT:?}")))?
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|_| undone(format!("it did not end within {PLUGIN_TIMEOUT:?}")))?
+            .map_err(|error| undone(error.to_string()))?;
         let answer = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         if output.status.success() {
             return Ok(answer);
         }
-        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        let said = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        Err(failed(format!("{} {} {}", text("msg"), text("details"), stderr).trim().to_owned()))
+        let reason = format!("{} {} {}", said("msg"), said("details"), stderr).trim().to_owned();
+        // What is not undone would keep the task's ports and address for ever.
+        Err(if command == "DEL" { undone(reason) } else { RuntimeError::Refused(text(&reason)) })
     }
 }
 

@@ -38,7 +38,7 @@ pub fn exec_fault(task: TaskId, status: Status) -> Result<ExecEnd, RuntimeError>
         Err(fault("cannot run a command in the task")(status))
     } else if status.code() == Code::NotFound || says(&ENDED) {
         Err(RuntimeError::NoSuchTask(task))
-    } else if says(&NOT_RUNNABLE) {
+    } else if says(&["exec: ", "executable file"]) && says(&NOT_RUNNABLE) {
         Ok(ExecEnd::NotRun { reason: plain(status.message()).to_owned() })
     } else {
         // Out of memory, processes, descriptors: nothing that the command did.

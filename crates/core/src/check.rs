@@ -380,7 +380,16 @@ impl HealthConfig {
             (Self::Disabled, _, _) | (Self::Auto, None, None) => Checks::NONE,
             (Self::Auto, Some(checks), _) => checks.clone(),
             (Self::Auto, None, Some(port)) => {
-                Checks::one(CheckKind::Tcp(TcpCheck { port }), Timing::default_for(Role::Liveness))
+                // Nobody said how long it takes to listen, so it has startup's patience for it.
+                let check = |role| {
+                    let kind = CheckKind::Tcp(TcpCheck { port });
+                    Some(Check { kind, timing: Timing::default_for(role) })
+                };
+                Checks {
+                    startup: check(Role::Startup),
+                    liveness: check(Role::Liveness),
+                    readiness: check(Role::Readiness),
+                }
             }
         }
     }

@@ -137,6 +137,17 @@ impl TaskTemplate {
         refuse("network", self.network != Network::Host)
     }
 
+    /// Whether two of its tasks would be in each other's way on one node: published ports are the
+    /// node's own, and so are those of a container in the node's network. A process has an
+    /// address of its own.
+    pub fn binds_host_ports(&self) -> bool {
+        let in_hosts_network = match self.workload {
+            Workload::Image { .. } => self.network == Network::Host,
+            Workload::Process { .. } => false,
+        };
+        in_hosts_network || !self.publish.is_empty()
+    }
+
     /// The first published TCP port, as the task sees it.
     pub fn published_tcp_port(&self) -> Option<Port> {
         let tcp = |publish: &&Publish| publish.protocol == Protocol::Tcp;

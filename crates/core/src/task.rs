@@ -159,6 +159,23 @@ pub struct TaskEnd {
     pub reason: String,
 }
 
+impl TaskEnd {
+    /// How it ended, as the end of a sentence.
+    pub fn sentence(&self) -> String {
+        let what = match (self.kind, self.exit_code) {
+            // The worker's reason says the same and more.
+            (EndKind::Exited, _) if !self.reason.is_empty() => return self.reason.clone(),
+            (EndKind::Exited, _) if self.oom_killed => "it ran out of memory".to_owned(),
+            (EndKind::Exited, Some(code)) => format!("its process exited with code {code}"),
+            (EndKind::Exited, None) => "its process exited".to_owned(),
+            (EndKind::Stopped, _) => "it was stopped".to_owned(),
+            (EndKind::NotStarted, _) => "it could not be started".to_owned(),
+            (EndKind::Lost, _) => "it was lost".to_owned(),
+        };
+        if self.reason.is_empty() { what } else { format!("{what}: {}", self.reason) }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EndKind {
     /// The process ended by itself.

@@ -67,9 +67,12 @@ impl Calls {
         Self { state: Arc::default(), patience }
     }
 
-    /// The node can be asked over this session from now on.
+    /// The node can be asked over this session from now on, unless a later one was quicker.
     pub fn connect(&self, node: NodeId, session: SessionId, outbox: Outbox) {
-        self.state().sessions.insert(node, (session, outbox));
+        let mut state = self.state();
+        if state.sessions.get(&node).is_none_or(|(current, _)| *current < session) {
+            state.sessions.insert(node, (session, outbox));
+        }
     }
 
     /// A later session of the same node is not touched.

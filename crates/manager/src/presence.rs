@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use warren_core::id::NodeId;
 
 /// Numbers the sessions of one manager run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(u64);
 
 /// Kept in memory only: after a restart every node has one grace to come back.

@@ -6,8 +6,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use imbl::OrdMap;
 use warren_core::{
     change::Change,
+    check::Role,
     cluster::Cluster,
-    health::Health,
+    health::{Health, RoleHealth},
     id::{NodeId, ServiceId, TaskId},
     spec::ServiceName,
     task::Task,
@@ -84,10 +85,17 @@ impl Published {
 
     pub fn entry(&self, task: &Arc<Task>, now: Timestamp) -> Entry {
         let service = self.cluster.service(task.service);
+        let mut health = effective_health(&self.cluster, task, now);
+        for role in Role::ALL {
+            // The reason says what matters; the rest would make snapshots too large for clients.
+            if let Some(RoleHealth { last: Some(last), .. }) = health.roles.get_mut(role) {
+                last.message = String::new();
+            }
+        }
         Entry {
             task: Arc::clone(task),
             service_name: service.map(|service| service.spec.name.clone()),
-            health: effective_health(&self.cluster, task, now),
+            health,
         }
     }
 

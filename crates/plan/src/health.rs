@@ -5,7 +5,7 @@ use warren_core::{
     health::{Health, HealthStatus},
     node::NodeState,
     service::Service,
-    task::{EndKind, Phase, StopCause, Task, TaskEnd},
+    task::{Phase, StopCause, Task},
     time::Timestamp,
 };
 
@@ -78,19 +78,7 @@ pub(crate) fn title(service: &Service, task: &Task) -> String {
 pub(crate) fn failure(task: &Task) -> String {
     match (&task.stop, &task.status.phase) {
         (Some(stop), _) => stop.reason.clone(),
-        (None, Phase::Ended(end)) => end_sentence(end),
+        (None, Phase::Ended(end)) => end.sentence(),
         (None, phase) => format!("it is {}", phase.name()),
     }
-}
-
-fn end_sentence(end: &TaskEnd) -> String {
-    let what = match (end.kind, end.exit_code) {
-        (EndKind::Exited, _) if end.oom_killed => "it ran out of memory".to_owned(),
-        (EndKind::Exited, Some(code)) => format!("its process exited with code {code}"),
-        (EndKind::Exited, None) => "its process exited".to_owned(),
-        (EndKind::Stopped, _) => "it was stopped".to_owned(),
-        (EndKind::NotStarted, _) => "it could not be started".to_owned(),
-        (EndKind::Lost, _) => "it was lost".to_owned(),
-    };
-    if end.reason.is_empty() { what } else { format!("{what}: {}", end.reason) }
 }

@@ -70,14 +70,14 @@ pub(crate) fn place_waiting(draft: &mut Draft<'_>) {
 /// Where host ports are published, a task waits for its predecessor's end; not for one on a
 /// node that is down, since that may never be heard of.
 fn holds_up(cluster: &Cluster, service: &Service, task: &Task, old: &Task) -> bool {
-    let publishes =
-        |revision| service.template(revision).is_some_and(|template| !template.publish.is_empty());
+    let binds =
+        |revision| service.template(revision).is_some_and(|template| template.binds_host_ports());
     let heard = |id| cluster.node(id).is_some_and(|node| node.state == NodeState::Up);
     !old.has_ended()
         && old.stop.is_some()
         && old.node().is_some_and(heard)
-        && publishes(task.revision)
-        && publishes(old.revision)
+        && binds(task.revision)
+        && binds(old.revision)
 }
 
 /// Who is where, kept up to date while placing.

@@ -315,10 +315,10 @@ impl<'a> Slot<'a> {
 
     /// Two tasks cannot share a host port, so the old one goes before the new one comes.
     fn stops_first(&self, old: &Live) -> bool {
-        let publishes = |revision| {
-            self.service.template(revision).is_some_and(|template| !template.publish.is_empty())
+        let binds = |revision| {
+            self.service.template(revision).is_some_and(|template| template.binds_host_ports())
         };
-        publishes(self.service.template_revision) || publishes(old.task.revision)
+        binds(self.service.template_revision) || binds(old.task.revision)
     }
 
     fn outdated(&self, task: &Task) -> String {

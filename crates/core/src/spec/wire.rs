@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use warren_proto::v1 as pb;
 
 use super::{
@@ -21,6 +22,10 @@ use crate::{
 wire_enum!(Pull: Missing, Always, Never);
 wire_enum!(Network: Bridge, Host, None);
 wire_enum!(Protocol: Tcp, Udp);
+
+/// Every task of a node goes into one message when its session opens: at this size, and with a
+/// node's few hundred tasks, it stays within what that message may have.
+const TEMPLATE_MAX: usize = 256 * 1024;
 
 impl From<&ServiceSpec> for pb::ServiceSpec {
     fn from(spec: &ServiceSpec) -> Self {
@@ -95,6 +100,9 @@ impl TryFrom<pb::TaskTemplate> for TaskTemplate {
     type Error = Invalid;
 
     fn try_from(wire: pb::TaskTemplate) -> Result<Self, Invalid> {
+        if wire.encoded_len() > TEMPLATE_MAX {
+            return Err(Invalid::new("is larger than 256 KiB in all"));
+        }
         let pb::TaskTemplate {
             image,
             pull,

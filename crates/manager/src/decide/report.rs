@@ -8,7 +8,7 @@ use warren_core::{
     health::{Health, HealthStatus, TaskHealth},
     id::NodeId,
     report::{HealthTransition, TaskReport},
-    task::{EndKind, Phase, ReportMark, Task, TaskEnd},
+    task::{Phase, ReportMark, Task},
 };
 
 use super::{Draft, Subject};
@@ -92,21 +92,9 @@ fn tell_start(draft: &mut Draft, before: &Task, after: &Task) {
 
 fn tell_end(draft: &mut Draft, before: &Task, after: &Task) {
     if let (false, Phase::Ended(end)) = (before.has_ended(), &after.status.phase) {
-        let message = format!("{} has ended: {}", draft.title(after), end_sentence(end));
+        let message = format!("{} has ended: {}", draft.title(after), end.sentence());
         draft.tell_at(end.at, EventKind::TaskEnded, Subject::task(after), message);
     }
-}
-
-fn end_sentence(end: &TaskEnd) -> String {
-    let how = match (end.kind, end.exit_code) {
-        (EndKind::Exited, _) if end.oom_killed => "it ran out of memory".to_owned(),
-        (EndKind::Exited, Some(code)) => format!("its process exited with code {code}"),
-        (EndKind::Exited, None) => "its process exited".to_owned(),
-        (EndKind::Stopped, _) => "it was stopped".to_owned(),
-        (EndKind::NotStarted, _) => "it could not be started".to_owned(),
-        (EndKind::Lost, _) => "it was lost".to_owned(),
-    };
-    if end.reason.is_empty() { how } else { format!("{how}: {}", end.reason) }
 }
 
 /// Each change of status or readiness becomes a row of history with its own time. What the

@@ -104,9 +104,12 @@ pub fn kill_all(within: Duration, pick: impl Fn(&[Process]) -> Vec<Identity>) ->
     loop {
         let victims = pick(&all());
         let Some(first) = victims.first() else { return Ok(()) };
+        // All of them, whatever becomes of one: a setuid child may not be ours to kill.
+        let mut signalled = Ok(());
         for victim in &victims {
-            victim.signal(Signal::KILL)?;
+            signalled = signalled.and(victim.signal(Signal::KILL));
         }
+        signalled?;
         if Instant::now() > deadline {
             let left = format!("process {} was killed and has not ended", first.pid);
             return Err(io::Error::new(io::ErrorKind::TimedOut, left));

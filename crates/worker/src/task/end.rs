@@ -21,6 +21,8 @@ const TELL_AFTER: Duration = Duration::from_secs(2);
 /// A killed process that is still there after so long is killed again: a runtime that was
 /// restarted meanwhile may have lost the first time.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
+/// For reading the image's own stop signal.
+const FACTS_WITHIN: Duration = Duration::from_secs(2);
 
 impl Actor {
     /// Removes what is left and tells how it ended.
@@ -90,9 +92,11 @@ impl Actor {
             return signal;
         }
         let (runtime, launch) = (&self.runtime, &self.launch);
-        let facts = patiently(self.task(), || facts(runtime, launch, Pull::Never)).await;
-        // An image that cannot be read any more stops as most programs do.
-        facts.ok().and_then(|facts| facts.stop_signal).unwrap_or(StopSignal::TERM)
+        let facts = patiently(self.task(), || facts(runtime, launch, Pull::Never));
+        // An image that cannot be read, or not now, stops as most programs do: a stop waits for
+        // nobody's pull.
+        let facts = timeout(FACTS_WITHIN, facts).await.ok().and_then(Result::ok);
+        facts.and_then(|facts| facts.stop_signal).unwrap_or(StopSignal::TERM)
     }
 
     async fn signal(&self, signal: StopSignal) {

@@ -15,7 +15,6 @@ use warren_core::{
     id::TaskId,
     report::HealthTransition,
     task::{Phase, TaskEnd, TaskStatus},
-    time::Timestamp,
 };
 use warren_probe::Prober;
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
@@ -161,7 +160,6 @@ pub fn spawn(
             slot: assignment.slot,
             template: Arc::clone(&assignment.template),
         },
-        not_before: assignment.not_before,
         runtime: Arc::clone(runtime),
         context: context.clone(),
         wanted,
@@ -182,7 +180,6 @@ pub fn spawn(
 
 struct Actor {
     launch: Launch,
-    not_before: Timestamp,
     runtime: Arc<dyn Runtime>,
     context: Context,
     wanted: watch::Receiver<Wanted>,

@@ -10,7 +10,6 @@ use warren_core::{
 use warren_runtime::{ImageFacts, Launch, Running, Runtime, RuntimeError};
 
 use super::{Actor, RETRY_FIRST, RETRY_LAST, Wanted, end, unwanted};
-use crate::clock;
 
 impl Actor {
     /// Gets the image, creates the container and starts it, unless it is no longer wanted.
@@ -34,10 +33,6 @@ impl Actor {
         runtime: &Arc<dyn Runtime>,
         launch: &Launch,
     ) -> Result<ImageFacts, TaskEnd> {
-        let wait = self.not_before.since(clock::now());
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
         let (message, pull) = match &launch.template.workload {
             Workload::Image { image, pull, command: _ } => {
                 (format!("getting the image {image}"), *pull)

@@ -256,18 +256,15 @@ async fn a_snapshot_without_a_task_stops_and_removes_it() {
     assert!(matches!(world.runtime.found(OTHER), Some(FoundState::Running(_))));
 }
 
+/// The manager places a task only when its time has come; clocks may disagree about when.
 #[tokio::test(start_paused = true)]
-async fn a_task_is_not_started_before_its_time() {
+async fn a_worker_whose_clock_is_behind_starts_what_it_is_given_at_once() {
     let world = World::new();
-    let wait = Duration::from_mins(5);
+    let not_before = now().after(Duration::from_hours(1));
     let assigned = Instant::now();
-    let not_before = now().after(wait);
     world.manager.assign([Assignment { not_before, ..assignment(TASK, Checks::NONE) }]);
-    let running = world.manager.report(TASK, is_running).await;
-    // The wall clock, which does not jump here, may have moved a little before it was asked.
-    assert!(assigned.elapsed() + Duration::from_secs(1) > wait, "{:?}", assigned.elapsed());
-    assert!(world.manager.reports(TASK)[0].status.phase == Phase::Pending);
-    assert!(running.status.started_at.is_some());
+    world.manager.report(TASK, is_running).await;
+    assert!(assigned.elapsed() < Duration::from_mins(1), "{:?}", assigned.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
