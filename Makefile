@@ -17,7 +17,7 @@ run: setup-build setup-run-if-root ## start a single-node Warren to play with, i
 test: setup-build setup-test ## all tests
 	$(CARGO) build --workspace
 	tests/images/build.sh all target/test-images/archives
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
