@@ -25,7 +25,10 @@ fn events(warren: &Warren) -> Vec<Value> {
 
 fn one_service(warren: &Warren) {
     warren.import("web");
-    warren.ok("service create web --image warren-test/web:1 --replicas 2 --health-http /health:8080 --health-interval 500ms --health-start-period 30s");
+    warren.ok(
+        "service create web --image warren-test/web:1 --replicas 2 --health-http /health:8080 \
+         --health-interval 500ms --health-start-period 30s",
+    );
     warren.shows("web", "Health: 2/2 healthy", LIMIT);
 }
 

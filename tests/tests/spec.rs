@@ -150,7 +150,10 @@ fn the_other_networks_are_what_they_say() {
     let warren = machine.run();
     warren.import("busybox");
     for network in ["none", "host"] {
-        warren.ok(&format!("service create {network} --image warren-test/busybox:1 --network {network} --no-healthcheck -- /bin/foreground sleep infinity"));
+        warren.ok(&format!(
+            "service create {network} --image warren-test/busybox:1 --network {network} \
+             --no-healthcheck -- /bin/foreground sleep infinity"
+        ));
         warren.shows(network, "Health: 1/1 healthy", LIMIT);
     }
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();

@@ -44,9 +44,7 @@ pub enum StateFault {
     Directory { path: PathBuf, source: io::Error },
     #[error("another worker uses {0}; stop it or choose another --data-dir")]
     Locked(PathBuf),
-    #[error(
-        "cannot read {0}; restore it; without it this would be a new node, and what the old one runs would run on"
-    )]
+    #[error("cannot read {0}; restore it: a new node in its place would leave its tasks running")]
     Unreadable(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("cannot write {0}; see that the disk has space")]
     Unwritable(PathBuf, #[source] io::Error),

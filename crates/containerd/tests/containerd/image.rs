@@ -132,7 +132,7 @@ async fn what_is_no_image_is_refused_and_leaves_nothing() {
         assert_eq!(driver.images().await.unwrap(), []);
         assert_eq!(lab.ctr(&["leases", "ls", "-q"]), "");
     }
-    is_refused(driver.import(lab.path("No such file")).await.unwrap_err(), "absent.tar");
+    is_refused(driver.import(lab.path("absent.tar")).await.unwrap_err(), "No such file");
 }
 
 #[tokio::test(flavor = "multi_thread")]

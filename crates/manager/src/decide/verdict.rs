@@ -121,7 +121,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "task web.1 (00000000000000aa): auditor reports liveness failing for 60s: ledger differs",
+                "task web.1 (00000000000000aa): auditor reports liveness failing for 60s: \
+                 ledger differs",
                 "task web.1 (00000000000000aa): auditor withdraws its liveness verdict",
             ]
         );

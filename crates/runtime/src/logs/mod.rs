@@ -7,6 +7,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{Child, Command},
+    sync::Arc,
 };
 
 use nix::sys::signal::{SigSet, Signal};
@@ -108,15 +109,19 @@ fn polite_signals() -> SigSet {
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT].into_iter().collect()
 }
 
+/// Handled as well as blocked: a handler is not inherited, while what a background job or nohup
+/// ignores would be, and then a task could not be stopped by it.
 pub(crate) fn outlive_signals() -> io::Result<()> {
+    for signal in &polite_signals() {
+        signal_hook::flag::register(signal as i32, Arc::default())?;
+    }
     Ok(polite_signals().thread_block()?)
 }
 
-/// Starts a process that does end by those signals. For that moment this one does so too: what is
-/// blocked is inherited, and so is what is ignored.
+/// Starts a process that does end by those signals: what is blocked is inherited.
 pub(crate) fn spawn_mortal(command: &mut Command) -> io::Result<Child> {
     polite_signals().thread_unblock()?;
     let spawned = command.spawn();
-    outlive_signals()?;
+    polite_signals().thread_block()?;
     spawned
 }

@@ -90,7 +90,7 @@ impl Actor {
         match patiently(self.task(), || facts(runtime, launch, Pull::Never)).await {
             Ok(facts) => self.resolve(&facts),
             Err(error) => {
-                tracing::warn!(task.id = %self.task(), %error, "cannot read the image's HEALTHCHECK");
+                tracing::warn!(task.id = %self.task(), %error, "cannot read the image");
                 self.resolve(&warren_runtime::ImageFacts::default())
             }
         }
