@@ -27,6 +27,11 @@ pub fn start_fault(status: Status) -> RuntimeError {
     if is_down(&status) {
         return fault("cannot start the task")(status);
     }
+    // What a worker that died in the middle began is still being undone; it is gone in a moment.
+    let says = |text: &str| status.message().contains(text);
+    if says("failed to start shim") && says("file exists") {
+        return unavailable(plain(status.message()).to_owned());
+    }
     RuntimeError::Refused(format!("the task cannot be started: {}", plain(status.message())))
 }
 

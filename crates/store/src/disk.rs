@@ -2,12 +2,16 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use async_trait::async_trait;
-use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend};
+use redb::{
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend,
+    StorageError,
+};
 use warren_core::{change::Change, cluster::Cluster};
 use warren_proto::v1 as pb;
 
@@ -34,6 +38,9 @@ impl RedbStore {
             .map_err(|source| OpenFault::Directory { path: directory.to_owned(), source })?;
         let path = directory.join(FILE);
         let database = builder().create(&path).map_err(|error| cannot_open(&path, error))?;
+        // For its owner alone: templates hold what people put into environments.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .map_err(|error| cannot_open(&path, DatabaseError::Storage(StorageError::Io(error))))?;
         Self::with_database(database, path)
     }
 

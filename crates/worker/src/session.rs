@@ -168,8 +168,9 @@ async fn next(
     }
 }
 
+/// Not at once: the hello, which the agent sends, comes first.
 fn every(period: Duration) -> Interval {
-    let mut interval = tokio::time::interval(period);
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

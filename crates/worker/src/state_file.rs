@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -119,7 +120,10 @@ impl Writer {
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), StateFault> {
         let temporary = self.path.with_extension("pb.new");
         let write = || {
-            let mut file = File::create(&temporary)?;
+            // For its owner alone: templates hold what people put into environments.
+            let mut options = File::options();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.write_all(bytes)?;
             file.sync_data()?;
             fs::rename(&temporary, &self.path)?;
