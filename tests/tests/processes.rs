@@ -40,8 +40,12 @@ fn replicas_listen_on_the_same_port_and_the_broken_one_alone_is_replaced() {
     });
     assert_eq!(warren.task_id("web.1"), ids[0]);
     assert_eq!(warren.task_id("web.3"), ids[2]);
-    let broken = warren.task(&ids[1]);
-    let why = broken["task"]["stop"]["reason"].as_str().unwrap();
+    // It is stopped once its successor is ready, so a moment after that is seen.
+    let why = eventually("the broken one to be stopped", LIMIT, || {
+        let broken = warren.task(&ids[1]);
+        let why = broken["task"]["stop"]["reason"].as_str().map(str::to_owned);
+        why.ok_or_else(|| format!("{broken:#}"))
+    });
     assert!(why.contains("HTTP 404"), "{why}");
     let log = warren.ok(&format!("task logs {}", ids[1]));
     assert!(log.contains("GET /health") || log.contains("Serving HTTP"), "{log}");
