@@ -69,8 +69,8 @@ pub(crate) fn has_failed(task: &Task) -> bool {
     }
 }
 
-/// Such as `task web.2 (00000000deadbeef)`.
-pub(crate) fn title(service: &Service, task: &Task) -> String {
+/// The name that people know a task by, such as `task web.2 (00000000deadbeef)`.
+pub fn title(service: &Service, task: &Task) -> String {
     format!("task {}.{} ({})", service.spec.name, task.slot, task.id)
 }
 

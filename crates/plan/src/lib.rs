@@ -17,7 +17,7 @@ mod slot;
 pub mod summary;
 mod violations;
 
-pub use health::effective_health;
+pub use health::{effective_health, title};
 pub use plan::{Plan, plan, plan_services, touched};
 pub use policy::Policy;
 pub use violations::{Violation, violations};

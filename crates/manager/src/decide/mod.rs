@@ -19,6 +19,7 @@ use warren_core::{
     task::Task,
     time::Timestamp,
 };
+use warren_plan::title;
 
 /// A batch in the making: the cluster as it will be, and the changes that lead there.
 #[derive(Debug, Clone)]
@@ -90,10 +91,10 @@ impl Draft {
         self.put(Change::PutEvent(Box::new(event)));
     }
 
-    /// The name that people know the task by, such as `task web.2 (00000000deadbeef)`.
+    /// The name that people know the task by; its id alone where the service is gone.
     fn title(&self, task: &Task) -> String {
         match self.cluster.service(task.service) {
-            Some(service) => format!("task {}.{} ({})", service.spec.name, task.slot, task.id),
+            Some(service) => title(service, task),
             None => format!("task {}", task.id),
         }
     }
