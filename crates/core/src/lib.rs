@@ -8,6 +8,7 @@ pub mod assignment;
 pub mod bounds;
 pub mod change;
 pub mod check;
+pub mod clause;
 pub mod cluster;
 pub mod event;
 pub mod health;

@@ -6,7 +6,7 @@ use socket2::Domain;
 use tokio::net::{TcpSocket, TcpStream};
 use warren_core::{bounds::Port, outcome::Evidence};
 
-use crate::{Target, end::End, netns::Home, trace::Trace};
+use crate::{Target, clause, end::End, netns::Home, trace::Trace};
 
 pub(crate) fn peer(target: &Target, port: Port) -> SocketAddr {
     SocketAddr::new(target.address, port.get())
@@ -29,7 +29,7 @@ pub(crate) async fn connect(
     // an address to itself may be given that very port, and then it meets itself.
     if stream.local_addr().is_ok_and(|local| local == peer) {
         let message = format!("connection refused by {peer}: it met only itself");
-        return Err(End::fail(Evidence::Refused, message));
+        return Err(End::fail(clause::NO_CONNECTION, Evidence::Refused, message));
     }
     trace.connected();
     Ok(stream)

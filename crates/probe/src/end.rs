@@ -3,26 +3,33 @@
 use std::{fmt, io};
 
 use nix::errno::Errno;
-use warren_core::outcome::{Evidence, Outcome};
+use warren_core::{
+    clause::Clause,
+    outcome::{Evidence, Outcome},
+};
+
+use crate::clause;
 
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
+    /// That decided.
+    pub(crate) clause: Clause,
     pub(crate) message: String,
 }
 
 impl End {
-    pub(crate) fn pass(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Pass, message: message.into() }
+    pub(crate) fn pass(clause: Clause, message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Pass, clause, message: message.into() }
     }
 
-    pub(crate) fn fail(evidence: Evidence, message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Fail(evidence), message: message.into() }
+    pub(crate) fn fail(clause: Clause, evidence: Evidence, message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Fail(evidence), clause, message: message.into() }
     }
 
-    pub(crate) fn inconclusive(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Inconclusive, message: message.into() }
+    pub(crate) fn inconclusive(clause: Clause, message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Inconclusive, clause, message: message.into() }
     }
 
     /// Of an error on the connection to `peer`; `when` ends the sentence.
@@ -37,7 +44,7 @@ impl End {
             }
             None => format!("broken answer from {peer}{when}: {error}"),
         };
-        Self { outcome, message }
+        Self { outcome, clause: clause::of_connection(outcome), message }
     }
 }
 

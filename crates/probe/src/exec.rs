@@ -13,7 +13,7 @@ use tokio::{
 use warren_core::{check::ExecCheck, outcome::Evidence};
 use warren_runtime::{ExecEnd, Output, RuntimeError};
 
-use crate::{Prober, Seen, Target, end::End, message};
+use crate::{Prober, Seen, Target, clause, end::End, message};
 
 /// A wait of ten deadlines is a worker with far too much to do, and the owner should hear of it
 /// while the checks still mean something: at the latest after a minute. Below a second the wait
@@ -38,16 +38,23 @@ pub(crate) async fn attempt(
     let waited = queued.elapsed();
     let Ok(Some(_permits)) = permits else {
         let message = format!("waited {waited:.1?} for a free exec permit");
-        return Seen { waited, ..Seen::new(End::inconclusive(message), Instant::now()) };
+        return Seen {
+            waited,
+            ..Seen::new(End::inconclusive(clause::PERMIT, message), Instant::now())
+        };
     };
     let started = Instant::now();
     let command = target.runtime.exec(target.task, check.argv(), limit);
     let end = match timeout(limit.saturating_add(OVERRUN), command).await {
         Ok(end) => judge(end, limit),
-        Err(_elapsed) => End::inconclusive(format!(
-            "the {} runtime did not end the command {OVERRUN:?} after its deadline of {limit:?}",
-            target.runtime.driver().name()
-        )),
+        Err(_elapsed) => {
+            let driver = target.runtime.driver().name();
+            let message = format!(
+                "the {driver} runtime did not end the command {OVERRUN:?} after its deadline of \
+                 {limit:?}"
+            );
+            End::inconclusive(clause::NO_RUNTIME, message)
+        }
     };
     Seen { waited, ..Seen::new(end, started) }
 }
@@ -65,16 +72,21 @@ async fn permits<'a>(
 
 fn judge(end: Result<ExecEnd, RuntimeError>, limit: Duration) -> End {
     match end {
-        Ok(ExecEnd::Exited { code: 0, output }) => End::pass(message::lines(&output.0)),
+        Ok(ExecEnd::Exited { code: 0, output }) => {
+            End::pass(clause::EXIT_CODE, message::lines(&output.0))
+        }
         Ok(ExecEnd::Exited { code, output }) => {
-            End::fail(Evidence::Explicit, with(format!("exit code {code}"), &output))
+            let message = with(format!("exit code {code}"), &output);
+            End::fail(clause::EXIT_CODE, Evidence::Explicit, message)
         }
         Ok(ExecEnd::TimedOut { output }) => {
-            End::fail(Evidence::Timeout, with(format!("killed after {limit:?}"), &output))
+            let message = with(format!("killed after {limit:?}"), &output);
+            End::fail(clause::KILLED, Evidence::Timeout, message)
         }
         // A check that can never run must not pass for a healthy task, nor be forgotten.
         Ok(ExecEnd::NotRun { reason }) => {
-            End::fail(Evidence::Explicit, format!("the command cannot run: {reason}"))
+            let message = format!("the command cannot run: {reason}");
+            End::fail(clause::NOT_RUN, Evidence::Explicit, message)
         }
         // The end of the task itself is noticed where its process is watched. And what a driver
         // refuses to do says nothing of the task: it becomes unknown, with these words.
@@ -82,7 +94,7 @@ fn judge(end: Result<ExecEnd, RuntimeError>, limit: Duration) -> End {
             error @ (RuntimeError::Unavailable { .. }
             | RuntimeError::NoSuchTask(_)
             | RuntimeError::Refused(_)),
-        ) => End::inconclusive(error.to_string()),
+        ) => End::inconclusive(clause::NO_RUNTIME, error.to_string()),
     }
 }
 

@@ -32,7 +32,7 @@ use warren_core::{
 };
 
 use crate::{
-    Prober, Target, connect,
+    Prober, Target, clause, connect,
     end::End,
     message,
     redirect::{self, Site},
@@ -107,14 +107,14 @@ impl<'a> Visit<'a> {
                         redirect::resolve(location.as_bytes(), &path, &site).ok_or_else(|| {
                             let to = message::excerpt(location.as_bytes());
                             let message = format!("{what} leaves the task: redirected to {to}");
-                            End::fail(Evidence::Explicit, message)
+                            End::fail(clause::REDIRECT, Evidence::Explicit, message)
                         })?;
                     method = redirect::method(status, method);
                 }
             }
         }
         let message = format!("more than {REDIRECTS} redirects, the last to {path}");
-        Err(End::fail(Evidence::Explicit, message))
+        Err(End::fail(clause::REDIRECT, Evidence::Explicit, message))
     }
 
     async fn ask(&self, method: &Method, path: &PathAndQuery) -> Result<Answer, End> {
@@ -164,8 +164,11 @@ impl<'a> Visit<'a> {
         let mut body = response.into_body();
         if self.check.expect.contains(status.as_u16()) {
             let read = self.read(&mut driver, &mut body, status, BODY, None).await;
-            read.map_err(|error| self.broken(&driver.cause(error)))?;
-            return Ok(Answer::Decided(End::pass(what)));
+            read.map_err(|error| {
+                let end = self.broken(&driver.cause(error));
+                End { clause: clause::BODY, ..end }
+            })?;
+            return Ok(Answer::Decided(End::pass(clause::STATUS, what)));
         }
         let mut begin = Vec::new();
         let enough = message::EXCERPT;
@@ -174,7 +177,7 @@ impl<'a> Visit<'a> {
         let _broken_or_late = timeout(EXCERPT_WAIT, read).await;
         let excerpt = message::excerpt(&begin);
         let message = if excerpt.is_empty() { what } else { format!("{what}: {excerpt}") };
-        Ok(Answer::Decided(End::fail(Evidence::Explicit, message)))
+        Ok(Answer::Decided(End::fail(clause::STATUS, Evidence::Explicit, message)))
     }
 
     /// A redirect passes as it is where the owner named its status; the default names none.
@@ -219,14 +222,15 @@ impl<'a> Visit<'a> {
             }
             source = cause.source();
         }
-        let explicit = |why: &str| End::fail(Evidence::Explicit, format!("{peer} {why}"));
+        let explicit =
+            |why: &str| End::fail(clause::HTTP, Evidence::Explicit, format!("{peer} {why}"));
         if error.is_parse_too_large() {
             explicit("answered with more than 64 KiB or 100 lines of headers")
         } else if error.is_parse() {
             explicit(&format!("answered with what is not HTTP/1: {error}"))
         } else {
             let message = format!("{peer} closed the connection{when}");
-            End::fail(Evidence::Refused, message)
+            End::fail(clause::NO_CONNECTION, Evidence::Refused, message)
         }
     }
 }

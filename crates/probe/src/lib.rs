@@ -14,6 +14,7 @@
 //! A fresh connection costs about 50 µs of CPU, nine tenths of it in the kernel's TCP. The way
 //! into the namespace and back is 4 µs of that, hyper about as much.
 
+mod clause;
 mod connect;
 mod end;
 mod exec;

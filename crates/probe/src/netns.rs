@@ -12,7 +12,10 @@ use nix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use crate::end::{End, outcome_of};
+use crate::{
+    clause,
+    end::{End, outcome_of},
+};
 
 /// A task's network namespace.
 #[derive(Debug)]
@@ -51,7 +54,8 @@ impl Netns {
         }
         let file = File::open(&self.path).map_err(|error| {
             let path = self.path.display();
-            End::inconclusive(format!("cannot open the task's network namespace {path}: {error}"))
+            let message = format!("cannot open the task's network namespace {path}: {error}");
+            End::inconclusive(clause::OBSERVER, message)
         })?;
         Ok(self.handle.get_or_init(|| file))
     }
@@ -70,9 +74,10 @@ impl Home {
         let away = netns.map(|netns| self.enter(netns.handle()?)).transpose()?;
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None);
         drop(away);
-        socket.map_err(|error| End {
-            outcome: outcome_of(&error),
-            message: format!("cannot make a socket: {error}"),
+        socket.map_err(|error| {
+            let outcome = outcome_of(&error);
+            let message = format!("cannot make a socket: {error}");
+            End { outcome, clause: clause::of_connection(outcome), message }
         })
     }
 
@@ -82,7 +87,8 @@ impl Home {
             .map(|()| Away(self))
             .map_err(|errno| {
                 let why = errno.desc();
-                End::inconclusive(format!("cannot enter the task's network namespace: {why}"))
+                let message = format!("cannot enter the task's network namespace: {why}");
+                End::inconclusive(clause::OBSERVER, message)
             })
     }
 }

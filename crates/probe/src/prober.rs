@@ -10,13 +10,14 @@ use tokio::{
 };
 use warren_core::{
     check::{CheckKind, HttpCheck, TcpCheck},
+    clause::Clause,
     id::TaskId,
     outcome::{Evidence, Outcome},
 };
 use warren_runtime::{Reach, Runtime};
 
 use crate::{
-    connect,
+    clause, connect,
     end::End,
     exec,
     http::Visit,
@@ -51,6 +52,8 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub outcome: Outcome,
+    /// Of docs/checks.md, that decided.
+    pub clause: Clause,
     /// For a person; at most [`Attempt::MESSAGE_MAX`](warren_core::outcome::Attempt::MESSAGE_MAX)
     /// bytes.
     pub message: String,
@@ -118,7 +121,7 @@ impl Prober {
         let peer = connect::peer(target, check.port);
         let end = within(&trace, timeout, async {
             match connect::connect(&self.home, target, peer, &trace).await {
-                Ok(_stream) => End::pass(format!("connected to {peer}")),
+                Ok(_stream) => End::pass(clause::CONNECTED, format!("connected to {peer}")),
                 Err(end) => end,
             }
         });
@@ -133,7 +136,7 @@ async fn within(trace: &Trace, timeout: Duration, look: impl Future<Output = End
 }
 
 fn late(trace: &Trace, timeout: Duration, peer: &impl std::fmt::Display) -> End {
-    End::fail(Evidence::Timeout, trace.lateness(timeout, peer))
+    End::fail(trace.late_clause(), Evidence::Timeout, trace.lateness(timeout, peer))
 }
 
 impl Target {
@@ -151,9 +154,10 @@ impl Target {
 
 impl Seen {
     pub(crate) fn new(end: End, started: Instant) -> Self {
-        let End { outcome, message } = end;
+        let End { outcome, clause, message } = end;
         Self {
             outcome,
+            clause,
             message: message::fit(message),
             latency: started.elapsed(),
             waited: Duration::ZERO,

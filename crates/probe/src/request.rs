@@ -10,7 +10,7 @@ use http::{
 use http_body_util::Empty;
 use warren_core::check::{HttpCheck, HttpHeader, Scheme};
 
-use crate::end::End;
+use crate::{clause, end::End};
 
 /// Nothing is ever sent as a body.
 pub(crate) type Nothing = Empty<&'static [u8]>;
@@ -100,7 +100,7 @@ fn value(text: &str) -> Result<HeaderValue, End> {
 
 /// The task was not asked, so nothing is known of it.
 pub(crate) fn unsendable(what: &str, error: &dyn std::error::Error) -> End {
-    End::inconclusive(format!("cannot send {what:?}: {error}"))
+    End::inconclusive(clause::OBSERVER, format!("cannot send {what:?}: {error}"))
 }
 
 #[cfg(test)]

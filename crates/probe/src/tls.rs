@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use warren_core::outcome::Evidence;
 
-use crate::{end::End, trace::Trace};
+use crate::{clause, end::End, trace::Trace};
 
 /// TLS 1.2 and 1.3, every certificate, HTTP/1.1 only.
 pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
@@ -53,7 +53,7 @@ pub(crate) async fn handshake(
 fn failed(error: &io::Error, peer: SocketAddr) -> End {
     if error.kind() == io::ErrorKind::InvalidData {
         let message = format!("TLS handshake with {peer} failed: {error}");
-        return End::fail(Evidence::Explicit, message);
+        return End::fail(clause::TLS, Evidence::Explicit, message);
     }
     End::of_io(error, peer, " during the TLS handshake")
 }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use tokio::time::Instant;
+use warren_core::clause::Clause;
 
-use crate::{Phases, Seen, end::End};
+use crate::{Phases, Seen, clause, end::End};
 
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -108,6 +109,15 @@ impl Trace {
             ),
         };
         format!("{answer} within {timeout:?}: {hops}connected after {connect:.1?}, {state}")
+    }
+
+    /// The clause that the deadline strikes by.
+    pub(crate) fn late_clause(&self) -> Clause {
+        match self.progress().stage {
+            Stage::Connect => clause::NO_CONNECTION,
+            Stage::Tls | Stage::Head => clause::DEADLINE,
+            Stage::Body { .. } => clause::BODY,
+        }
     }
 
     pub(crate) fn seen(&self, end: End) -> Seen {

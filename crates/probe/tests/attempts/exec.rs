@@ -10,6 +10,7 @@ use std::{
 use futures::future::join_all;
 use warren_core::{
     check::{CheckKind, ExecCheck},
+    clause::Clause,
     id::TaskId,
     node::Driver,
     outcome::{Attempt, Outcome},
@@ -47,19 +48,23 @@ fn output(text: &str) -> Output {
 async fn every_ending_has_its_meaning() {
     let seen = ended(|| Ok(ExecEnd::Exited { code: 0, output: output("fine\n") })).await;
     assert_eq!((seen.outcome, seen.message.as_str()), (Outcome::Pass, "fine"));
+    assert_eq!(seen.clause, Clause::new(70));
 
     let seen = ended(|| Ok(ExecEnd::Exited { code: 2, output: output("no\nanswer\n") })).await;
     assert_eq!((seen.outcome, seen.message.as_str()), (EXPLICIT, "exit code 2: no\nanswer"));
 
     let seen = ended(|| Ok(ExecEnd::Exited { code: 137, output: output("") })).await;
     assert_eq!((seen.outcome, seen.message.as_str()), (EXPLICIT, "exit code 137"));
+    assert_eq!(seen.clause, Clause::new(70));
 
     let seen = ended(|| Ok(ExecEnd::TimedOut { output: output("so far") })).await;
     assert_eq!((seen.outcome, seen.message.as_str()), (LATE, "killed after 1s: so far"));
+    assert_eq!(seen.clause, Clause::new(72));
 
     let seen = ended(|| Ok(ExecEnd::NotRun { reason: "no such file".to_owned() })).await;
     assert_eq!(seen.outcome, EXPLICIT);
     assert_eq!(seen.message, "the command cannot run: no such file");
+    assert_eq!(seen.clause, Clause::new(71));
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,6 +76,7 @@ async fn what_the_runtime_could_not_do_says_nothing_of_the_task() {
     let seen = ended(unavailable).await;
     assert_eq!(seen.outcome, Outcome::Inconclusive);
     assert!(seen.message.contains("runtime does not answer: connection refused"), "{seen:?}");
+    assert_eq!(seen.clause, Clause::new(75));
 
     let seen = ended(|| Err(RuntimeError::NoSuchTask(TaskId::from_u64(1)))).await;
     assert_eq!(seen.outcome, Outcome::Inconclusive);
@@ -145,6 +151,7 @@ async fn the_wait_for_a_permit_has_a_bound() {
             tokio::join!(prober.attempt(&busy, &kind, hour), prober.attempt(&other, &kind, limit),);
         assert_eq!(seen.outcome, Outcome::Inconclusive);
         assert!(seen.message.ends_with("for a free exec permit"), "{}", seen.message);
+        assert_eq!(seen.clause, Clause::new(74));
         assert!((bound..bound + SECOND).contains(&seen.waited), "{limit:?}: {seen:?}");
     }
 }
@@ -156,6 +163,7 @@ async fn a_runtime_that_never_returns_is_left_and_blamed() {
     let seen = prober.attempt(&target(1, &runtime), &command(), SECOND).await;
     assert_eq!(seen.outcome, Outcome::Inconclusive);
     assert!(seen.message.starts_with("the process runtime did not end the command"), "{seen:?}");
+    assert_eq!(seen.clause, Clause::new(75));
     assert_eq!(runtime.running.load(Ordering::SeqCst), 0);
 }
 

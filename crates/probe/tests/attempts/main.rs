@@ -1,6 +1,8 @@
 //! Attempts at real servers, in real network namespaces, and at a runtime that only pretends.
 
 #[cfg(test)]
+mod clause;
+#[cfg(test)]
 mod exec;
 #[cfg(test)]
 mod http;

@@ -129,6 +129,7 @@ async fn a_bad_status_over_tls_is_a_failure() {
     let server = TlsServer::start(&TLS13, || answer(500, "", "broken"));
     let seen = server.look(None).await;
     assert_eq!(seen.outcome, EXPLICIT);
+    assert_eq!(seen.clause.to_string(), "C-55");
     assert!(seen.message.ends_with(": broken"), "{}", seen.message);
 }
 
