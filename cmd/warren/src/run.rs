@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use warren_containerd::Containerd;
 use warren_manager::{Manager, ManagerConfig};
-use warren_worker::{Drivers, StateFile};
+use warren_worker::{Drivers, StateFile, SystemClock};
 
 use self::{
     listen::{Bound, Listening},
@@ -114,6 +114,7 @@ impl WorkerPart {
             log_dir: home.log_dir(),
             cpus: machine::cpus(),
             memory_bytes: machine::memory_bytes(),
+            clock: Arc::new(SystemClock),
             welcomed: Arc::default(),
         };
         let manager = manager.endpoint()?.connect_lazy();

@@ -91,14 +91,15 @@ impl Talk<'_> {
         let assign = assign(context, node, outbox, acks);
         let receive = receive(context, node, epoch, inbound, outbox, last_heard);
         tokio::select! {
+            biased;
             () = context.ending.cancelled() => Ok(()),
             () = replaced.cancelled() => {
                 let why = format!("another session of node {node} has taken over");
                 Err(Rejection::Moved(why))
             }
+            () = outbox.closed() => Ok(()),
             result = receive => result,
             Gone = assign => Ok(()),
-            () = outbox.closed() => Ok(()),
         }
     }
 }

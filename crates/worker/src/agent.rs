@@ -14,15 +14,18 @@ use warren_core::{
     assignment::Assignment,
     id::TaskId,
     task::{EndKind, Phase, TaskEnd, TaskStatus},
+    time::Timestamp,
 };
 use warren_proto::v1 as pb;
 use warren_runtime::{Found, Runtime};
 
 use crate::{
-    Drivers, Identity, StateFault, StateFile, clock,
+    Drivers, Identity, StateFault, StateFile,
     held::Held,
     task::{self, Observation, Resume, Update},
 };
+
+pub use self::adopt::events;
 
 /// Events taken in one turn, for which the state file is written once.
 const BATCH_MAX: usize = 256;
@@ -104,7 +107,10 @@ impl Agent {
                     None => std::future::pending().await,
                 }
             };
+            // Reports before events: of each task one is in flight at most, so they end, and
+            // events could come without end.
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 permit = room => match permit {
                     Ok(permit) => if let Some(report) = self.next_report() { permit.send(report); },
@@ -211,7 +217,7 @@ impl Agent {
             return;
         }
         let orphan = self.orphans.remove(&id).map(|(_, found)| found);
-        let status = TaskStatus::pending(clock::now());
+        let status = TaskStatus::pending(self.context.clock.now());
         self.starts.insert(id, Resume::after_restart(&status, orphan));
         self.held.insert(id, Held::new(assignment, status, None));
         self.news.insert(id);
@@ -230,7 +236,7 @@ impl Agent {
                     held.actor = Some(actor);
                 }
                 None => {
-                    held.status = no_driver();
+                    held.status = no_driver(self.context.clock.now());
                     self.unsaved = true;
                 }
             }
@@ -320,19 +326,12 @@ impl Agent {
 
     async fn save(&mut self) -> Result<(), StateFault> {
         let tasks: Vec<_> = self.held.values().map(Held::remember).collect();
-        let bytes = self.file.encode(&tasks);
-        let writer = self.file.writer();
         self.unsaved = false;
-        match tokio::task::spawn_blocking(move || writer.write(&bytes)).await {
-            Ok(written) => written,
-            // Only when the runtime itself is shutting down.
-            Err(_) => Ok(()),
-        }
+        self.file.save(&tasks).await
     }
 }
 
-fn no_driver() -> TaskStatus {
-    let at = clock::now();
+fn no_driver(at: Timestamp) -> TaskStatus {
     let end = TaskEnd {
         kind: EndKind::NotStarted,
         at,

@@ -25,8 +25,9 @@ use tonic::transport::Channel;
 use warren_core::{id::NodeId, node::Driver};
 use warren_runtime::RuntimeError;
 
+pub use clock::{Clock, SystemClock};
 pub use drivers::Drivers;
-pub use state_file::{StateFault, StateFile};
+pub use state_file::{Keeper, StateFault, StateFile};
 
 /// What a worker needs to know.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Config {
     pub log_dir: PathBuf,
     pub cpus: u32,
     pub memory_bytes: u64,
+    pub clock: Arc<dyn Clock>,
     /// Told when the manager has taken the node in.
     pub welcomed: Arc<Notify>,
 }
@@ -54,9 +56,11 @@ pub async fn run(
     // A fault of the worker is told by its return; what else the caller runs is not ours to end.
     let shutdown = shutdown.child_token();
     let tracker = TaskTracker::new();
-    let log_dir = config.log_dir.clone();
+    let (clock, log_dir) = (Arc::clone(&config.clock), config.log_dir.clone());
+    let (sender, events) = agent::events();
+    let context = task::Context::new(sender, shutdown.clone(), clock, log_dir)?;
     let (agent, handle) =
-        agent::Agent::adopt(state, drivers, log_dir, tracker.clone(), shutdown.clone()).await?;
+        agent::Agent::adopt(state, drivers, events, context, tracker.clone()).await?;
     let session = session::Session::new(config, manager, handle, shutdown.clone());
     tracker.spawn(session.run());
     let ended = agent.run().await;

@@ -68,6 +68,7 @@ impl Session {
         while !shutdown.is_cancelled() {
             let began = Instant::now();
             let ended = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 ended = self.hold(&calls) => ended,
             };
@@ -82,6 +83,7 @@ impl Session {
                 break;
             }
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(retry) => {}
             }
@@ -101,6 +103,14 @@ impl Session {
         let mut heartbeat = every(HEARTBEAT);
         loop {
             tokio::select! {
+                // However much the manager says, it hears that we live.
+                biased;
+                _ = heartbeat.tick() => {
+                    let message = Some(ToManager::Heartbeat(pb::Heartbeat {}));
+                    // Where no more fits, there is life enough to be seen. Not waited for: a
+                    // manager that waits for us to read would never be read.
+                    drop(outbound.try_send(pb::WorkerMessage { message }));
+                }
                 message = next(&mut inbound) => match message? {
                     None => return Ok(()),
                     Some(FromManager::Welcome(welcome)) => {
@@ -109,12 +119,6 @@ impl Session {
                     }
                     Some(message) => self.take(message, calls).await?,
                 },
-                _ = heartbeat.tick() => {
-                    let message = Some(ToManager::Heartbeat(pb::Heartbeat {}));
-                    // Where no more fits, there is life enough to be seen. Not waited for: a
-                    // manager that waits for us to read would never be read.
-                    drop(outbound.try_send(pb::WorkerMessage { message }));
-                }
             }
         }
     }

@@ -8,9 +8,11 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use prost::Message;
+use tonic::async_trait;
 use warren_core::{
     Invalid,
     assignment::Assignment,
@@ -22,11 +24,16 @@ use warren_proto::v1 as pb;
 
 use crate::Identity;
 
-/// The file, held open by a lock: two workers on one data directory would fight for its tasks.
+/// Where the file's bytes are put, so that a simulation can keep and lose them in its own way.
+#[async_trait]
+pub trait Keeper: std::fmt::Debug + Send + Sync + 'static {
+    /// Returns once they would be read after a power failure, in the place of those before.
+    async fn write(&self, bytes: Vec<u8>) -> Result<(), StateFault>;
+}
+
 #[derive(Debug)]
 pub struct StateFile {
-    path: PathBuf,
-    _lock: File,
+    keeper: Arc<dyn Keeper>,
     identity: Identity,
     remembered: Vec<Remembered>,
 }
@@ -60,20 +67,28 @@ impl StateFile {
         let lock = File::create(dir.join("worker.lock")).map_err(at)?;
         lock.try_lock().map_err(|_| StateFault::Locked(dir.to_owned()))?;
         let path = dir.join("worker.pb");
-        let (identity, remembered) = match fs::read(&path) {
-            Ok(bytes) => {
-                decode(&bytes).map_err(|invalid| StateFault::Unreadable(path.clone(), invalid))?
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                (Identity { node: fresh, epoch: 0 }, Vec::new())
-            }
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(StateFault::Unreadable(path, e.into())),
         };
-        let identity = Identity { epoch: identity.epoch + 1, ..identity };
-        let file = Self { path, _lock: lock, identity, remembered };
-        let bytes = file.encode(&file.remembered);
-        file.writer().write(&bytes)?;
-        Ok(file)
+        let (identity, remembered) = next_epoch(bytes.as_deref(), fresh)
+            .map_err(|invalid| StateFault::Unreadable(path.clone(), invalid))?;
+        let writer = Writer { path, _lock: Arc::new(lock) };
+        writer.write_now(&encode(identity, &remembered))?;
+        Ok(Self { keeper: Arc::new(writer), identity, remembered })
+    }
+
+    /// Likewise, over what a keeper has.
+    pub async fn kept_by(
+        keeper: Arc<dyn Keeper>,
+        bytes: Option<Vec<u8>>,
+        fresh: NodeId,
+    ) -> Result<Self, StateFault> {
+        let (identity, remembered) = next_epoch(bytes.as_deref(), fresh)
+            .map_err(|invalid| StateFault::Unreadable(PathBuf::from("what was kept"), invalid))?;
+        keeper.write(encode(identity, &remembered)).await?;
+        Ok(Self { keeper, identity, remembered })
     }
 
     pub const fn identity(&self) -> Identity {
@@ -85,39 +100,51 @@ impl StateFile {
         std::mem::take(&mut self.remembered)
     }
 
-    pub(crate) fn encode<'a>(
-        &self,
-        tasks: impl IntoIterator<Item = &'a Remembered> + Clone,
-    ) -> Vec<u8> {
-        let state = pb::WorkerState {
-            node_id: self.identity.node.to_string(),
-            epoch: self.identity.epoch,
-            assignments: tasks.clone().into_iter().map(|t| (&t.assignment).into()).collect(),
-            tasks: tasks
-                .into_iter()
-                .map(|task| pb::WorkerTask {
-                    task_id: task.assignment.task.to_string(),
-                    status: Some((&task.status).into()),
-                    health: task.health.as_ref().map(Into::into),
-                })
-                .collect(),
-        };
-        state.encode_to_vec()
+    /// Writes who the worker is and what it has.
+    pub(crate) async fn save(&self, tasks: &[Remembered]) -> Result<(), StateFault> {
+        self.keeper.write(encode(self.identity, tasks)).await
     }
+}
 
-    pub(crate) fn writer(&self) -> Writer {
-        Writer { path: self.path.clone() }
-    }
+fn encode(identity: Identity, tasks: &[Remembered]) -> Vec<u8> {
+    let state = pb::WorkerState {
+        node_id: identity.node.to_string(),
+        epoch: identity.epoch,
+        assignments: tasks.iter().map(|task| (&task.assignment).into()).collect(),
+        tasks: tasks
+            .iter()
+            .map(|task| pb::WorkerTask {
+                task_id: task.assignment.task.to_string(),
+                status: Some((&task.status).into()),
+                health: task.health.as_ref().map(Into::into),
+            })
+            .collect(),
+    };
+    state.encode_to_vec()
 }
 
 /// Writes the file, from a thread that may block.
 #[derive(Debug, Clone)]
-pub(crate) struct Writer {
+struct Writer {
     path: PathBuf,
+    /// Two workers on one data directory would fight for its tasks.
+    _lock: Arc<File>,
+}
+
+#[async_trait]
+impl Keeper for Writer {
+    async fn write(&self, bytes: Vec<u8>) -> Result<(), StateFault> {
+        let writer = self.clone();
+        match tokio::task::spawn_blocking(move || writer.write_now(&bytes)).await {
+            Ok(written) => written,
+            // Only when the runtime itself is shutting down.
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 impl Writer {
-    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), StateFault> {
+    fn write_now(&self, bytes: &[u8]) -> Result<(), StateFault> {
         let temporary = self.path.with_extension("pb.new");
         let write = || {
             // For its owner alone: templates hold what people put into environments.
@@ -134,9 +161,19 @@ impl Writer {
     }
 }
 
-fn decode(
-    bytes: &[u8],
-) -> Result<(Identity, Vec<Remembered>), Box<dyn std::error::Error + Send + Sync>> {
+type Undecodable = Box<dyn std::error::Error + Send + Sync>;
+
+/// The same node, or the fresh one where there was none, and what it had.
+fn next_epoch(
+    bytes: Option<&[u8]>,
+    fresh: NodeId,
+) -> Result<(Identity, Vec<Remembered>), Undecodable> {
+    let before = bytes.map(decode).transpose()?;
+    let (identity, tasks) = before.unwrap_or((Identity { node: fresh, epoch: 0 }, Vec::new()));
+    Ok((Identity { epoch: identity.epoch + 1, ..identity }, tasks))
+}
+
+fn decode(bytes: &[u8]) -> Result<(Identity, Vec<Remembered>), Undecodable> {
     let pb::WorkerState { node_id, epoch, assignments, tasks } = pb::WorkerState::decode(bytes)?;
     let node = node_id.parse::<NodeId>().map_err(|invalid| invalid.at("node_id"))?;
     let mut known = std::collections::BTreeMap::new();

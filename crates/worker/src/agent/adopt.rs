@@ -2,16 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     sync::Arc,
 };
 
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use warren_core::{id::TaskId, task::Phase};
 use warren_runtime::{Found, Runtime, RuntimeError};
 
-use super::{Agent, AgentHandle};
+use super::{Agent, AgentHandle, Event};
 use crate::{
     Drivers, StateFile, WorkerFault,
     held::Held,
@@ -23,28 +22,32 @@ use crate::{
 /// beyond it actors wait, which delays reports and loses none.
 const EVENTS_MAX: usize = 1024;
 
+/// What the agent is told, from both ends.
+pub fn events() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
+    mpsc::channel(EVENTS_MAX)
+}
+
 impl Agent {
     /// Takes up what the worker before left: the file says what must run, the runtimes what does.
     pub async fn adopt(
         mut file: StateFile,
         drivers: Drivers,
-        log_dir: PathBuf,
+        events: mpsc::Receiver<Event>,
+        context: task::Context,
         tracker: TaskTracker,
-        shutdown: CancellationToken,
     ) -> Result<(Self, AgentHandle), WorkerFault> {
-        let (sender, events) = mpsc::channel(EVENTS_MAX);
         let handle = AgentHandle {
             identity: file.identity(),
             drivers: drivers.clone(),
-            events: sender.clone(),
+            events: context.events.clone(),
         };
         let remembered = file.take_remembered();
         let mut agent = Self {
             file,
-            context: task::Context::new(sender, shutdown.clone(), log_dir)?,
             drivers,
             tracker,
-            shutdown,
+            shutdown: context.shutdown.clone(),
+            context,
             events,
             held: BTreeMap::new(),
             orphans: BTreeMap::new(),

@@ -16,10 +16,11 @@ use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
 
-use crate::clock;
+use crate::Clock;
 
 pub struct Checking {
     task: TaskId,
+    clock: Arc<dyn Clock>,
     /// When the process started, on the monotonic clock.
     anchor: Instant,
     verdicts: TaskVerdicts,
@@ -81,11 +82,11 @@ impl Checking {
         checks: &Checks,
         running: &Running,
         runtime: &Arc<dyn Runtime>,
-        prober: &Arc<Prober>,
+        (prober, clock): (&Arc<Prober>, &Arc<dyn Clock>),
         saved: Option<Health>,
     ) -> Self {
         let started = running.started_at;
-        let elapsed = clock::now().since(started);
+        let elapsed = clock.now().since(started);
         let now = Instant::now();
         let verdicts = match saved {
             Some(saved) => TaskVerdicts::restore(task, checks, started, &saved, elapsed),
@@ -94,6 +95,7 @@ impl Checking {
         let group = |shared| Group::new(shared, checks);
         let mut checking = Self {
             task,
+            clock: Arc::clone(clock),
             anchor: now.checked_sub(elapsed).unwrap_or(now),
             verdicts,
             groups: groups(checks).into_iter().map(group).collect(),
@@ -128,7 +130,7 @@ impl Checking {
                 }
             };
             tokio::select! {
-                () = due => {}
+                biased;
                 Some(flight) = self.flights.join_next() => {
                     // One that panicked was cancelled with the runtime; there is nothing to note.
                     if let Ok(flight) = flight
@@ -137,6 +139,7 @@ impl Checking {
                         return noted;
                     }
                 }
+                () = due => {}
             }
         }
     }
@@ -144,7 +147,7 @@ impl Checking {
     pub fn observation(&self) -> Observation {
         let mut attempts = ByRole::<Vec<Attempt>>::default();
         let mut next = ByRole::default();
-        let (elapsed, now) = (self.anchor.elapsed(), clock::now());
+        let (elapsed, now) = (self.anchor.elapsed(), self.clock.now());
         for Group { shared, state, .. } in &self.groups {
             for &role in shared.roles {
                 *attempts.get_mut(role) = self.verdicts.recent(role).cloned().collect();
@@ -182,9 +185,9 @@ impl Checking {
             group.state = GroupState::InFlight;
             let (prober, target) = (Arc::clone(&self.prober), Arc::clone(&self.target));
             let check = group.shared.check.clone();
-            let anchor = self.anchor;
+            let (anchor, clock) = (self.anchor, Arc::clone(&self.clock));
             self.flights.spawn(async move {
-                let at = clock::now();
+                let at = clock.now();
                 let timeout = check.timing.timeout.get();
                 let seen = prober.attempt(&target, &check.kind, timeout).await;
                 // A wait for a free slot is ours, so the attempt began after it.

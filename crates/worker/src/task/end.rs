@@ -8,12 +8,12 @@ use warren_core::{
     id::TaskId,
     spec::{Pull, StopSignal},
     task::{EndKind, Phase, TaskEnd},
+    time::Timestamp,
 };
 use warren_runtime::{Exit, Runtime, RuntimeError};
 use warren_verdict::{TaskVerdicts, reason};
 
 use super::{Actor, Context, Wanted, patiently, prepare::facts};
-use crate::clock;
 
 /// The end of a task is told once its leftovers are gone, so that its ports and its memory are
 /// free for the next one, but a runtime that is slow to remove them delays the news no longer.
@@ -75,13 +75,13 @@ impl Actor {
         self.signal(signal).await;
         let grace = self.launch.template.stop_grace_period.get();
         if let Ok(exit) = timeout(grace, &mut exit).await {
-            return stopped(Some(&exit));
+            return stopped(&exit);
         }
         tracing::info!(task.id = %self.task(), "task did not stop in its grace period; killing it");
         loop {
             self.signal(StopSignal::KILL).await;
             if let Ok(exit) = timeout(KILL_AGAIN, &mut exit).await {
-                return stopped(Some(&exit));
+                return stopped(&exit);
             }
             tracing::warn!(task.id = %self.task(), "task was killed and is still there");
         }
@@ -113,7 +113,7 @@ impl Actor {
     fn leave_traffic(&mut self) {
         if let Some(health) = self.health.as_mut().filter(|health| health.ready) {
             health.ready = false;
-            health.ready_since = clock::now();
+            health.ready_since = self.context.clock.now();
         }
     }
 
@@ -138,7 +138,7 @@ impl Actor {
     /// Its process has ended: by itself, unless it was just being stopped.
     pub(super) fn exited(&self, exit: &Exit) -> TaskEnd {
         if !self.is_wanted() {
-            return stopped(Some(exit));
+            return stopped(exit);
         }
         match exit.code {
             None if !exit.oom_killed => TaskEnd {
@@ -156,28 +156,30 @@ impl Actor {
 }
 
 /// Of a process that the runtime knows nothing about.
-pub(super) fn unknown_exit() -> Exit {
-    Exit { code: None, at: clock::now(), oom_killed: false }
+pub(super) const fn unknown_exit(at: Timestamp) -> Exit {
+    Exit { code: None, at, oom_killed: false }
 }
 
-/// Ended as the manager wanted, before or after its process started.
-pub(super) fn stopped(exit: Option<&Exit>) -> TaskEnd {
-    match exit {
-        Some(exit) => TaskEnd { kind: EndKind::Stopped, ..ended(exit) },
-        None => TaskEnd {
-            kind: EndKind::Stopped,
-            at: clock::now(),
-            exit_code: None,
-            oom_killed: false,
-            reason: "stopped before it ran".to_owned(),
-        },
+/// Ended as the manager wanted, after its process started.
+pub(super) fn stopped(exit: &Exit) -> TaskEnd {
+    TaskEnd { kind: EndKind::Stopped, ..ended(exit) }
+}
+
+/// Likewise, before.
+pub(super) fn stopped_before(at: Timestamp) -> TaskEnd {
+    TaskEnd {
+        kind: EndKind::Stopped,
+        at,
+        exit_code: None,
+        oom_killed: false,
+        reason: "stopped before it ran".to_owned(),
     }
 }
 
-pub(super) fn not_started(error: &RuntimeError) -> TaskEnd {
+pub(super) fn not_started(error: &RuntimeError, at: Timestamp) -> TaskEnd {
     TaskEnd {
         kind: EndKind::NotStarted,
-        at: clock::now(),
+        at,
         exit_code: None,
         oom_killed: false,
         reason: error.to_string(),
@@ -196,6 +198,7 @@ pub(super) fn describe(exit: &Exit) -> String {
 /// Ends and removes a task that no actor has, log included.
 pub async fn remove(runtime: Arc<dyn Runtime>, task: TaskId, context: Context) {
     tokio::select! {
+        biased;
         () = context.shutdown.cancelled() => {}
         () = async {
             delete(&runtime, task).await;

@@ -15,11 +15,12 @@ use warren_core::{
     id::TaskId,
     report::HealthTransition,
     task::{Phase, TaskEnd, TaskStatus},
+    time::Timestamp,
 };
 use warren_probe::Prober;
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
-use crate::{agent::Event, clock, held::Held};
+use crate::{Clock, agent::Event, held::Held};
 
 pub use checking::Observation;
 pub use end::remove;
@@ -33,8 +34,9 @@ const ASKS_MAX: usize = 8;
 /// What all actors share.
 #[derive(Debug, Clone)]
 pub struct Context {
-    events: mpsc::Sender<Event>,
-    shutdown: CancellationToken,
+    pub events: mpsc::Sender<Event>,
+    pub shutdown: CancellationToken,
+    pub clock: Arc<dyn Clock>,
     prober: Arc<Prober>,
     log_dir: PathBuf,
 }
@@ -43,9 +45,10 @@ impl Context {
     pub fn new(
         events: mpsc::Sender<Event>,
         shutdown: CancellationToken,
+        clock: Arc<dyn Clock>,
         log_dir: PathBuf,
     ) -> Result<Self, warren_probe::Fault> {
-        Ok(Self { events, shutdown, prober: Arc::new(Prober::new()?), log_dir })
+        Ok(Self { events, shutdown, clock, prober: Arc::new(Prober::new()?), log_dir })
     }
 
     async fn remove_log(&self, task: TaskId) {
@@ -170,6 +173,7 @@ pub fn spawn(
     let shutdown = context.shutdown.clone();
     tracker.spawn(async move {
         tokio::select! {
+            biased;
             // The task goes on without its actor; the next worker adopts it.
             () = shutdown.cancelled() => {}
             () = actor.run(resume, asks) => {}
@@ -207,14 +211,18 @@ impl Actor {
                 Err(end) => end,
             },
             Resume::Running(_) if self.status.phase == Phase::Stopping => {
-                let exit = watch_over::exit_of(Arc::clone(&self.runtime), self.task());
+                let exit = self.exit();
                 self.stop(exit).await
             }
             Resume::Running(running) => self.watch_over(running, asks).await,
             Resume::Exited(exit) => self.ended_unseen(&exit),
-            Resume::Gone => self.ended_unseen(&end::unknown_exit()),
+            Resume::Gone => self.ended_unseen(&end::unknown_exit(self.now())),
             Resume::Leftover | Resume::Done => return None,
         })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.context.clock.now()
     }
 
     const fn task(&self) -> TaskId {
@@ -230,7 +238,7 @@ impl Actor {
     fn set(&mut self, phase: Phase, message: impl Into<String>) {
         tracing::info!(task.id = %self.task(), state = phase.name(), "task state changed");
         self.status.phase = phase;
-        self.status.since = clock::now();
+        self.status.since = self.now();
         self.status.message = message.into();
     }
 

@@ -18,7 +18,7 @@ impl Actor {
         let mut wanted = self.wanted.clone();
         let facts = tokio::select! {
             biased;
-            () = unwanted(&mut wanted) => return Err(end::stopped(None)),
+            () = unwanted(&mut wanted) => return Err(end::stopped_before(self.now())),
             facts = self.get_image(&runtime, &launch) => facts?,
         };
         self.carry_out(|| runtime.create(&launch)).await?;
@@ -62,16 +62,17 @@ impl Actor {
                     }
                 }
                 Err(error @ (RuntimeError::NoSuchTask(_) | RuntimeError::Refused(_))) => {
-                    return Err(end::not_started(&error));
+                    return Err(end::not_started(&error, self.now()));
                 }
             }
             tokio::select! {
+                biased;
                 () = unwanted(&mut wanted) => {}
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(RETRY_LAST);
         }
-        Err(end::stopped(None))
+        Err(end::stopped_before(self.now()))
     }
 
     pub(super) fn resolve(&self, facts: &ImageFacts) -> Checks {

@@ -13,13 +13,14 @@ use warren_core::{
 use warren_runtime::{Exit, Running, Runtime, RuntimeError};
 
 use super::{
-    Actor, Asks, Purpose, RETRY_FIRST, RETRY_LAST,
+    Actor, Asks, Context, Purpose, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
     prepare::facts,
     unwanted,
 };
+use crate::Clock;
 
 /// What can happen to a running task.
 enum Event {
@@ -33,7 +34,7 @@ impl Actor {
     /// Until the process has ended, by itself or as the manager wanted.
     pub(super) async fn watch_over(&mut self, running: Running, mut asks: Asks) -> TaskEnd {
         let mut checking = self.begin(&running).await;
-        let mut exit = std::pin::pin!(exit_of(Arc::clone(&self.runtime), self.task()));
+        let mut exit = std::pin::pin!(self.exit());
         let mut wanted = self.wanted.clone();
         loop {
             let event = tokio::select! {
@@ -58,6 +59,10 @@ impl Actor {
         }
     }
 
+    pub(super) fn exit(&self) -> impl Future<Output = Exit> + use<> {
+        exit_of(Arc::clone(&self.runtime), Arc::clone(&self.context.clock), self.task())
+    }
+
     /// Starts its checks, or goes on with them, and says that it runs.
     async fn begin(&mut self, running: &Running) -> Checking {
         let checks = self.known_checks().await;
@@ -68,8 +73,9 @@ impl Actor {
         self.status.address =
             (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
         let saved = self.health.take();
-        let (runtime, prober) = (&self.runtime, &self.context.prober);
-        let checking = Checking::new(self.task(), &checks, running, runtime, prober, saved);
+        let Context { prober, clock, .. } = &self.context;
+        let checking =
+            Checking::new(self.task(), &checks, running, &self.runtime, (prober, clock), saved);
         self.status.checks = Some(Box::new(checks));
         self.health = Some(checking.health());
         if matches!(self.status.phase, Phase::Running) {
@@ -130,12 +136,12 @@ impl Actor {
 }
 
 /// How the task's process ended, once it has. A runtime that does not answer is asked again.
-pub(super) async fn exit_of(runtime: Arc<dyn Runtime>, task: TaskId) -> Exit {
+async fn exit_of(runtime: Arc<dyn Runtime>, clock: Arc<dyn Clock>, task: TaskId) -> Exit {
     let mut pause = RETRY_FIRST;
     loop {
         match runtime.wait(task).await {
             Ok(exit) => return exit,
-            Err(RuntimeError::NoSuchTask(_)) => return unknown_exit(),
+            Err(RuntimeError::NoSuchTask(_)) => return unknown_exit(clock.now()),
             Err(error @ (RuntimeError::Unavailable { .. } | RuntimeError::Refused(_))) => {
                 tracing::warn!(task.id = %task, %error, "cannot wait for the task's end");
                 tokio::time::sleep(pause).await;

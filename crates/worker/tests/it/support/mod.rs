@@ -24,7 +24,7 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_runtime::Runtime;
-use warren_worker::{Config, Drivers, StateFile, WorkerFault};
+use warren_worker::{Config, Drivers, StateFile, SystemClock, WorkerFault};
 
 use self::{manager::FakeManager, runtime::FakeRuntime};
 
@@ -80,6 +80,7 @@ impl World {
             log_dir: self.dir.path().to_owned(),
             cpus: 2,
             memory_bytes: 1 << 30,
+            clock: Arc::new(SystemClock),
             welcomed: Arc::default(),
         };
         let channel = self.manager.channel();
