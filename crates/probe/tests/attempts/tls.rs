@@ -129,7 +129,6 @@ async fn a_bad_status_over_tls_is_a_failure() {
     let server = TlsServer::start(&TLS13, || answer(500, "", "broken"));
     let seen = server.look(None).await;
     assert_eq!(seen.outcome, EXPLICIT);
-    assert_eq!(seen.clause.to_string(), "C-55");
     assert!(seen.message.ends_with(": broken"), "{}", seen.message);
 }
 
@@ -161,5 +160,6 @@ async fn a_server_without_tls_fails_explicitly() {
     let plain = Server::on(listener, When::Connected, |_| answer(400, "", "speak plainly"));
     let seen = https(plain.address, plain.check()).await;
     assert_eq!(seen.outcome, EXPLICIT, "{}", seen.message);
+    assert_eq!(seen.clause.to_string(), "C-55");
     assert!(seen.message.starts_with("TLS handshake with 127.0.0.1:"), "{}", seen.message);
 }
