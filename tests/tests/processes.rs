@@ -6,7 +6,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use warren_tests::{Machine, Warren, eventually};
+use warren_tests::{Machine, Warren, eventually, text};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -124,6 +124,52 @@ fn a_hanging_task_times_out_and_readiness_alone_never_replaces() {
         if listed.contains("1/1") { Ok(()) } else { Err(listed) }
     });
     assert_eq!(warren.task_id("ready.1"), id, "never replaced");
+}
+
+/// C-150. Its own checks look once an hour, so whatever else is seen is seen by hand.
+#[test]
+fn a_task_is_checked_by_hand_outside_of_its_verdicts() {
+    let machine = Machine::without_containerd();
+    let warren = machine.run();
+    let serve = format!(
+        "cd {}; echo ok >health; exec python3 -u -m http.server --bind \"$WARREN_TASK_IP\" 8080",
+        machine.path().display()
+    );
+    warren.ok((
+        "service create web --startup-tcp port=8080,failures=200,period=100ms \
+         --liveness-http path=/health,port=8080,period=1h,timeout=500ms -- /bin/sh -c",
+        &[&*serve][..],
+    ));
+    warren.shows("web", "Health: 1/1 healthy", LIMIT);
+    let id = warren.task_id("web.1");
+    let seen = warren.ok("task check web.1");
+    assert!(seen.contains("Role: startup\n") && seen.contains("Role: liveness\n"), "{seen}");
+    assert!(seen.contains("Clause: C-60") && seen.contains("Clause: C-51"), "{seen}");
+    assert!(seen.contains("first byte "), "{seen}");
+
+    let check = || warren.cli("task check web.1 --role liveness");
+    fs::remove_file(machine.path().join("health")).unwrap();
+    let failed = check();
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
+    assert!(text(&failed).contains("HTTP 404 from GET /health"), "{}", text(&failed));
+    let pid = Pid::from_raw(i32::try_from(warren.task_pid("web.1")).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let late = check();
+    assert_eq!(late.status.code(), Some(1), "{}", text(&late));
+    assert!(text(&late).contains("Outcome: fail (timeout)"), "{}", text(&late));
+    kill(pid, Signal::SIGCONT).unwrap();
+    let kept = warren.task("web.1");
+    assert_eq!(kept["health"]["observed"]["liveness"]["failures"], 0, "{kept:#}");
+    assert_eq!(warren.task_id("web.1"), id);
+
+    for (words, code) in [
+        ("task check web.1 --role readiness", 4),
+        ("task check nope.1", 4),
+        ("task check web.1 --role mood", 2),
+    ] {
+        let output = warren.cli(words);
+        assert_eq!(output.status.code(), Some(code), "{words}: {}", text(&output));
+    }
 }
 
 #[test]

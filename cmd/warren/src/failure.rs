@@ -1,6 +1,7 @@
 //! Why a command failed, and the exit code that says so to scripts.
 
 use tonic::{Code, Status};
+use warren_core::outcome::Outcome;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -17,6 +18,12 @@ pub enum Failure {
     /// Any other answer of the manager, or a wait that ended in vain.
     #[error("{0}")]
     Refused(String),
+    /// What an attempt by hand saw has been printed; its exit code says it to scripts.
+    #[error("the check did not pass")]
+    Seen(Outcome),
+    /// Nobody could look, so nothing is known of the task.
+    #[error("{0}")]
+    Unseen(String),
     /// Nobody reads stdout any more, as in `warren task ls | head -1`.
     #[error("stdout is closed")]
     OutputClosed,
@@ -38,19 +45,41 @@ impl Failure {
             | Self::Unreachable(text)
             | Self::NotFound(text)
             | Self::Conflict(text)
-            | Self::Refused(text) => text.clone(),
-            Self::OutputClosed => self.to_string(),
+            | Self::Refused(text)
+            | Self::Unseen(text) => text.clone(),
+            Self::OutputClosed | Self::Seen(_) => self.to_string(),
         }
+    }
+
+    /// Of a command whose exit code 1 says that a check failed: whatever kept it from looking
+    /// must not be taken for that.
+    pub fn while_looking(self) -> Self {
+        match self {
+            Self::Refused(_) | Self::Fault(_) => Self::Unseen(self.chain()),
+            Self::Usage(_)
+            | Self::Unreachable(_)
+            | Self::NotFound(_)
+            | Self::Conflict(_)
+            | Self::Seen(_)
+            | Self::Unseen(_)
+            | Self::OutputClosed => self,
+        }
+    }
+
+    /// Whether all is said already.
+    pub const fn is_told(&self) -> bool {
+        matches!(self, Self::OutputClosed | Self::Seen(_))
     }
 
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::OutputClosed => 0,
-            Self::Refused(_) | Self::Fault(_) => 1,
+            Self::OutputClosed | Self::Seen(Outcome::Pass) => 0,
+            Self::Refused(_) | Self::Fault(_) | Self::Seen(Outcome::Fail(_)) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::NotFound(_) => 4,
             Self::Conflict(_) => 5,
+            Self::Unseen(_) | Self::Seen(Outcome::Inconclusive) => 125,
         }
     }
 }

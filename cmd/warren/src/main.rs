@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !matches!(failure, Failure::OutputClosed) {
+            if !failure.is_told() {
                 // The exit code says it too, should stderr be closed.
                 drop(writeln!(io::stderr(), "error: {}", failure.chain()));
             }

@@ -1,8 +1,10 @@
 //! How answers are shown: tables and words for people, JSON and YAML for programs.
 
 pub mod checks;
+pub mod clause;
 pub mod json;
 pub mod task;
+pub mod trial;
 pub mod words;
 
 use comfy_table::{Table, presets};

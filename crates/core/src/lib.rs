@@ -21,6 +21,7 @@ pub mod service;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod trial;
 pub mod wire;
 
 pub use invalid::Invalid;

@@ -189,7 +189,8 @@ pub fn output(message: pb::CallOutput) -> Result<Option<pb::call_output::Output>
             output @ (Output::CallId(_)
             | Output::Log(_)
             | Output::Observation(_)
-            | Output::Image(_)),
+            | Output::Image(_)
+            | Output::Trial(_)),
         ) => Ok(Some(output)),
         None => Ok(None),
     }

@@ -28,4 +28,4 @@ mod tls;
 mod trace;
 mod wire;
 
-pub use prober::{Fault, Phases, Prober, Seen, Target};
+pub use prober::{Fault, Prober, Seen, Target};

@@ -9,10 +9,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use warren_core::{
-    check::{CheckKind, HttpCheck, TcpCheck},
+    check::{Check, CheckKind, HttpCheck, Role, TcpCheck},
     clause::Clause,
     id::TaskId,
-    outcome::{Evidence, Outcome},
+    outcome::{Attempt, Evidence, Outcome},
+    time::Timestamp,
+    trial::{Phases, Trial},
 };
 use warren_runtime::{Reach, Runtime};
 
@@ -61,16 +63,8 @@ pub struct Seen {
     pub latency: Duration,
     /// For a command's permit, before the deadline began to run.
     pub waited: Duration,
+    /// After redirects, of the last connection.
     pub phases: Phases,
-}
-
-/// When, counted from the start, each phase of a network attempt was over. After redirects, of
-/// the last connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Phases {
-    pub connect: Option<Duration>,
-    pub tls: Option<Duration>,
-    pub first_byte: Option<Duration>,
 }
 
 /// Why this process cannot make attempts at all.
@@ -163,5 +157,13 @@ impl Seen {
             waited: Duration::ZERO,
             phases: Phases::default(),
         }
+    }
+
+    /// As it is told to whoever asked for it at that time.
+    pub fn trial(self, asked: Timestamp, roles: Vec<Role>, check: Check) -> Trial {
+        let Self { outcome, clause, message, latency, waited, phases } = self;
+        // A wait for a free slot is ours, so the attempt began after it.
+        let attempt = Attempt { at: asked.after(waited), latency, outcome, message };
+        Trial { roles, check, attempt, phases, waited, clause }
     }
 }

@@ -8,9 +8,9 @@ use std::{
 };
 
 use tokio::time::Instant;
-use warren_core::clause::Clause;
+use warren_core::{clause::Clause, trial::Phases};
 
-use crate::{Phases, Seen, clause, end::End};
+use crate::{Seen, clause, end::End};
 
 #[derive(Debug)]
 pub(crate) struct Trace {

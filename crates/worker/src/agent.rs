@@ -22,7 +22,7 @@ use warren_runtime::{Found, Runtime};
 use crate::{
     Drivers, Identity, StateFault, StateFile,
     held::Held,
-    task::{self, Observation, Resume, Update},
+    task::{self, Observation, Question, Resume, Trials, Update},
 };
 
 pub use self::adopt::events;
@@ -51,11 +51,24 @@ pub enum Event {
         tasks: Vec<TaskId>,
         reply: oneshot::Sender<Vec<Observation>>,
     },
+    /// What it takes to make attempts at the task by hand.
+    Try {
+        task: TaskId,
+        reply: oneshot::Sender<Result<Trials, NoTrials>>,
+    },
     /// Whether the task's log is complete. `None`: the worker does not hold it.
     LogEnd {
         task: TaskId,
         reply: oneshot::Sender<Option<watch::Receiver<bool>>>,
     },
+}
+
+/// Why no attempt can be made at a task by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoTrials {
+    NotHeld,
+    /// It is in this state.
+    NotRunning(&'static str),
 }
 
 /// For those who tell the agent.
@@ -150,6 +163,7 @@ impl Agent {
             Event::Acked(reports) => self.acked(&reports),
             Event::Update(update) => self.updated(*update),
             Event::Observe { tasks, reply } => self.observe(&tasks, reply),
+            Event::Try { task, reply } => self.hand_out(task, reply),
             Event::LogEnd { task, reply } => {
                 let ended = self.held.get(&task).and_then(|held| match &held.actor {
                     Some(actor) => Some(actor.ended.clone()),
@@ -303,13 +317,35 @@ impl Agent {
             for actor in actors {
                 let (ask, answer) = oneshot::channel();
                 // The process of one may have just ended.
-                if actor.send(ask).await.is_ok()
+                if actor.send(Question::Observe(ask)).await.is_ok()
                     && let Ok(observation) = answer.await
                 {
                     seen.push(observation);
                 }
             }
             drop(reply.send(seen));
+        });
+    }
+
+    fn hand_out(&self, task: TaskId, reply: oneshot::Sender<Result<Trials, NoTrials>>) {
+        let actor = match self.held.get(&task) {
+            None => Err(NoTrials::NotHeld),
+            Some(Held { status, actor: Some(actor), .. }) if status.phase == Phase::Running => {
+                Ok(actor.asks.clone())
+            }
+            Some(Held { status, .. }) => Err(NoTrials::NotRunning(status.phase.name())),
+        };
+        self.tracker.spawn(async move {
+            let trials = match actor {
+                Ok(actor) => {
+                    let (ask, answer) = oneshot::channel();
+                    // Its process may have just ended; then it drops the question.
+                    drop(actor.send(Question::Try(ask)).await);
+                    answer.await.map_err(|_| NoTrials::NotRunning("ending"))
+                }
+                Err(why) => Err(why),
+            };
+            drop(reply.send(trials));
         });
     }
 

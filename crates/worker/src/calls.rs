@@ -10,13 +10,14 @@ use tokio::{
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Streaming, transport::Channel};
-use warren_core::{id::TaskId, node::Driver};
+use warren_core::{Invalid, check::Role, id::TaskId, node::Driver, wire::enumerated};
 use warren_proto::v1::{self as pb, call::Ask, call_output::Output, session_client::SessionClient};
 use warren_runtime::{ImageRecord, Runtime, RuntimeError, logs};
 
 use crate::{
     Config,
-    agent::{AgentHandle, Event},
+    agent::{AgentHandle, Event, NoTrials},
+    task::{NoCheck, Trials},
 };
 
 /// Calls that are answered at once. Followed logs hold theirs for as long as somebody looks.
@@ -117,6 +118,12 @@ impl Calls {
                 () = outputs.closed() => Ok(()),
                 answered = self.logs(logs, &outputs) => answered,
             },
+            // Likewise: an attempt that nobody waits for is given up.
+            Ask::Check(check) => tokio::select! {
+                biased;
+                () = outputs.closed() => Ok(()),
+                answered = self.check(check, &outputs) => answered,
+            },
             Ask::Observe(observe) => self.observe(observe, &outputs).await,
             Ask::ListImages(pb::ListImagesCall {}) => self.list_images(&outputs).await,
             Ask::ImportImage(pb::ImportImageCall {}) => self.import(&mut inputs, &outputs).await,
@@ -160,6 +167,41 @@ impl Calls {
             }
         }
         Ok(())
+    }
+
+    async fn check(&self, call: pb::CheckCall, outputs: &Outputs) -> Answered {
+        let pb::CheckCall { task_id, role } = call;
+        let task = parse_task(&task_id)?;
+        let role = match role {
+            0 => None,
+            number => Some(enumerated::<pb::Role, Role>("role", number).map_err(|e| refused(&e))?),
+        };
+        let trials = self.trials(task).await?;
+        let wanted = trials.of(role).map_err(|none| from_no_check(task, &none))?;
+        for wanted in wanted {
+            let trial = trials.make(wanted).await;
+            let output = Some(Output::Trial((&trial).into()));
+            if outputs.send(pb::CallOutput { output }).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn trials(&self, task: TaskId) -> Result<Trials, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.agent.tell(Event::Try { task, reply }).await;
+        match answer.await {
+            Ok(Ok(trials)) => Ok(trials),
+            Ok(Err(NoTrials::NotHeld)) => {
+                Err(Failure(Code::NotFound, format!("the node does not hold task {task}")))
+            }
+            Ok(Err(NoTrials::NotRunning(state))) => {
+                let why = format!("task {task} does not run, it is {state}: nothing to check");
+                Err(Failure(Code::FailedPrecondition, why))
+            }
+            Err(_) => Err(Failure(Code::Unavailable, "the worker is stopping".to_owned())),
+        }
     }
 
     async fn list_images(&self, outputs: &Outputs) -> Answered {
@@ -231,6 +273,24 @@ async fn finish(outputs: Outputs, mut inputs: Inputs, answered: Answered) {
 
 fn parse_task(text: &str) -> Result<TaskId, Failure> {
     text.parse().map_err(|e| Failure(Code::InvalidArgument, format!("task_id: {e}")))
+}
+
+fn refused(invalid: &Invalid) -> Failure {
+    Failure(Code::InvalidArgument, invalid.to_string())
+}
+
+fn from_no_check(task: TaskId, none: &NoCheck) -> Failure {
+    match none {
+        NoCheck::AtAll => {
+            Failure(Code::FailedPrecondition, format!("task {task} has no checks to make"))
+        }
+        NoCheck::OfRole { wanted, there } => {
+            let there: Vec<_> = there.iter().map(|role| role.name()).collect();
+            let (wanted, there) = (wanted.name(), there.join(" and "));
+            let why = format!("task {task} has no {wanted} check; it has {there}");
+            Failure(Code::NotFound, why)
+        }
+    }
 }
 
 fn from_runtime(error: &RuntimeError) -> Failure {

@@ -1,10 +1,10 @@
 //! `warren task`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::OutputArgs;
 
-/// Look at tasks, read their logs, stop them
+/// Look at tasks, check them by hand, read their logs, stop them
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A task goes by its id, a unique beginning of it, or SERVICE.SLOT for the newest task of a slot.
@@ -20,6 +20,7 @@ pub struct TaskArgs {
 pub enum Verb {
     Ls(LsArgs),
     Inspect(InspectArgs),
+    Check(CheckArgs),
     Logs(LogsArgs),
     Rm(RmArgs),
 }
@@ -45,6 +46,29 @@ pub struct InspectArgs {
     pub task: String,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Have a task's worker make an attempt at the task's own checks now
+///
+/// It counts in no verdict. Exit code 0: all passed; 1: one failed; 125: nobody could look, or the
+/// attempt was inconclusive.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren task check web.1 --role readiness")]
+pub struct CheckArgs {
+    /// Its id, a unique beginning of it, or SERVICE.SLOT
+    pub task: String,
+    /// Only the check of this role. Absent: all that the task has
+    #[arg(long, value_enum)]
+    pub role: Option<RoleWord>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    Startup,
+    Liveness,
+    Readiness,
 }
 
 /// Print what a task wrote: its stdout to stdout, its stderr to stderr

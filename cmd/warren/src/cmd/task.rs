@@ -1,20 +1,22 @@
 //! `warren task`.
 
+use warren_core::outcome::Outcome;
 use warren_proto::v1 as pb;
 
 use super::{for_each, logs, observe, task_show};
 use crate::{
-    cli::task::{InspectArgs, LsArgs, RmArgs, Verb},
+    cli::task::{CheckArgs, InspectArgs, LsArgs, RmArgs, RoleWord, Verb},
     client::{Client, Host},
     console::Console,
     failure::Failure,
-    output,
+    output::{self, trial},
 };
 
 pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
     match verb {
         Verb::Ls(args) => ls(&args, host, console).await,
         Verb::Inspect(args) => inspect(&args, host, console).await,
+        Verb::Check(args) => check(&args, host, console).await.map_err(Failure::while_looking),
         Verb::Logs(args) => logs::run(&args, host, console).await,
         Verb::Rm(args) => rm(&args, host, console).await,
     }
@@ -44,6 +46,26 @@ async fn inspect(
     output::show(console, args.output.output, "TaskDetail", &detail, |detail, now| {
         task_show::detail(live.view(detail), now)
     })
+}
+
+async fn check(args: &CheckArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    let role = match args.role {
+        None => pb::Role::Unspecified,
+        Some(RoleWord::Startup) => pb::Role::Startup,
+        Some(RoleWord::Liveness) => pb::Role::Liveness,
+        Some(RoleWord::Readiness) => pb::Role::Readiness,
+    };
+    let request = pb::CheckTaskRequest { task: args.task.clone(), role: role.into() };
+    let seen = client.tasks().check(request).await?.into_inner();
+    output::show(console, args.output.output, "CheckTaskResponse", &seen, |seen, _| {
+        trial::report(&seen.trials)
+    })?;
+    console.note("note: this counts in no verdict of the task");
+    match trial::outcome_of(&seen.trials) {
+        Outcome::Pass => Ok(()),
+        other @ (Outcome::Fail(_) | Outcome::Inconclusive) => Err(Failure::Seen(other)),
+    }
 }
 
 async fn rm(args: &RmArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {

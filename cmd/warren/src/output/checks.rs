@@ -24,13 +24,8 @@ pub fn lines(checks: &pb::Checks) -> Vec<String> {
 /// Such as `GET http://:80/ every 10s, timeout 5s, fails after 3, recovers after 1`.
 pub fn sentence(check: &Check) -> String {
     let Check { kind, timing } = check;
-    let how = match kind {
-        CheckKind::Http(http) => http_words(http),
-        CheckKind::Tcp(tcp) => format!("TCP connect to :{}", tcp.port),
-        CheckKind::Exec(exec) => format!("run {}", words::command(exec.argv())),
-    };
     let mut parts = vec![
-        format!("{how} every {}", words::span(timing.period.get())),
+        format!("{} every {}", how(kind), words::span(timing.period.get())),
         format!("timeout {}", words::span(timing.timeout.get())),
         format!("fails after {}", timing.failures.get()),
         format!("recovers after {}", timing.successes.get()),
@@ -44,6 +39,15 @@ pub fn sentence(check: &Check) -> String {
         parts.push(format!("confirms every {}", words::span(timing.confirm_interval.get())));
     }
     parts.join(", ")
+}
+
+/// Such as `GET http://:80/`.
+pub fn how(kind: &CheckKind) -> String {
+    match kind {
+        CheckKind::Http(http) => http_words(http),
+        CheckKind::Tcp(tcp) => format!("TCP connect to :{}", tcp.port),
+        CheckKind::Exec(exec) => format!("run {}", words::command(exec.argv())),
+    }
 }
 
 fn http_words(check: &HttpCheck) -> String {

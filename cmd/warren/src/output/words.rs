@@ -139,6 +139,11 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// One line of a text from outside, with its indentation.
+pub fn plain_end(line: &str) -> String {
+    line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// A command line as a shell would take it.
 pub fn command(words: &[String]) -> String {
     let quoted = shlex::try_join(words.iter().map(String::as_str));

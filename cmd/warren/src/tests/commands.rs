@@ -167,3 +167,42 @@ async fn tasks_and_nodes_are_removed_by_name() {
     assert_eq!(manager.run(&["node", "rm", "node-a"]).await.out, "node-a\n");
     assert_eq!(manager.look(|state| state.deleted.clone()), ["web.1", "web.2", "node-a"]);
 }
+
+/// C-153.
+#[tokio::test]
+async fn a_check_by_hand_tells_what_was_seen_and_exits_by_it() {
+    let manager = Manager::start();
+    let note = "note: this counts in no verdict of the task\n";
+    let seen = manager.run(&["task", "check", "a1"]).await;
+    let report = "\
+Role: liveness, readiness
+Check: GET http://:80/health, timeout 2s
+Outcome: pass
+Seen: HTTP 200 from GET /health on port 80
+       [2Jmore
+Latency: connect 1.0ms, first byte 2.0ms, total 4.0ms
+Clause: C-51: The expected statuses pass, 200-399 by default. Any other is an explicit failure.
+";
+    assert_eq!(seen, ended(0, report, note));
+    for (role, code, outcome) in [("readiness", 1, "fail (timeout)"), ("liveness", 125, "inconc")] {
+        let seen = manager.run(&["task", "check", "a1", "--role", role]).await;
+        assert_eq!((seen.code, seen.err.as_str()), (code, note), "{seen:?}");
+        assert!(seen.out.contains(&format!("Outcome: {outcome}")), "{seen:?}");
+    }
+    let json = manager.run(&["task", "check", "a1", "-o", "json"]).await;
+    assert!(json.out.contains("\"clause\": 51"), "{}", json.out);
+}
+
+/// C-152.
+#[tokio::test]
+async fn what_keeps_a_check_from_being_made_is_no_failure_of_the_task() {
+    let manager = Manager::start();
+    let none = manager.run(&["task", "check", "a1", "--role", "startup"]).await;
+    let error = "error: task a1 has no startup check; it has liveness\n";
+    assert_eq!(none, ended(4, "", error));
+    manager.look(|state| state.blind = true);
+    let away = manager.run(&["task", "check", "a1"]).await;
+    assert_eq!(away, ended(125, "", "error: node-a is not connected now\n"));
+    let nowhere = std::path::PathBuf::from("/nonexistent/warren.sock");
+    assert_eq!(run_at(nowhere, &["task", "check", "a1"]).await.code, 3);
+}

@@ -185,6 +185,21 @@ impl Tasks for Fake {
         let observations = seen.into_iter().filter(|seen| asked.contains(&seen.task_id)).collect();
         Ok(Response::new(pb::ObserveResponse { observations }))
     }
+
+    async fn check(&self, request: Request<pb::CheckTaskRequest>) -> Answer<pb::CheckTaskResponse> {
+        if self.with(|state| state.blind) {
+            return Err(Status::unavailable("node-a is not connected now"));
+        }
+        let trials = match request.into_inner().role() {
+            pb::Role::Startup => {
+                return Err(Status::not_found("task a1 has no startup check; it has liveness"));
+            }
+            pb::Role::Readiness => vec![fixture::trial(pb::Outcome::FailTimeout)],
+            pb::Role::Liveness => vec![fixture::trial(pb::Outcome::Inconclusive)],
+            pb::Role::Unspecified => vec![fixture::trial(pb::Outcome::Pass)],
+        };
+        Ok(Response::new(pb::CheckTaskResponse { trials }))
+    }
 }
 
 #[tonic::async_trait]
@@ -353,6 +368,7 @@ pub async fn run_at(socket: PathBuf, words: &[&str]) -> Ended {
     let result = cmd::run(command, &Host::Unix(socket), &mut console).await;
     let (code, error) = match result {
         Ok(()) => (0, String::new()),
+        Err(failure) if failure.is_told() => (failure.exit_code(), String::new()),
         Err(failure) => (failure.exit_code(), format!("error: {}\n", failure.chain())),
     };
     let text = |bytes| String::from_utf8(bytes).unwrap();

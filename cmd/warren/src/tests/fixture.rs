@@ -226,6 +226,27 @@ pub fn observation() -> pb::Observation {
     }
 }
 
+pub fn trial(outcome: pb::Outcome) -> pb::Trial {
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let http = pb::HttpCheck { port: 80, path: "/health".to_owned(), ..Default::default() };
+    let timing = pb::Timing { timeout: seconds(2), ..Default::default() };
+    pb::Trial {
+        roles: vec![pb::Role::Liveness.into(), pb::Role::Readiness.into()],
+        check: Some(pb::Check { kind: Some(pb::check::Kind::Http(http)), timing: Some(timing) }),
+        attempt: Some(pb::Attempt {
+            latency: Some(millis(4)),
+            ..attempt(1, outcome, "HTTP 200 from GET /health on port 80\n\u{1b}[2Jmore")
+        }),
+        phases: Some(pb::Phases {
+            connect: Some(millis(1)),
+            tls: None,
+            first_byte: Some(millis(3)),
+        }),
+        waited: seconds(0),
+        clause: 51,
+    }
+}
+
 pub fn node() -> pb::Node {
     pb::Node {
         id: "00000000000000e1".to_owned(),

@@ -8,8 +8,9 @@ use warren_core::{
     bounds::{Delay, Period, Port, StopGrace, Threshold, Timeout},
     check::{
         ByRole, Check, CheckKind, Checks, ExecCheck, HealthConfig, HttpCheck, HttpHeader,
-        HttpMethod, HttpPath, Scheme, StatusSet, TcpCheck, Timing,
+        HttpMethod, HttpPath, Role, Scheme, StatusSet, TcpCheck, Timing,
     },
+    clause::Clause,
     event::{Event, EventKind},
     health::{
         AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
@@ -25,6 +26,7 @@ use warren_core::{
     },
     task::{EndKind, Phase, Placement, ReportMark, Stop, StopCause, Task, TaskEnd, TaskStatus},
     time::Timestamp,
+    trial::{Phases, Trial},
 };
 
 use crate::support::Fixture;
@@ -290,6 +292,23 @@ fn an_attempt(millis: u64, outcome: Outcome) -> Attempt {
 
 pub fn attempt() -> Vec<Fixture<Attempt>> {
     vec![("attempt", an_attempt(801, Outcome::Fail(Evidence::Timeout)))]
+}
+
+pub fn trial() -> Vec<Fixture<Trial>> {
+    let check = Check { kind: CheckKind::Http(http_check()), timing: timing(2_000, Delay::MIN) };
+    let trial = Trial {
+        roles: vec![Role::Liveness, Role::Readiness],
+        check,
+        attempt: an_attempt(821, Outcome::Fail(Evidence::Explicit)),
+        phases: Phases {
+            connect: Some(Duration::from_micros(822)),
+            tls: Some(Duration::from_micros(823)),
+            first_byte: Some(Duration::from_micros(824)),
+        },
+        waited: Duration::from_micros(825),
+        clause: Clause::new(51),
+    };
+    vec![("trial", trial)]
 }
 
 pub fn role_health() -> Vec<Fixture<RoleHealth>> {

@@ -17,6 +17,7 @@ use warren_core::{
     service::Service,
     spec::{ServiceSpec, TaskTemplate},
     task::{Stop, Task, TaskEnd, TaskStatus},
+    trial::Trial,
 };
 
 /// Tests each noun against its message. A strategy and fixtures go by the same name.
@@ -85,4 +86,5 @@ messages! {
     task_row: Task => TaskRow;
     task_status: TaskStatus => TaskStatus;
     task_template: TaskTemplate => TaskTemplate;
+    trial: Trial => Trial;
 }

@@ -14,7 +14,8 @@ use proptest::{
 use warren_core::{
     assignment::Assignment,
     bounds::Span,
-    check::ByRole,
+    check::{ByRole, Role},
+    clause::Clause,
     event::{Event, EventKind},
     health::{
         AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
@@ -25,9 +26,10 @@ use warren_core::{
     report::{HealthTransition, TaskReport},
     task::{EndKind, Phase, Placement, ReportMark, Stop, StopCause, Task, TaskEnd, TaskStatus},
     time::Timestamp,
+    trial::{Phases, Trial},
 };
 
-use self::spec::service_name;
+use self::{check::a_check, spec::service_name};
 pub use self::{
     check::{checks, health_config},
     spec::{service, service_spec, task_template},
@@ -221,13 +223,35 @@ pub fn attempt() -> impl Strategy<Value = Attempt> {
         Outcome::Fail(Evidence::Gone),
         Outcome::Inconclusive,
     ]);
-    let latency = (0..=86_400_000_000_000_u64).prop_map(Duration::from_nanos);
-    (timestamp(), latency, outcome, text()).prop_map(|(at, latency, outcome, message)| Attempt {
+    (timestamp(), nanos(), outcome, text()).prop_map(|(at, latency, outcome, message)| Attempt {
         at,
         latency,
         outcome,
         message,
     })
+}
+
+fn nanos() -> impl Strategy<Value = Duration> {
+    (0..=86_400_000_000_000_u64).prop_map(Duration::from_nanos)
+}
+
+fn phases() -> impl Strategy<Value = Phases> {
+    (option::of(nanos()), option::of(nanos()), option::of(nanos()))
+        .prop_map(|(connect, tls, first_byte)| Phases { connect, tls, first_byte })
+}
+
+pub fn trial() -> impl Strategy<Value = Trial> {
+    let roles = vec(select(vec![Role::Liveness, Role::Readiness]), 0..3);
+    (roles, a_check(Role::Liveness), attempt(), phases(), nanos(), any::<u16>()).prop_map(
+        |(roles, check, attempt, phases, waited, clause)| Trial {
+            roles,
+            check,
+            attempt,
+            phases,
+            waited,
+            clause: Clause::new(clause),
+        },
+    )
 }
 
 pub fn role_health() -> impl Strategy<Value = RoleHealth> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, future::join_all};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, async_trait};
-use warren_core::id::NodeId;
+use warren_core::{check::Role, id::NodeId, wire::enumerated};
 use warren_proto::v1::{self as pb, call::Ask, call_output::Output, tasks_server::Tasks};
 
 use super::{Context, Outgoing};
@@ -88,6 +88,33 @@ impl Tasks for TasksApi {
         let asked = by_node.into_iter().map(|(node, tasks)| self.observe_node(node, tasks));
         let observations = join_all(asked).await.into_iter().flatten().collect();
         Ok(Response::new(pb::ObserveResponse { observations }))
+    }
+
+    async fn check(
+        &self,
+        request: Request<pb::CheckTaskRequest>,
+    ) -> Result<Response<pb::CheckTaskResponse>, Status> {
+        let pb::CheckTaskRequest { task, role } = request.into_inner();
+        if role != 0 {
+            enumerated::<pb::Role, Role>("role", role).map_err(Rejection::from)?;
+        }
+        let published = self.0.handle.published();
+        let task = lookup::task(&published.cluster, &task)?;
+        let id = task.id;
+        let refuse = |why: &str| Rejection::Forbidden(format!("task {id} {why}: nothing to check"));
+        if task.has_ended() {
+            return Err(refuse("has ended").into());
+        }
+        let node = task.node().ok_or_else(|| refuse("has no node yet"))?;
+        let call = pb::CheckCall { task_id: id.to_string(), role };
+        let mut outputs = self.0.calls.ask(node, Ask::Check(call)).await?;
+        let mut trials = Vec::new();
+        while let Some(message) = outputs.message().await? {
+            if let Some(Output::Trial(trial)) = output(message)? {
+                trials.push(trial);
+            }
+        }
+        Ok(Response::new(pb::CheckTaskResponse { trials }))
     }
 }
 

@@ -128,6 +128,37 @@ async fn observations_and_images_are_gathered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_check_by_hand_is_asked_of_the_task_s_worker() {
+    let running = Running::over(MemoryStore::default()).await;
+    let mut worker = FakeWorker::join(&running, 1, 1).await;
+    running.create("web", 1).await;
+    let task = worker.run_healthy(1).await.remove(0);
+    let mut tasks = running.tasks();
+    let mut again = tasks.clone();
+    let request =
+        |role: pb::Role| pb::CheckTaskRequest { task: "web.1".to_owned(), role: role.into() };
+    let made = async {
+        let answering = answer(&mut worker).await;
+        let call = pb::CheckCall { task_id: task.clone(), role: pb::Role::Readiness.into() };
+        assert_eq!(answering.ask, Ask::Check(call));
+        answering.put(Output::Trial(pb::Trial { clause: 51, ..pb::Trial::default() })).await;
+        answering.finish().await;
+    };
+    let (seen, ()) = tokio::join!(tasks.check(request(pb::Role::Readiness)), made);
+    assert_eq!(seen.unwrap().into_inner().trials[0].clause, 51);
+
+    let unknown = pb::CheckTaskRequest { role: 9, ..request(pb::Role::Readiness) };
+    let refused = again.check(unknown).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::InvalidArgument, "role: 9 is not known here")
+    );
+    drop(worker);
+    let away = again.check(request(pb::Role::Liveness)).await.unwrap_err();
+    assert_eq!(away.code(), Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_archive_goes_to_the_only_node_with_containerd() {
     let running = Running::over(MemoryStore::default()).await;
     let mut worker = FakeWorker::join(&running, 1, 1).await;

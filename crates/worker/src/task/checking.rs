@@ -16,6 +16,7 @@ use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
 
+use super::trials::{Trials, Turn};
 use crate::Clock;
 
 pub struct Checking {
@@ -29,6 +30,8 @@ pub struct Checking {
     target: Arc<Target>,
     /// Aborted when dropped: what is in flight then is never recorded.
     flights: JoinSet<Flight>,
+    /// For attempts by hand.
+    turn: Turn,
 }
 
 /// What an attempt changed.
@@ -102,6 +105,7 @@ impl Checking {
             prober: Arc::clone(prober),
             target: Arc::new(Target::new(task, running.reach.clone(), Arc::clone(runtime))),
             flights: JoinSet::new(),
+            turn: Turn::default(),
         };
         checking.plan_attempts();
         checking
@@ -158,6 +162,16 @@ impl Checking {
             }
         }
         Observation { task: self.task, health: self.verdicts.health(), attempts, next }
+    }
+
+    pub fn trials(&self) -> Trials {
+        Trials {
+            clock: Arc::clone(&self.clock),
+            prober: Arc::clone(&self.prober),
+            target: Arc::clone(&self.target),
+            groups: self.groups.iter().map(|group| group.shared.clone()).collect(),
+            turn: self.turn.clone(),
+        }
     }
 
     /// Asks when each group is due that has nothing planned or something still to come. What is

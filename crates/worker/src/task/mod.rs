@@ -4,6 +4,7 @@
 mod checking;
 mod end;
 mod prepare;
+mod trials;
 mod watch_over;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -24,11 +25,12 @@ use crate::{Clock, agent::Event, held::Held};
 
 pub use checking::Observation;
 pub use end::remove;
+pub use trials::{NoCheck, Trials};
 
 /// Between tries while a runtime does not answer, doubling from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
-/// Observations that wait for one actor.
+/// Questions that wait for one actor.
 const ASKS_MAX: usize = 8;
 
 /// What all actors share.
@@ -78,11 +80,19 @@ pub enum Purpose {
     Secure(oneshot::Sender<()>),
 }
 
+/// What an actor is asked while its task runs.
+#[derive(Debug)]
+pub enum Question {
+    Observe(oneshot::Sender<Observation>),
+    /// What it takes to make attempts by hand.
+    Try(oneshot::Sender<Trials>),
+}
+
 /// The agent's end of an actor.
 #[derive(Debug)]
 pub struct TaskHandle {
     wanted: watch::Sender<Wanted>,
-    pub asks: mpsc::Sender<oneshot::Sender<Observation>>,
+    pub asks: mpsc::Sender<Question>,
     /// True once nothing more will be written to the task's log.
     pub ended: watch::Receiver<bool>,
 }
@@ -193,7 +203,7 @@ struct Actor {
     ended: watch::Sender<bool>,
 }
 
-type Asks = mpsc::Receiver<oneshot::Sender<Observation>>;
+type Asks = mpsc::Receiver<Question>;
 
 impl Actor {
     async fn run(mut self, resume: Resume, asks: Asks) {

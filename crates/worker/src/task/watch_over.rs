@@ -13,7 +13,7 @@ use warren_core::{
 use warren_runtime::{Exit, Running, Runtime, RuntimeError};
 
 use super::{
-    Actor, Asks, Context, Purpose, RETRY_FIRST, RETRY_LAST,
+    Actor, Asks, Context, Purpose, Question, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
@@ -27,7 +27,7 @@ enum Event {
     Exited(Exit),
     Unwanted,
     Noted(Noted),
-    Asked(tokio::sync::oneshot::Sender<super::Observation>),
+    Asked(Question),
 }
 
 impl Actor {
@@ -41,7 +41,7 @@ impl Actor {
                 biased;
                 exit = &mut exit => Event::Exited(exit),
                 () = unwanted(&mut wanted) => Event::Unwanted,
-                Some(reply) = asks.recv() => Event::Asked(reply),
+                Some(question) = asks.recv() => Event::Asked(question),
                 noted = checking.next() => Event::Noted(noted),
             };
             match event {
@@ -53,7 +53,8 @@ impl Actor {
                     return self.stop(exit).await;
                 }
                 // The one who asked may have gone away.
-                Event::Asked(reply) => drop(reply.send(checking.observation())),
+                Event::Asked(Question::Observe(reply)) => drop(reply.send(checking.observation())),
+                Event::Asked(Question::Try(reply)) => drop(reply.send(checking.trials())),
                 Event::Noted(noted) => self.note(noted, checking.health()).await,
             }
         }

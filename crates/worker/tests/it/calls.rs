@@ -9,7 +9,7 @@ use warren_proto::v1::{self as pb, call::Ask, call_output::Output};
 
 use crate::support::{
     OTHER, TASK, World, append_log, assignment, both, has_ended, is_ready, next_millisecond, now,
-    runtime::{Step, Trouble},
+    runtime::{Finds, Step, Trouble},
     stopping, timing,
 };
 
@@ -19,6 +19,10 @@ fn logs(task: warren_core::id::TaskId, follow: bool) -> Ask {
 
 fn observe_all() -> Ask {
     Ask::Observe(pb::ObserveCall { task_ids: Vec::new() })
+}
+
+fn check(task: warren_core::id::TaskId, role: pb::Role) -> Ask {
+    Ask::Check(pb::CheckCall { task_id: task.to_string(), role: role.into() })
 }
 
 fn lines(outputs: &[Output]) -> Vec<String> {
@@ -67,6 +71,81 @@ async fn an_observation_shows_the_last_attempts_and_the_next_one() {
     let next = warren_core::time::Timestamp::try_from(next).unwrap();
     let soon = now().after(timing().period.get() + Duration::from_secs(1));
     assert!(next <= soon, "{next:?} {soon:?}");
+}
+
+fn trials(outputs: &[Output]) -> Vec<&pb::Trial> {
+    let mut trials = Vec::new();
+    for output in outputs {
+        let Output::Trial(trial) = output else { panic!("{output:?}") };
+        trials.push(trial);
+    }
+    trials
+}
+
+/// C-150.
+#[tokio::test(start_paused = true)]
+async fn a_check_by_hand_is_made_at_once_and_counts_in_no_verdict() {
+    let world = World::running(both(timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    world.runtime.find(Finds::Bad);
+    let call = world.manager.ask(check(TASK, pb::Role::Unspecified));
+    let outputs = world.manager.answer(call).await;
+    let [trial] = trials(&outputs)[..] else { panic!("{outputs:?}") };
+    let roles: Vec<_> = trial.roles().collect();
+    assert_eq!(roles, [pb::Role::Liveness, pb::Role::Readiness], "they share one check");
+    let attempt = trial.attempt.as_ref().unwrap();
+    assert_eq!(attempt.outcome(), pb::Outcome::FailExplicit);
+    assert_eq!((attempt.message.as_str(), trial.clause), ("exit code 1: broken", 70));
+    world.runtime.find(Finds::Good);
+
+    let call = world.manager.ask(observe_all());
+    let outputs = world.manager.answer(call).await;
+    let [Output::Observation(seen)] = &outputs[..] else { panic!("{outputs:?}") };
+    let liveness = seen.health.as_ref().unwrap().liveness.as_ref().unwrap();
+    assert_eq!(liveness.failures, 0);
+    assert!(seen.attempts.iter().flat_map(|role| &role.attempts).all(|a| a.message == "fine"));
+}
+
+/// C-151.
+#[tokio::test(start_paused = true)]
+async fn checks_of_one_task_by_hand_come_one_after_the_other() {
+    let world = World::running(both(timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    let begun = tokio::time::Instant::now();
+    let calls: Vec<_> =
+        (0..5).map(|_| world.manager.ask(check(TASK, pb::Role::Readiness))).collect();
+    for call in calls {
+        assert_eq!(trials(&world.manager.answer(call).await).len(), 1);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+}
+
+/// C-152.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_checked_by_hand_says_why() {
+    let world = World::running(both(timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    let ask = async |task, role| {
+        let call = world.manager.ask(check(task, role));
+        match world.manager.answer(call).await.pop() {
+            Some(Output::Failure(failure)) => (Code::from(failure.code), failure.message),
+            other => panic!("{other:?}"),
+        }
+    };
+    let none = format!("task {TASK} has no startup check; it has liveness and readiness");
+    assert_eq!(ask(TASK, pb::Role::Startup).await, (Code::NotFound, none));
+    let foreign = format!("the node does not hold task {OTHER}");
+    assert_eq!(ask(OTHER, pb::Role::Liveness).await, (Code::NotFound, foreign));
+    world.runtime.exit(TASK, 0);
+    world.manager.report(TASK, has_ended).await;
+    let (code, why) = ask(TASK, pb::Role::Unspecified).await;
+    assert_eq!(code, Code::FailedPrecondition);
+    assert!(why.ends_with("does not run, it is ended: nothing to check"), "{why}");
+
+    let world = World::running(Checks::NONE).await;
+    world.manager.report(TASK, |report| report.status.phase.name() == "running").await;
+    let call = world.manager.ask(check(TASK, pb::Role::Unspecified));
+    assert_eq!(failure(&world.manager.answer(call).await), Code::FailedPrecondition);
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,12 +63,16 @@ fn http_check() -> impl Strategy<Value = HttpCheck> {
 }
 
 fn check(role: Role) -> impl Strategy<Value = Option<Check>> {
+    option::of(a_check(role))
+}
+
+pub fn a_check(role: Role) -> impl Strategy<Value = Check> {
     let kind = prop_oneof![
         http_check().prop_map(CheckKind::Http),
         port().prop_map(|port| CheckKind::Tcp(TcpCheck { port })),
         program().prop_map(|argv| CheckKind::Exec(ExecCheck::new(argv).unwrap())),
     ];
-    option::of((kind, timing(role)).prop_map(|(kind, timing)| Check { kind, timing }))
+    (kind, timing(role)).prop_map(|(kind, timing)| Check { kind, timing })
 }
 
 pub fn checks() -> impl Strategy<Value = Checks> {
