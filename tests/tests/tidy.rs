@@ -10,7 +10,7 @@ use std::{
 
 /// The rooms from the bottom up, and the rooms that each one may use. `docs/architecture.md`
 /// draws the same picture.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("warren-proto", &[]),
     ("warren-core", &["warren-proto"]),
     ("warren-verdict", &["warren-core"]),
@@ -19,7 +19,6 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("warren-runtime", &["warren-core"]),
     ("warren-containerd", &["warren-core", "warren-runtime"]),
     ("warren-probe", &["warren-core", "warren-runtime"]),
-    ("warren-vitals", &[]),
     (
         "warren-worker",
         &["warren-proto", "warren-core", "warren-verdict", "warren-runtime", "warren-probe"],

@@ -61,6 +61,7 @@ fn template(
         network: args.network.map_or(absent_network, network),
         publish,
         health,
+        ports: Vec::new(),
     };
     template.validated().map_err(|invalid| flag_of(args, &invalid))
 }

@@ -1,7 +1,7 @@
 //! A task before it starts: its root file system, network, files, and the record in containerd
 //! that ties them together. Every step may find itself done by an attempt before.
 
-use std::{collections::HashMap, fs, net::IpAddr, time::Duration};
+use std::{collections::HashMap, fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use containerd_client::services::v1::{
     Container, CreateContainerRequest, GetContainerRequest, container::Runtime,
@@ -11,7 +11,7 @@ use warren_core::{
     id::TaskId,
     spec::{ImageRef, Network, Workload},
 };
-use warren_runtime::{Launch, Reach, RuntimeError};
+use warren_runtime::{Launch, RuntimeError};
 
 use crate::{
     client::{Lease, fault, found, made, unavailable},
@@ -66,20 +66,13 @@ impl Shared {
         fs::create_dir_all(dir.join("rootfs")).map_err(|error| self.disk_fault(&error))?;
         let lease = self.client.lease(lease_id(launch.task), LEASE_LIFETIME).await?;
         let ids = self.root_file_system(launch, &image, &config, &lease).await?;
-        let reach = self.join_network(launch).await?;
+        let (netns, address) = self.join_network(launch).await?;
         let hostname = spec::hostname(launch);
-        files::write(&dir, &hostname, template.network, reach.address)
+        files::write(&dir, &hostname, template.network, address)
             .map_err(|error| self.disk_fault(&error))?;
-        let parts = Parts {
-            launch,
-            image: &config,
-            argv,
-            hostname,
-            ids: &ids,
-            netns: reach.netns,
-            task_dir: &dir,
-        };
-        let labels = self.labels(launch, reach.address);
+        let parts =
+            Parts { launch, image: &config, argv, hostname, ids: &ids, netns, task_dir: &dir };
+        let labels = self.labels(launch, address);
         self.put_container(launch.task, name, labels, &parts, &lease).await?;
         self.client.release(&lease).await
     }
@@ -96,13 +89,17 @@ impl Shared {
     }
 
     /// Where a task is reached, by what its container says.
-    pub fn reach(&self, task: TaskId, container: &Container) -> Result<Reach, RuntimeError> {
+    pub fn network(
+        &self,
+        task: TaskId,
+        container: &Container,
+    ) -> Result<(Option<PathBuf>, IpAddr), RuntimeError> {
         let of = |key: &str| container.labels.get(key).map_or("", String::as_str);
         let address = of(label::ADDRESS).parse().map_err(|_| {
             RuntimeError::Refused(format!("the container of task {task} has lost its address"))
         })?;
         let netns = (of(label::NETWORK) != network_name(Network::Host)).then(|| self.netns(task));
-        Ok(Reach { netns, address })
+        Ok((netns, address))
     }
 
     async fn root_file_system(
@@ -122,11 +119,14 @@ impl Shared {
         rootfs::prepare(mounts, at, user, spec::workdir(&launch.template, config)).await
     }
 
-    async fn join_network(&self, launch: &Launch) -> Result<Reach, RuntimeError> {
+    async fn join_network(
+        &self,
+        launch: &Launch,
+    ) -> Result<(Option<PathBuf>, IpAddr), RuntimeError> {
         let loopback = IpAddr::V4(netns::LOOPBACK);
         let path = self.netns(launch.task);
         let address = match launch.template.network {
-            Network::Host => return Ok(Reach { netns: None, address: loopback }),
+            Network::Host => return Ok((None, loopback)),
             Network::None => {
                 netns::make(path.clone()).await?;
                 loopback
@@ -139,7 +139,7 @@ impl Shared {
                 cni.attach(launch.task, &path, fresh, &record, publish).await?
             }
         };
-        Ok(Reach { netns: Some(path), address })
+        Ok((Some(path), address))
     }
 
     fn labels(&self, launch: &Launch, address: IpAddr) -> HashMap<String, String> {

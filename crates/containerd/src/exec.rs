@@ -8,7 +8,8 @@
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use containerd_client::services::v1::{
-    Container, DeleteProcessRequest, ExecProcessRequest, StartRequest, WaitRequest, WaitResponse,
+    Container, DeleteProcessRequest, ExecProcessRequest, GetRequest, StartRequest, WaitRequest,
+    WaitResponse,
 };
 use nix::{
     errno::Errno,
@@ -26,13 +27,14 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tonic::{Response, Status};
-use warren_core::id::TaskId;
-use warren_runtime::{ExecEnd, HeadTail, Output, RuntimeError};
+use warren_core::{check::Command, id::TaskId, spec::User};
+use warren_runtime::{ExecEnd, HeadTail, Output, Root, RootError, RuntimeError, expand};
 
 use crate::{
     client::{fault, found, unavailable, unique},
-    reason,
+    reason, rootfs,
     shared::Shared,
+    user::{self, Ids},
 };
 
 const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
@@ -56,18 +58,58 @@ impl Shared {
     pub async fn exec(
         self: &Arc<Self>,
         task: TaskId,
-        argv: &[String],
+        command: &Command,
+        user: Option<&User>,
         limit: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
         let deadline = Instant::now() + limit;
         let container = self.known(task).await?;
-        let process = process(&container, argv)?;
+        let ids = match user {
+            None => None,
+            Some(user) => match self.look_up(task, user).await? {
+                Ok(ids) => Some(ids),
+                Err(reason) => return Ok(ExecEnd::NotRun { reason }),
+            },
+        };
+        let process = process(&container, command, ids.as_ref())?;
         let id = format!("exec-{}", unique());
         let fifo = self.task_dir(task).join(&id);
         let exec = Exec { shared: Arc::clone(self), task, id, fifo };
         // On its own: a caller who goes away meanwhile leaves no command behind.
         let run = self.background.spawn(exec.run(process, deadline));
         run.await.unwrap_or_else(|error| Err(unavailable(format!("a command was lost: {error}"))))
+    }
+}
+
+impl Shared {
+    /// Who `user` is by the task's own files as they are now. The inner error is for a person.
+    async fn look_up(
+        &self,
+        task: TaskId,
+        user: &User,
+    ) -> Result<Result<Ids, String>, RuntimeError> {
+        let get = GetRequest { container_id: task.to_string(), exec_id: String::new() };
+        let answer = found(self.client.tasks().get(self.client.request(get)).await)
+            .map_err(fault(format!("cannot look up task {task}")))?;
+        let Some(process) = answer.and_then(|answer| answer.process) else {
+            return Err(RuntimeError::NoSuchTask(task));
+        };
+        let (pid, user) = (process.pid, user.as_str().to_owned());
+        let look = move || {
+            let root = Root::of(Some(pid));
+            let read = |path| root.read(path, rootfs::USERS_MAX);
+            let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+            Ok(user::resolve(&user, &passwd, &group))
+        };
+        // Its files may hang; whoever waits for the command does not wait longer than it may take.
+        let looked = tokio::task::spawn_blocking(look).await;
+        let looked = looked.map_err(|error| unavailable(format!("a look was lost: {error}")))?;
+        looked.map_err(|error: RootError| match error {
+            RootError::Gone => RuntimeError::NoSuchTask(task),
+            error @ (RootError::Unseen(_) | RootError::File(_)) => {
+                unavailable(format!("cannot read the task's users: {error}"))
+            }
+        })
     }
 }
 
@@ -244,12 +286,25 @@ async fn drain_to_end(pipe: &mut Receiver, output: &mut HeadTail) {
 }
 
 /// The task's own process with other arguments: same user, environment, directory and rights.
-fn process(container: &Container, argv: &[String]) -> Result<Vec<u8>, RuntimeError> {
+fn process(
+    container: &Container,
+    command: &Command,
+    user: Option<&Ids>,
+) -> Result<Vec<u8>, RuntimeError> {
     let spec = container.spec.as_ref().map(|spec| spec.value.as_slice()).unwrap_or_default();
     let spec: Value = serde_json::from_slice(spec).map_err(|error| {
         RuntimeError::Refused(format!("the spec of task {} cannot be read: {error}", container.id))
     })?;
     let mut process = spec["process"].clone();
+    let env = process["env"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let var = |name: &str| {
+        let vars = env.iter().filter_map(|var| var.as_str()?.split_once('='));
+        vars.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    };
+    let argv = expand::words(command, var);
     process["args"] = json!(argv);
+    if let Some(user) = user {
+        process["user"] = json!(user);
+    }
     Ok(process.to_string().into_bytes())
 }

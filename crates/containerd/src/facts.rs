@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warren_core::{
     bounds::{Delay, Period, Span, Threshold, Timeout},
-    check::{CheckKind, Checks, ExecCheck, Timing},
+    check::{CheckKind, Checks, Command, ExecCheck, Timing},
 };
 use warren_runtime::ImageFacts;
 
@@ -27,20 +27,14 @@ pub fn facts(config: &RunConfig) -> ImageFacts {
 
 fn checks(check: &Healthcheck, shell: &[String]) -> Option<Checks> {
     let (form, words) = check.test.as_deref()?.split_first()?;
-    let argv = match form.as_str() {
-        "CMD" => words.to_vec(),
-        "CMD-SHELL" => {
-            let mut argv = shell.to_vec();
-            if argv.is_empty() {
-                argv = vec!["/bin/sh".to_owned(), "-c".to_owned()];
-            }
-            argv.push(words.first()?.clone());
-            argv
-        }
+    let command = match form.as_str() {
+        "CMD" => Command::literal(words),
+        "CMD-SHELL" if shell.is_empty() => Command::shell(words.first()?),
+        "CMD-SHELL" => Command::literal(&[shell, &words[..1.min(words.len())]].concat()),
         // NONE, or a form that docker does not know either.
         _ => return None,
     };
-    let exec = ExecCheck::new(argv).ok()?;
+    let exec = ExecCheck::new(command.ok()?);
     Some(Checks::one(CheckKind::Exec(exec), timing(check)))
 }
 
@@ -86,10 +80,9 @@ mod tests {
     }
 
     fn argv(facts: &ImageFacts) -> Vec<String> {
-        match &facts.checks.as_ref().unwrap().liveness.as_ref().unwrap().kind {
-            CheckKind::Exec(exec) => exec.argv().to_vec(),
-            CheckKind::Http(_) | CheckKind::Tcp(_) => panic!("not an exec check"),
-        }
+        let kind = &facts.checks.as_ref().unwrap().liveness.as_ref().unwrap().kind;
+        let CheckKind::Exec(exec) = kind else { panic!("not an exec check: {kind:?}") };
+        exec.command.words().to_vec()
     }
 
     #[test]

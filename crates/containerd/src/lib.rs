@@ -34,9 +34,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use warren_core::{
+    check::Command,
     id::{NodeId, TaskId},
     node::Driver,
-    spec::{ImageRef, Pull, StopSignal},
+    spec::{ImageRef, Pull, StopSignal, User},
 };
 use warren_runtime::{
     ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Running, Runtime, RuntimeError,
@@ -134,9 +135,10 @@ impl Runtime for Containerd {
     async fn exec(
         &self,
         task: TaskId,
-        argv: &[String],
+        command: &Command,
+        user: Option<&User>,
         timeout: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
-        self.0.exec(task, argv, timeout).await
+        self.0.exec(task, command, user, timeout).await
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 /// The kernel takes one page of mount options, its end included.
 const MOUNT_OPTIONS_MAX: usize = 4095;
 /// Of /etc/passwd and /etc/group. More is no list of users.
-const USERS_MAX: u64 = 4 << 20;
+pub const USERS_MAX: u64 = 4 << 20;
 
 /// Finds out who `user` is, and makes `workdir` where it is missing, as docker does.
 pub async fn prepare(

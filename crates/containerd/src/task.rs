@@ -19,7 +19,7 @@ use prost_types::FieldMask;
 use tokio::time::Instant;
 use tonic::Code;
 use warren_core::{id::TaskId, spec::StopSignal, time::Timestamp};
-use warren_runtime::{Exit, Found, FoundState, Running, RuntimeError};
+use warren_runtime::{Exit, Found, FoundState, Reach, Running, RuntimeError};
 
 use crate::{
     client::{fault, found, is_down, made, unavailable},
@@ -197,8 +197,8 @@ impl Shared {
         task: TaskId,
         container: &Container,
     ) -> Result<(), RuntimeError> {
-        let reach = self.reach(task, container)?;
-        if reach.netns.is_some_and(|path| !netns::exists(&path)) {
+        let (netns, _) = self.network(task, container)?;
+        if netns.is_some_and(|path| !netns::exists(&path)) {
             return Err(RuntimeError::Refused(
                 "the task's network namespace is gone, as after a reboot".to_owned(),
             ));
@@ -239,7 +239,8 @@ impl Shared {
         let started_at = started_at(container).ok_or_else(|| {
             RuntimeError::Refused(format!("the container of task {task} has lost its start"))
         })?;
-        Ok(Running { pid, started_at, reach: self.reach(task, container)? })
+        let (netns, address) = self.network(task, container)?;
+        Ok(Running { pid, started_at, reach: Reach { netns, address, root_of: Some(pid) } })
     }
 
     /// containerd has no process for it: it never started, or its shim was lost, or the node was

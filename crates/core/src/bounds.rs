@@ -19,6 +19,8 @@ pub type Delay = Span<0, DAY_MS>;
 /// Between the stop signal and SIGKILL. An hour is the longest that a node drain can reasonably
 /// wait.
 pub type StopGrace = Span<0, { 60 * 60 * 1000 }>;
+/// Since a file was last written. A year is longer than any backup waits.
+pub type Age = Span<1, { 366 * DAY_MS }>;
 /// How long another controller's verdict counts.
 pub type Ttl = Span<1000, DAY_MS>;
 

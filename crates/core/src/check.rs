@@ -1,12 +1,30 @@
 //! How to look at a task, when, and what the answer means.
 
+mod endpoint;
+mod exec;
+mod file;
+mod grpc;
+mod http;
+mod parts;
+mod tcp;
+mod text;
+mod tls;
 mod wire;
 
 use std::time::Duration;
 
-use crate::{
-    Invalid,
-    bounds::{Delay, Period, Port, Threshold, Timeout},
+use crate::bounds::{Delay, Period, Port, Threshold, Timeout};
+
+pub use self::{
+    endpoint::{Endpoint, NamedPort, PortName, PortRef},
+    exec::{Command, ExecCheck, ExecForm, ExitCodes},
+    file::FileCheck,
+    grpc::{GrpcCheck, GrpcService},
+    http::{HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, Scheme, StatusSet},
+    parts::Parts,
+    tcp::{Payload, TcpCheck},
+    text::{Pattern, TextMatch},
+    tls::{Ca, ServerName, Tls, Trust},
 };
 
 /// What a check's answer means.
@@ -91,6 +109,12 @@ pub enum CheckKind {
     Http(HttpCheck),
     Tcp(TcpCheck),
     Exec(ExecCheck),
+    Grpc(GrpcCheck),
+    File(FileCheck),
+    /// Passes when all parts pass.
+    All(Parts),
+    /// Passes when one part passes.
+    Any(Parts),
 }
 
 impl CheckKind {
@@ -99,198 +123,11 @@ impl CheckKind {
             Self::Http(_) => "http",
             Self::Tcp(_) => "tcp",
             Self::Exec(_) => "exec",
+            Self::Grpc(_) => "grpc",
+            Self::File(_) => "file",
+            Self::All(_) => "all",
+            Self::Any(_) => "any",
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    Http,
-    /// The certificate is not verified.
-    Https,
-}
-
-/// One HTTP/1.1 exchange with the task.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HttpCheck {
-    pub scheme: Scheme,
-    pub port: Port,
-    pub path: HttpPath,
-    pub method: HttpMethod,
-    pub headers: Vec<HttpHeader>,
-    /// Never empty.
-    pub expect: StatusSet,
-}
-
-impl HttpCheck {
-    /// GET of `/` over plain HTTP where 200-399 passes.
-    pub fn new(port: Port) -> Self {
-        Self {
-            scheme: Scheme::Http,
-            port,
-            path: HttpPath::root(),
-            method: HttpMethod::get(),
-            headers: Vec::new(),
-            expect: StatusSet::default(),
-        }
-    }
-}
-
-/// The path and query of a request: begins with `/`, has no fragment, no blanks, no control
-/// characters and nothing outside of ASCII, and at most 2048 bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HttpPath(String);
-
-impl HttpPath {
-    pub fn root() -> Self {
-        Self("/".to_owned())
-    }
-
-    pub fn new(path: impl Into<String>) -> Result<Self, Invalid> {
-        let path = path.into();
-        let fault = if !path.starts_with('/') {
-            "does not begin with '/'"
-        } else if path.len() > 2048 {
-            "is longer than 2048 bytes"
-        } else if path.contains('#') {
-            "has a fragment, which is never sent"
-        } else if !path.bytes().all(|b| b.is_ascii_graphic()) {
-            "has blanks or characters that need percent-encoding"
-        } else {
-            return Ok(Self(path));
-        };
-        Err(Invalid::new(format!("{path:?} {fault}")))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A request method: upper-case letters and `-`, at most 32.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HttpMethod(String);
-
-impl HttpMethod {
-    pub fn get() -> Self {
-        Self("GET".to_owned())
-    }
-
-    pub fn new(method: impl Into<String>) -> Result<Self, Invalid> {
-        let method = method.into();
-        let ok = (1..=32).contains(&method.len())
-            && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
-            && method != "CONNECT";
-        if ok {
-            Ok(Self(method))
-        } else {
-            Err(Invalid::new(format!("{method:?} is not a method such as GET, HEAD or POST")))
-        }
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A request header. An empty value removes a default one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HttpHeader {
-    name: String,
-    value: String,
-}
-
-impl HttpHeader {
-    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Result<Self, Invalid> {
-        let (name, value) = (name.into(), value.into());
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if !(1..=128).contains(&name.len()) || !name.bytes().all(token) {
-            return Err(Invalid::new(format!("{name:?} is not a header name")).at("name"));
-        }
-        if value.len() > 4096 || !value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
-            let why = "has control or non-ASCII characters, or more than 4096 bytes";
-            return Err(Invalid::new(why).at("value"));
-        }
-        Ok(Self { name, value })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn value(&self) -> &str {
-        &self.value
-    }
-}
-
-/// The HTTP statuses that pass.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct StatusSet(Vec<(u16, u16)>);
-
-impl StatusSet {
-    /// Ranges with both ends included, each within 100..=599. At least one.
-    pub fn new(ranges: Vec<(u16, u16)>) -> Result<Self, Invalid> {
-        if ranges.is_empty() {
-            return Err(Invalid::new("names no status"));
-        }
-        if ranges.len() > 64 {
-            return Err(Invalid::new("has more than 64 ranges"));
-        }
-        for (index, &(first, last)) in ranges.iter().enumerate() {
-            if !(100..=599).contains(&first) || !(first..=599).contains(&last) {
-                let why = format!("{first}-{last} is not a range within 100-599");
-                return Err(Invalid::new(why).at_index(index));
-            }
-        }
-        Ok(Self(ranges))
-    }
-
-    pub fn contains(&self, status: u16) -> bool {
-        self.0.iter().any(|&(first, last)| (first..=last).contains(&status))
-    }
-
-    pub fn ranges(&self) -> &[(u16, u16)] {
-        &self.0
-    }
-}
-
-impl Default for StatusSet {
-    /// What the kubelet and most load balancers take for an answer: 200-399.
-    fn default() -> Self {
-        Self(vec![(200, 399)])
-    }
-}
-
-/// A TCP connect to the task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TcpCheck {
-    pub port: Port,
-}
-
-/// A command in the task's container.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ExecCheck {
-    argv: Vec<String>,
-}
-
-impl ExecCheck {
-    pub fn new(argv: Vec<String>) -> Result<Self, Invalid> {
-        if argv.first().is_none_or(String::is_empty) {
-            return Err(Invalid::new("names no program"));
-        }
-        if argv.iter().any(|word| word.contains('\0')) {
-            return Err(Invalid::new("has a NUL byte"));
-        }
-        // Linux takes 128 KiB for each word and 2 MiB in all; a check has no use for a tenth.
-        if argv.iter().map(String::len).sum::<usize>() > 64 * 1024 {
-            return Err(Invalid::new("is longer than 64 KiB"));
-        }
-        Ok(Self { argv })
-    }
-
-    /// The program and its arguments; never empty.
-    pub fn argv(&self) -> &[String] {
-        &self.argv
     }
 }
 
@@ -374,7 +211,7 @@ pub enum HealthConfig {
 impl HealthConfig {
     /// What a task runs, once the image is known. `from_image` is its HEALTHCHECK, where it has
     /// one; `published` the task's first published TCP port.
-    pub fn resolve(&self, from_image: Option<&Checks>, published: Option<Port>) -> Checks {
+    pub(crate) fn resolve(&self, from_image: Option<&Checks>, published: Option<Port>) -> Checks {
         match (self, from_image, published) {
             (Self::Checks(checks), _, _) => (**checks).clone(),
             (Self::Disabled, _, _) | (Self::Auto, None, None) => Checks::NONE,
@@ -382,7 +219,7 @@ impl HealthConfig {
             (Self::Auto, None, Some(port)) => {
                 // Nobody said how long it takes to listen, so it has startup's patience for it.
                 let check = |role| {
-                    let kind = CheckKind::Tcp(TcpCheck { port });
+                    let kind = CheckKind::Tcp(TcpCheck::new(port));
                     Some(Check { kind, timing: Timing::default_for(role) })
                 };
                 Checks {
@@ -418,7 +255,7 @@ mod tests {
             (86_400_000, 1000, 86_400_000, 1000),
         ] {
             let port = Port::new(80).unwrap();
-            let checks = Checks::one(CheckKind::Tcp(TcpCheck { port }), timing(period, failures));
+            let checks = Checks::one(CheckKind::Tcp(TcpCheck::new(port)), timing(period, failures));
             let startup = checks.startup.unwrap().timing;
             assert_eq!(startup.period.get(), Duration::from_millis(pace));
             assert_eq!(startup.failures.get(), count);

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 use crate::{
     Invalid,
     bounds::{Port, StopGrace},
-    check::HealthConfig,
+    check::{Checks, HealthConfig, NamedPort},
     invalid::At,
 };
 
@@ -43,11 +43,7 @@ impl FromStr for ServiceName {
     type Err = Invalid;
 
     fn from_str(name: &str) -> Result<Self, Invalid> {
-        let ok = (1..=63).contains(&name.len())
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && !name.ends_with('-')
-            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        if ok {
+        if is_label(name) {
             Ok(Self(name.into()))
         } else {
             Err(Invalid::new(format!(
@@ -56,6 +52,14 @@ impl FromStr for ServiceName {
             )))
         }
     }
+}
+
+/// 1-63 characters of a-z, 0-9 and '-', beginning with a letter and not ending with '-'.
+pub(crate) fn is_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// 0-10,000: ten times what one service has in the largest clusters that peers publish.
@@ -96,6 +100,8 @@ pub struct TaskTemplate {
     /// Host ports are unique for each protocol.
     pub publish: Vec<Publish>,
     pub health: HealthConfig,
+    /// By whose names the checks may call them. Names are unique.
+    pub ports: Vec<NamedPort>,
 }
 
 impl TaskTemplate {
@@ -108,6 +114,10 @@ impl TaskTemplate {
         unique(self.mounts.iter().map(|mount| mount.target.as_str())).at("mounts")?;
         let port = |p: &Publish| format!("{}/{}", p.host_port, p.protocol.name());
         unique(self.publish.iter().map(port)).at("publish")?;
+        unique(self.ports.iter().map(|named| named.name.as_str())).at("ports")?;
+        if let HealthConfig::Checks(checks) = &self.health {
+            checks.clone().bind_ports(&self.ports).at("checks").at("health")?;
+        }
         match &self.workload {
             Workload::Process { command } => {
                 words(command).at("command")?;
@@ -146,6 +156,15 @@ impl TaskTemplate {
             Workload::Process { .. } => false,
         };
         in_hosts_network || !self.publish.is_empty()
+    }
+
+    /// What a task runs, once its image is known: `from_image` is the image's HEALTHCHECK, where
+    /// it has one. Ports have their numbers.
+    pub fn checks(&self, from_image: Option<&Checks>) -> Checks {
+        let mut checks = self.health.resolve(from_image, self.published_tcp_port());
+        // Cannot fail: a template whose checks call for other names is refused.
+        drop(checks.bind_ports(&self.ports));
+        checks
     }
 
     /// The first published TCP port, as the task sees it.

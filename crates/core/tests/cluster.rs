@@ -36,6 +36,7 @@ fn service(id: u64, name: usize) -> Service {
         network: Network::Host,
         publish: Vec::new(),
         health: HealthConfig::Auto,
+        ports: Vec::new(),
     };
     let spec = ServiceSpec {
         name: NAMES[name].parse().unwrap(),

@@ -4,7 +4,7 @@
 //! core only wait for each other. So they queue here, where the wait is known and is not taken for
 //! the task's lateness.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{
     sync::SemaphorePermit,
@@ -44,9 +44,9 @@ pub(crate) async fn attempt(
         };
     };
     let started = Instant::now();
-    let command = target.runtime.exec(target.task, check.argv(), limit);
+    let command = target.runtime.exec(target.task, &check.command, check.user.as_ref(), limit);
     let end = match timeout(limit.saturating_add(OVERRUN), command).await {
-        Ok(end) => judge(end, limit),
+        Ok(end) => judge(end, check, limit),
         Err(_elapsed) => {
             let driver = target.runtime.driver().name();
             let message = format!(
@@ -70,15 +70,9 @@ async fn permits<'a>(
     Some((turn, permit))
 }
 
-fn judge(end: Result<ExecEnd, RuntimeError>, limit: Duration) -> End {
+fn judge(end: Result<ExecEnd, RuntimeError>, check: &ExecCheck, limit: Duration) -> End {
     match end {
-        Ok(ExecEnd::Exited { code: 0, output }) => {
-            End::pass(clause::EXIT_CODE, message::lines(&output.0))
-        }
-        Ok(ExecEnd::Exited { code, output }) => {
-            let message = with(format!("exit code {code}"), &output);
-            End::fail(clause::EXIT_CODE, Evidence::Explicit, message)
-        }
+        Ok(ExecEnd::Exited { code, output }) => exited(code, &output, check),
         Ok(ExecEnd::TimedOut { output }) => {
             let message = with(format!("killed after {limit:?}"), &output);
             End::fail(clause::KILLED, Evidence::Timeout, message)
@@ -96,6 +90,28 @@ fn judge(end: Result<ExecEnd, RuntimeError>, limit: Duration) -> End {
             | RuntimeError::Refused(_)),
         ) => End::inconclusive(clause::NO_RUNTIME, error.to_string()),
     }
+}
+
+/// What the code means, and then what was written.
+fn exited(code: i32, output: &Output, check: &ExecCheck) -> End {
+    let ExecCheck { command: _, user: _, exits, expect } = check;
+    let said = || with(format!("exit code {code}"), output);
+    let known = u8::try_from(code).ok();
+    let among = |codes: &BTreeSet<u8>| known.is_some_and(|code| codes.contains(&code));
+    if among(exits.inconclusive()) {
+        return End::inconclusive(
+            clause::EXIT_CODE,
+            format!("the command could not look: {}", said()),
+        );
+    }
+    if !among(exits.pass()) {
+        return End::fail(clause::EXIT_CODE, Evidence::Explicit, said());
+    }
+    if let Some(expect) = expect.as_ref().filter(|expect| !expect.is_match(output.0.as_bytes())) {
+        let why = format!("exit code {code}, but its output does not {expect}");
+        return End::fail(clause::EXIT_CODE, Evidence::Explicit, with(why, output));
+    }
+    End::pass(clause::EXIT_CODE, if code == 0 { message::lines(&output.0) } else { said() })
 }
 
 fn with(mut what: String, output: &Output) -> String {

@@ -27,6 +27,7 @@ use tokio::{
     time::timeout,
 };
 use warren_core::{
+    bounds::Port,
     check::{HttpCheck, Scheme, StatusSet},
     outcome::Evidence,
 };
@@ -59,6 +60,7 @@ pub(crate) struct Visit<'a> {
     prober: &'a Prober,
     target: &'a Target,
     check: &'a HttpCheck,
+    port: Port,
     trace: &'a Trace,
     pub(crate) peer: SocketAddr,
     /// The `Host` header.
@@ -82,10 +84,11 @@ impl<'a> Visit<'a> {
         prober: &'a Prober,
         target: &'a Target,
         check: &'a HttpCheck,
+        port: Port,
         trace: &'a Trace,
     ) -> Self {
-        let peer = connect::peer(target, check.port);
-        Self { prober, target, check, trace, peer, host: request::host(check, peer) }
+        let peer = connect::peer(target, port);
+        Self { prober, target, check, port, trace, peer, host: request::host(check, peer) }
     }
 
     pub(crate) async fn run(&self) -> End {
@@ -96,7 +99,8 @@ impl<'a> Visit<'a> {
         let mut method = Method::from_bytes(self.check.method.as_str().as_bytes())
             .map_err(|error| request::unsendable(self.check.method.as_str(), &error))?;
         let mut path = request::target(self.check.path.as_str().as_bytes())?;
-        let site = Site { scheme: self.check.scheme, host: self.host.as_deref(), peer: self.peer };
+        let site =
+            Site { scheme: self.check.scheme(), host: self.host.as_deref(), peer: self.peer };
         for redirects in 0..=REDIRECTS {
             self.trace.reconnect(redirects);
             match self.ask(&method, &path).await? {
@@ -121,7 +125,7 @@ impl<'a> Visit<'a> {
         let request = request::build(self.check, method, path, self.host.as_deref())?;
         let stream =
             connect::connect(&self.prober.home, self.target, self.peer, self.trace).await?;
-        match self.check.scheme {
+        match self.check.scheme() {
             Scheme::Http => self.exchange(stream, request, path).await,
             Scheme::Https => {
                 let asked = self.host.as_deref().and_then(|host| Authority::try_from(host).ok());
@@ -209,7 +213,7 @@ impl<'a> Visit<'a> {
     }
 
     fn describe(&self, status: StatusCode, method: &Method, path: &PathAndQuery) -> String {
-        format!("HTTP {} from {method} {path} on port {}", status.as_u16(), self.check.port)
+        format!("HTTP {} from {method} {path} on port {}", status.as_u16(), self.port)
     }
 
     /// The exchange broke: what that says of the task.

@@ -9,7 +9,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use warren_core::{
-    check::{Check, CheckKind, HttpCheck, Role, TcpCheck},
+    bounds::Port,
+    check::{Check, CheckKind, Endpoint, HttpCheck, PortRef, Role, TcpCheck},
     clause::Clause,
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
@@ -97,22 +98,41 @@ impl Prober {
         // Boxed, since a worker keeps a future like this one for each check, and most of them
         // sleep most of the time.
         match kind {
-            CheckKind::Http(check) => Box::pin(self.http(target, check, timeout)).await,
-            CheckKind::Tcp(check) => Box::pin(self.tcp(target, *check, timeout)).await,
+            CheckKind::Http(
+                check @ HttpCheck { endpoint: Endpoint::Port(PortRef::Number(port)), .. },
+            ) => Box::pin(self.http(target, check, *port, timeout)).await,
+            CheckKind::Tcp(TcpCheck { port: PortRef::Number(port), .. }) => {
+                Box::pin(self.tcp(target, *port, timeout)).await
+            }
+            CheckKind::Http(_)
+            | CheckKind::Tcp(_)
+            | CheckKind::Grpc(_)
+            | CheckKind::File(_)
+            | CheckKind::All(_)
+            | CheckKind::Any(_) => Seen::new(
+                End::inconclusive(clause::OBSERVER, "this worker cannot make such a check"),
+                Instant::now(),
+            ),
             CheckKind::Exec(check) => Box::pin(exec::attempt(self, target, check, timeout)).await,
         }
     }
 
-    async fn http(&self, target: &Target, check: &HttpCheck, timeout: Duration) -> Seen {
+    async fn http(
+        &self,
+        target: &Target,
+        check: &HttpCheck,
+        port: Port,
+        timeout: Duration,
+    ) -> Seen {
         let trace = Trace::start();
-        let visit = Visit::new(self, target, check, &trace);
+        let visit = Visit::new(self, target, check, port, &trace);
         let end = within(&trace, timeout, visit.run()).await;
         trace.seen(end.unwrap_or_else(|| late(&trace, timeout, &visit.peer)))
     }
 
-    async fn tcp(&self, target: &Target, check: TcpCheck, timeout: Duration) -> Seen {
+    async fn tcp(&self, target: &Target, port: Port, timeout: Duration) -> Seen {
         let trace = Trace::start();
-        let peer = connect::peer(target, check.port);
+        let peer = connect::peer(target, port);
         let end = within(&trace, timeout, async {
             match connect::connect(&self.home, target, peer, &trace).await {
                 Ok(_stream) => End::pass(clause::CONNECTED, format!("connected to {peer}")),
@@ -136,7 +156,7 @@ fn late(trace: &Trace, timeout: Duration, peer: &impl std::fmt::Display) -> End 
 impl Target {
     /// Opens the task's network namespace. Where that fails, each attempt tries again.
     pub fn new(task: TaskId, reach: Reach, runtime: Arc<dyn Runtime>) -> Self {
-        let Reach { netns, address } = reach;
+        let Reach { netns, address, root_of: _ } = reach;
         let netns = netns.map(Netns::open);
         Self { task, address, netns, runtime, exec_turn: Semaphore::new(1) }
     }

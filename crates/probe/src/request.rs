@@ -24,7 +24,7 @@ pub(crate) fn host(check: &HttpCheck, peer: SocketAddr) -> Option<String> {
     if own.peek().is_some() {
         return own.map(HttpHeader::value).find(|value| !value.is_empty()).map(str::to_owned);
     }
-    if peer.port() != default_port(check.scheme) {
+    if peer.port() != default_port(check.scheme()) {
         return Some(peer.to_string());
     }
     Some(match peer {
@@ -105,12 +105,13 @@ pub(crate) fn unsendable(what: &str, error: &dyn std::error::Error) -> End {
 
 #[cfg(test)]
 mod tests {
-    use warren_core::bounds::Port;
+    use warren_core::{bounds::Port, check::Tls};
 
     use super::*;
 
     fn check(port: u32, scheme: Scheme) -> HttpCheck {
-        HttpCheck { scheme, ..HttpCheck::new(Port::new(port).unwrap()) }
+        let tls = (scheme == Scheme::Https).then(Tls::default);
+        HttpCheck { tls, ..HttpCheck::new(Port::new(port).unwrap()) }
     }
 
     #[test]

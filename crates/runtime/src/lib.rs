@@ -3,10 +3,12 @@
 //! Knows nothing of containerd. A driver keeps no state that it cannot find again: tasks outlive
 //! the worker, and [`Runtime::list`] gives them back to the next one.
 
+pub mod expand;
 pub mod logs;
 pub mod output;
 pub mod port;
 pub mod process;
+pub mod root;
 pub mod supervisor;
 
 pub use output::HeadTail;
@@ -14,3 +16,4 @@ pub use port::{
     ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Output, Reach, Running,
     Runtime, RuntimeError,
 };
+pub use root::{Root, RootError};

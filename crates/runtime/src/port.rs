@@ -4,10 +4,10 @@ use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use warren_core::{
-    check::Checks,
+    check::{Checks, Command},
     id::{ServiceId, TaskId},
     node::Driver,
-    spec::{ImageRef, Pull, ServiceName, StopSignal, TaskTemplate},
+    spec::{ImageRef, Pull, ServiceName, StopSignal, TaskTemplate, User},
     time::Timestamp,
 };
 
@@ -48,12 +48,13 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// The tasks of this worker that the runtime holds, in whatever state.
     async fn list(&self) -> Result<Vec<Found>, RuntimeError>;
 
-    /// Runs a command beside the task's process, in its container. Past the timeout the command
-    /// and all that it started are killed.
+    /// Runs a command beside the task's process, in its container, as `user` or as the task's own.
+    /// Past the timeout the command and all that it started are killed.
     async fn exec(
         &self,
         task: TaskId,
-        argv: &[String],
+        command: &Command,
+        user: Option<&User>,
         timeout: Duration,
     ) -> Result<ExecEnd, RuntimeError>;
 }
@@ -111,6 +112,8 @@ pub struct Reach {
     pub netns: Option<PathBuf>,
     /// The task's address; loopback where it has none of its own.
     pub address: IpAddr,
+    /// The process whose root directory the task's files are under. `None`: the worker's own.
+    pub root_of: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

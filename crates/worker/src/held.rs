@@ -170,6 +170,7 @@ mod tests {
             network: Network::Host,
             publish: Vec::new(),
             health: HealthConfig::Disabled,
+            ports: Vec::new(),
         };
         let assignment = Assignment {
             task: TASK,

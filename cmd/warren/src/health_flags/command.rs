@@ -1,6 +1,6 @@
 //! A command as people type it, and the argv that it means.
 
-use warren_core::{Invalid, check::ExecCheck};
+use warren_core::{Invalid, check::Command};
 
 /// Characters that mean something to a shell beyond quoting.
 const SHELL_SYNTAX: &str = "|&;<>()$`*?[]{}~#!\n";
@@ -13,15 +13,11 @@ const SHELL_WORDS: [&str; 21] = [
 
 /// Plain words run as they are, shell syntax goes through `/bin/sh -c`, and a JSON array of
 /// strings is the argv.
-pub fn check(text: &str) -> Result<ExecCheck, Invalid> {
-    ExecCheck::new(argv(text)?)
-}
-
-fn argv(text: &str) -> Result<Vec<String>, Invalid> {
+pub fn command(text: &str) -> Result<Command, Invalid> {
     let text = text.trim();
     if let Some(inner) = text.strip_prefix('[') {
         match serde_json::from_str(text) {
-            Ok(argv) => return Ok(argv),
+            Ok(argv) => return Command::argv(argv),
             // `[ -f /ready ]` is a command for the shell.
             Err(_) if !inner.trim_start().starts_with(['"', ']']) => {}
             Err(_) => {
@@ -34,9 +30,9 @@ fn argv(text: &str) -> Result<Vec<String>, Invalid> {
         && let Some(words) = shlex::split(text)
         && !words.first().is_some_and(|word| for_a_shell(word))
     {
-        return Ok(words);
+        return Command::argv(words);
     }
-    Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+    Command::shell(text)
 }
 
 /// A builtin, a reserved word, or an assignment such as `PGUSER=x`.
@@ -57,8 +53,10 @@ pub fn words(text: &str) -> Result<Vec<String>, Invalid> {
 mod tests {
     use super::*;
 
-    fn sh(text: &str) -> Vec<String> {
-        vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()]
+    fn argv(text: &str) -> Vec<String> {
+        let command = command(text).unwrap();
+        assert_eq!(command.line(), None, "{text}");
+        command.words().to_vec()
     }
 
     #[test]
@@ -71,7 +69,7 @@ mod tests {
             ("/opt/a=b/run -x", &["/opt/a=b/run", "-x"]),
             ("  true  ", &["true"]),
         ] {
-            assert_eq!(argv(text).unwrap(), words, "{text}");
+            assert_eq!(argv(text), words, "{text}");
         }
     }
 
@@ -90,21 +88,21 @@ mod tests {
             "grep 'a|b' /f",
             "! test -f /bad",
         ] {
-            assert_eq!(argv(text).unwrap(), sh(text), "{text}");
+            assert_eq!(command(text).unwrap().line(), Some(text));
         }
     }
 
     #[test]
     fn a_json_array_is_the_argv() {
-        assert_eq!(argv(r#"["a b", "$x", ""]"#).unwrap(), ["a b", "$x", ""]);
-        let open = argv(r#"["a", 1]"#).unwrap_err().to_string();
+        assert_eq!(argv(r#"["a b", "$x", ""]"#), ["a b", "$x", ""]);
+        let open = command(r#"["a", 1]"#).unwrap_err().to_string();
         assert_eq!(open, r#""[\"a\", 1]" is not a JSON array of strings"#);
     }
 
     #[test]
     fn nothing_is_no_command() {
         for text in ["", "  ", "[]", "''"] {
-            assert_eq!(check(text).unwrap_err().to_string(), "names no program", "{text:?}");
+            assert_eq!(command(text).unwrap_err().to_string(), "names no program", "{text:?}");
         }
     }
 }

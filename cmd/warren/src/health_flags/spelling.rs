@@ -3,7 +3,10 @@
 use warren_core::{
     Invalid,
     bounds::Port,
-    check::{CheckKind, HttpCheck, HttpHeader, HttpMethod, HttpPath, Scheme, StatusSet, TcpCheck},
+    check::{
+        CheckKind, ExecCheck, HttpCheck, HttpHeader, HttpMethod, HttpPath, Scheme, StatusSet,
+        TcpCheck, Tls,
+    },
     invalid::At,
 };
 
@@ -215,7 +218,10 @@ impl HttpFields {
         let mut check = HttpCheck::new(port);
         check.headers = headers;
         check.path = path.unwrap_or(check.path);
-        check.scheme = scheme.unwrap_or(check.scheme);
+        check.tls = match scheme {
+            None | Some(Scheme::Http) => None,
+            Some(Scheme::Https) => Some(Tls::default()),
+        };
         check.method = method.unwrap_or(check.method);
         if !status.is_empty() {
             check.expect = StatusSet::new(status).at("status")?;
@@ -248,7 +254,7 @@ fn tcp(text: &str, timing: &[&str]) -> Result<Spelling, Invalid> {
         }
     }
     let port = number.ok_or_else(|| Invalid::missing("port"))?;
-    Ok(Spelling { kind: CheckKind::Tcp(TcpCheck { port }), timing: times.0 })
+    Ok(Spelling { kind: CheckKind::Tcp(TcpCheck::new(port)), timing: times.0 })
 }
 
 /// The command, or `period=5s,cmd=COMMAND` where the command is all the rest.
@@ -274,5 +280,5 @@ fn cmd(text: &str, timing: &[&str]) -> Result<Spelling, Invalid> {
 }
 
 fn exec(text: &str) -> Result<CheckKind, Invalid> {
-    command::check(text).map(CheckKind::Exec)
+    command::command(text).map(|command| CheckKind::Exec(ExecCheck::new(command)))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use warren_core::check::{CheckKind, HttpCheck, Scheme};
+use warren_core::check::{CheckKind, Endpoint, HttpCheck, PortRef, Scheme};
 
 use super::*;
 
@@ -52,10 +52,14 @@ fn http(port: u32, path: &str) -> HttpCheck {
 }
 
 fn health_http(value: &str) -> HttpCheck {
-    match checks(&["--health-http", value]).liveness.unwrap().kind {
-        CheckKind::Http(http) => http,
-        CheckKind::Tcp(_) | CheckKind::Exec(_) => panic!("{value} is no HTTP check"),
-    }
+    let kind = checks(&["--health-http", value]).liveness.unwrap().kind;
+    let CheckKind::Http(http) = kind else { panic!("{value} is no HTTP check") };
+    http
+}
+
+fn port_of(check: &HttpCheck) -> u32 {
+    let Endpoint::Port(PortRef::Number(port)) = &check.endpoint else { panic!("{check:?}") };
+    port.get().into()
 }
 
 fn secs(seconds: u64) -> Duration {
@@ -96,11 +100,11 @@ fn ports_and_paths_have_the_usual_defaults() {
         let config = read_with(&[80], &["--health-http", value]).unwrap();
         let HealthConfig::Checks(checks) = config else { panic!("{value}") };
         let CheckKind::Http(check) = checks.readiness.unwrap().kind else { panic!("{value}") };
-        assert_eq!((check.port.get(), check.path.as_str()), (port, path), "{value}");
+        assert_eq!((port_of(&check), check.path.as_str()), (port, path), "{value}");
     }
     let https = health_http("https://:8443/");
-    assert_eq!((https.scheme, https.port.get()), (Scheme::Https, 8443));
-    assert_eq!(health_http("https://localhost/").port.get(), 443);
+    assert_eq!((https.scheme(), port_of(&https)), (Scheme::Https, 8443));
+    assert_eq!(port_of(&health_http("https://localhost/")), 443);
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn further_http_keys_are_all_understood() {
         "path=/x,port=1,scheme=https,host=example.com,header=X-A:b\\,c,header=X-B: d,\
          status=200-299,status=304+401,method=POST",
     );
-    assert_eq!(check.scheme, Scheme::Https);
+    assert_eq!(check.scheme(), Scheme::Https);
     let headers: Vec<_> = check.headers.iter().map(|h| (h.name(), h.value())).collect();
     assert_eq!(headers, [("X-A", "b,c"), ("X-B", "d"), ("Host", "example.com")]);
     assert_eq!(check.expect.ranges(), [(200, 299), (304, 304), (401, 401)]);
@@ -185,7 +189,7 @@ fn tcp_ports_are_bare_with_a_colon_or_keyed() {
     for value in ["6379", ":6379", "port=6379"] {
         let kind = checks(&["--health-tcp", value]).liveness.unwrap().kind;
         let port = Port::new(6379).unwrap();
-        assert_eq!(kind, CheckKind::Tcp(warren_core::check::TcpCheck { port }), "{value}");
+        assert_eq!(kind, CheckKind::Tcp(warren_core::check::TcpCheck::new(port)), "{value}");
     }
     for (value, why) in [
         ("70000", "--health-tcp: port: 70000 is not in 1..=65535"),
@@ -211,7 +215,7 @@ fn commands_become_argv() {
     ] {
         let kind = checks(&["--health-cmd", value]).liveness.unwrap().kind;
         let CheckKind::Exec(exec) = kind else { panic!("{value}") };
-        assert_eq!(exec.argv(), argv, "{value}");
+        assert_eq!(exec.command.words(), argv, "{value}");
     }
     refused(&["--health-cmd", ""], "--health-cmd: names no program");
 }
@@ -298,7 +302,7 @@ fn each_role_has_its_own_kind_and_timing() {
     assert_eq!(liveness.timing.delay.get(), secs(1));
     let readiness = checks.readiness.unwrap();
     let CheckKind::Exec(exec) = &readiness.kind else { panic!("a command") };
-    assert_eq!(exec.argv(), ["test", "-f", "/a,b"]);
+    assert_eq!(exec.command.words(), ["test", "-f", "/a,b"]);
     assert_eq!(readiness.timing.confirm_interval.get(), Duration::from_millis(500));
 }
 

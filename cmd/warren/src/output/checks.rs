@@ -1,6 +1,11 @@
 //! Checks in words: what was understood.
 
-use warren_core::check::{Check, CheckKind, Checks, HttpCheck, Role, Scheme, StatusSet, Timing};
+use std::collections::BTreeSet;
+
+use warren_core::check::{
+    Check, CheckKind, Checks, Endpoint, ExecCheck, FileCheck, GrpcCheck, HttpCheck, HttpVersion,
+    Parts, Role, Scheme, StatusSet, TcpCheck, Timing, Tls, Trust,
+};
 use warren_proto::v1 as pb;
 
 use super::words;
@@ -45,18 +50,41 @@ pub fn sentence(check: &Check) -> String {
 pub fn how(kind: &CheckKind) -> String {
     match kind {
         CheckKind::Http(http) => http_words(http),
-        CheckKind::Tcp(tcp) => format!("TCP connect to :{}", tcp.port),
-        CheckKind::Exec(exec) => format!("run {}", words::command(exec.argv())),
+        CheckKind::Tcp(tcp) => tcp_words(tcp),
+        CheckKind::Exec(exec) => exec_words(exec),
+        CheckKind::Grpc(grpc) => grpc_words(grpc),
+        CheckKind::File(FileCheck { path, max_age: None }) => format!("file {}", path.as_str()),
+        CheckKind::File(FileCheck { path, max_age: Some(age) }) => {
+            format!("file {} at most {} old", path.as_str(), words::span(age.get()))
+        }
+        CheckKind::All(parts) => parts_words("all of", parts),
+        CheckKind::Any(parts) => parts_words("any of", parts),
     }
 }
 
+fn parts_words(of: &str, parts: &Parts) -> String {
+    let parts: Vec<String> = parts.as_slice().iter().map(how).collect();
+    format!("{of} ({})", parts.join("; "))
+}
+
 fn http_words(check: &HttpCheck) -> String {
-    let HttpCheck { scheme, port, path, method, headers, expect } = check;
-    let scheme = match scheme {
+    let HttpCheck { tls, endpoint, version, path, method, headers, expect, body, body_not } = check;
+    let scheme = match check.scheme() {
         Scheme::Http => "http",
         Scheme::Https => "https",
     };
-    let mut parts = vec![format!("{} {scheme}://:{port}{}", method.as_str(), path.as_str())];
+    let at = match endpoint {
+        Endpoint::Port(port) => format!("{scheme}://:{port}{}", path.as_str()),
+        Endpoint::Socket(socket) => {
+            format!("{scheme}:{} over {}", path.as_str(), socket.as_str())
+        }
+    };
+    let mut parts = vec![format!("{} {at}", method.as_str())];
+    match version {
+        HttpVersion::Http1 => {}
+        HttpVersion::Http2 => parts.push("by HTTP/2".to_owned()),
+    }
+    parts.extend(tls.as_ref().map(tls_words).filter(|words| !words.is_empty()));
     for header in headers {
         parts.push(format!("with {}: {}", header.name(), words::plain(header.value())));
     }
@@ -67,5 +95,63 @@ fn http_words(check: &HttpCheck) -> String {
         let ranges: Vec<String> = expect.ranges().iter().map(range).collect();
         parts.push(format!("expecting {}", ranges.join("+")));
     }
+    parts.extend(body.as_ref().map(|text| format!("whose body must {text}")));
+    parts.extend(body_not.as_ref().map(|text| format!("whose body must not {text}")));
+    parts.join(" ")
+}
+
+/// Nothing where any certificate is taken.
+fn tls_words(tls: &Tls) -> String {
+    let Tls { trust, server_name } = tls;
+    let whose = match trust {
+        Trust::Anyone => None,
+        Trust::Node => Some("verified by the node's authorities"),
+        Trust::Ca(_) => Some("verified by its own CA"),
+    };
+    let name = server_name.as_ref().map(|name| format!("as {}", name.as_str()));
+    let words: Vec<&str> = whose.into_iter().chain(name.as_deref()).collect();
+    words.join(" ")
+}
+
+fn tcp_words(check: &TcpCheck) -> String {
+    let TcpCheck { port, send, expect } = check;
+    let mut parts = vec![format!("TCP connect to :{port}")];
+    if !send.as_slice().is_empty() {
+        parts.push(format!("sending \"{}\"", send.as_slice().escape_ascii()));
+    }
+    parts.extend(expect.as_ref().map(|text| format!("whose answer must {text}")));
+    parts.join(" ")
+}
+
+fn grpc_words(check: &GrpcCheck) -> String {
+    let GrpcCheck { endpoint, service, tls } = check;
+    let mut parts = vec![match endpoint {
+        Endpoint::Port(port) => format!("gRPC health of :{port}"),
+        Endpoint::Socket(socket) => format!("gRPC health over {}", socket.as_str()),
+    }];
+    if !service.as_str().is_empty() {
+        parts.push(format!("for {}", words::plain(service.as_str())));
+    }
+    if let Some(tls) = tls {
+        parts.push("by TLS".to_owned());
+        parts.push(tls_words(tls));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(" ")
+}
+
+fn exec_words(check: &ExecCheck) -> String {
+    let ExecCheck { command, user, exits, expect } = check;
+    let mut parts = vec![format!("run {}", words::command(command.words()))];
+    parts.extend(user.as_ref().map(|user| format!("as {}", user.as_str())));
+    let codes =
+        |codes: &BTreeSet<u8>| codes.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
+    if *exits.pass() != BTreeSet::from([0]) {
+        parts.push(format!("passing with {}", codes(exits.pass())));
+    }
+    if !exits.inconclusive().is_empty() {
+        parts.push(format!("inconclusive with {}", codes(exits.inconclusive())));
+    }
+    parts.extend(expect.as_ref().map(|text| format!("whose output must {text}")));
     parts.join(" ")
 }

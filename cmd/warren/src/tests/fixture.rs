@@ -19,8 +19,16 @@ fn millis(millis: i32) -> prost_types::Duration {
     prost_types::Duration { seconds: 0, nanos: millis * 1_000_000 }
 }
 
+fn http_check() -> pb::HttpCheck {
+    pb::HttpCheck {
+        endpoint: Some(pb::http_check::Endpoint::Port(80)),
+        path: "/health".to_owned(),
+        ..Default::default()
+    }
+}
+
 pub fn checks() -> pb::Checks {
-    let http = pb::HttpCheck { port: 80, path: "/health".to_owned(), ..Default::default() };
+    let http = http_check();
     let timing = pb::Timing {
         period: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
         start_period: None,
@@ -228,7 +236,7 @@ pub fn observation() -> pb::Observation {
 
 pub fn trial(outcome: pb::Outcome) -> pb::Trial {
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
-    let http = pb::HttpCheck { port: 80, path: "/health".to_owned(), ..Default::default() };
+    let http = http_check();
     let timing = pb::Timing { timeout: seconds(2), ..Default::default() };
     pb::Trial {
         roles: vec![pb::Role::Liveness.into(), pb::Role::Readiness.into()],

@@ -33,7 +33,10 @@ fn seconds(seconds: i64) -> prost_types::Duration {
 
 fn tcp(port: u32, period: i64) -> pb::Check {
     pb::Check {
-        kind: Some(pb::check::Kind::Tcp(pb::TcpCheck { port })),
+        kind: Some(pb::check::Kind::Tcp(pb::TcpCheck {
+            endpoint: Some(pb::tcp_check::Endpoint::Port(port)),
+            ..Default::default()
+        })),
         timing: Some(pb::Timing {
             period: Some(seconds(period)),
             timeout: Some(seconds(10)),
@@ -96,6 +99,7 @@ fn every_field() -> pb::TaskTemplate {
                 readiness: Some(tcp(80, 30)),
             })),
         }),
+        ports: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use warren_core::{id::TaskId, spec::User};
 use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
 
-use crate::lab::{Lab, eventually, output, script, words};
+use crate::lab::{Lab, command, eventually, output, shell, words};
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -16,10 +16,11 @@ const PATIENT: Duration = Duration::from_secs(20);
 async fn a_command_gives_its_code_and_both_streams() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
-    let end = driver.exec(task, &script("echo out; echo err >&2; exit 3"), PATIENT).await.unwrap();
+    let end =
+        driver.exec(task, &shell("echo out; echo err >&2; exit 3"), None, PATIENT).await.unwrap();
     let ExecEnd::Exited { code: 3, output: Output(text) } = end else { panic!("{end:?}") };
     assert!(text.contains("out\n") && text.contains("err\n"), "{text:?}");
-    let silent = driver.exec(task, &words("true"), PATIENT).await.unwrap();
+    let silent = driver.exec(task, &command("true"), None, PATIENT).await.unwrap();
     assert_eq!(silent, ExecEnd::Exited { code: 0, output: Output(String::new()) });
 }
 
@@ -47,8 +48,8 @@ async fn past_its_time_a_command_is_killed_with_all_that_it_started() {
     let (task, _) = lab.run(&driver, |_| {}).await;
     let began = Instant::now();
     let limit = Duration::from_millis(700);
-    let command = script("echo begun; sleep 300 & sleep 300");
-    let end = driver.exec(task, &command, limit).await.unwrap();
+    let command = shell("echo begun; sleep 300 & sleep 300");
+    let end = driver.exec(task, &command, None, limit).await.unwrap();
     assert_eq!(end, ExecEnd::TimedOut { output: Output("begun\n".to_owned()) });
     assert!(began.elapsed() < limit + Duration::from_secs(2), "{:?}", began.elapsed());
     eventually("only the task's own process is left", async || processes(task).len() == 1).await;
@@ -61,7 +62,7 @@ async fn a_child_that_stays_behind_does_not_hold_up_the_answer() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
     let began = Instant::now();
-    let end = driver.exec(task, &script("sleep 300 & echo done"), PATIENT).await.unwrap();
+    let end = driver.exec(task, &shell("sleep 300 & echo done"), None, PATIENT).await.unwrap();
     assert_eq!(end, ExecEnd::Exited { code: 0, output: Output("done\n".to_owned()) });
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
@@ -70,13 +71,14 @@ async fn a_child_that_stays_behind_does_not_hold_up_the_answer() {
 async fn however_much_a_command_writes_its_ends_are_kept() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
-    let much = script("echo first; yes | head -c 5000000; echo last");
-    let end = driver.exec(task, &much, PATIENT).await.unwrap();
+    let much = shell("echo first; yes | head -c 5000000; echo last");
+    let end = driver.exec(task, &much, None, PATIENT).await.unwrap();
     let ExecEnd::Exited { code: 0, output: Output(text) } = end else { panic!("{end:?}") };
     assert!(text.len() <= Output::MAX, "{}", text.len());
     assert!(text.starts_with("first\n") && text.ends_with("last\n"), "{text}");
 
-    let endless = driver.exec(task, &words("yes"), Duration::from_millis(500)).await.unwrap();
+    let endless =
+        driver.exec(task, &command("yes"), None, Duration::from_millis(500)).await.unwrap();
     let ExecEnd::TimedOut { output: Output(text) } = endless else { panic!("{endless:?}") };
     assert!(text.len() <= Output::MAX && text.starts_with("y\ny\n"), "{text}");
 }
@@ -85,15 +87,15 @@ async fn however_much_a_command_writes_its_ends_are_kept() {
 async fn a_command_that_cannot_be_run_says_why() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
-    for (command, expected) in [
+    for (text, expected) in [
         ("nope", "executable file not found"),
         ("/bin/nope", "no such file or directory"),
         ("/etc/passwd", "permission denied"),
         ("/etc", "permission denied"),
     ] {
-        let end = driver.exec(task, &words(command), PATIENT).await.unwrap();
-        let ExecEnd::NotRun { reason } = end else { panic!("{command}: {end:?}") };
-        assert!(reason.contains(expected) && reason.contains(command), "{reason}");
+        let end = driver.exec(task, &command(text), None, PATIENT).await.unwrap();
+        let ExecEnd::NotRun { reason } = end else { panic!("{text}: {end:?}") };
+        assert!(reason.contains(expected) && reason.contains(text), "{reason}");
     }
     eventually("no FIFO is left", async || fifos(&lab, task) == 0).await;
 }
@@ -102,11 +104,11 @@ async fn a_command_that_cannot_be_run_says_why() {
 async fn without_a_running_task_there_is_no_command() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let gone = TaskId::from_u64(1);
-    let error = driver.exec(gone, &words("true"), PATIENT).await.unwrap_err();
+    let error = driver.exec(gone, &command("true"), None, PATIENT).await.unwrap_err();
     assert!(matches!(error, RuntimeError::NoSuchTask(_)), "{error}");
     let (task, _) = lab.run(&driver, |template| template.args = words("true")).await;
     driver.wait(task).await.unwrap();
-    let error = driver.exec(task, &words("true"), PATIENT).await.unwrap_err();
+    let error = driver.exec(task, &command("true"), None, PATIENT).await.unwrap_err();
     assert!(matches!(error, RuntimeError::NoSuchTask(_)), "{error}");
 }
 
@@ -114,8 +116,8 @@ async fn without_a_running_task_there_is_no_command() {
 async fn a_caller_who_goes_away_leaves_no_command_behind() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
-    let command = script("sleep 300 & sleep 300");
-    let exec = driver.exec(task, &command, Duration::from_secs(1));
+    let command = shell("sleep 300 & sleep 300");
+    let exec = driver.exec(task, &command, None, Duration::from_secs(1));
     assert!(tokio::time::timeout(Duration::from_millis(300), exec).await.is_err());
     eventually("only the task's own process is left", async || processes(task).len() == 1).await;
     driver.settle().await;

@@ -149,5 +149,5 @@ async fn an_images_own_health_check_and_stop_signal_are_known() {
     let Some(Checks { liveness: Some(check), .. }) = facts.checks else { panic!("no check") };
     assert_eq!(check.timing.period.get(), Duration::from_secs(2));
     let CheckKind::Exec(exec) = check.kind else { panic!("not exec") };
-    assert_eq!(exec.argv(), ["/bin/sh", "-c", "true"]);
+    assert_eq!(exec.command.words(), ["/bin/sh", "-c", "true"]);
 }

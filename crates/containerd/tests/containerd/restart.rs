@@ -5,7 +5,7 @@ use std::time::Duration;
 use warren_core::spec::{Network, StopSignal};
 use warren_runtime::{FoundState, Runtime, RuntimeError};
 
-use crate::lab::{Lab, eventually, output, script, words};
+use crate::lab::{Lab, command, eventually, output, script};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_outlives_containerd_and_is_watched_on() {
@@ -21,7 +21,8 @@ async fn a_task_outlives_containerd_and_is_watched_on() {
         // The wait must have reached containerd, or there would be nothing to break.
         eventually("a command runs", async || output(&driver, task, "echo 1").await == "1").await;
         lab.kill_containerd();
-        let error = driver.exec(task, &words("true"), Duration::from_secs(5)).await.unwrap_err();
+        let error =
+            driver.exec(task, &command("true"), None, Duration::from_secs(5)).await.unwrap_err();
         assert!(matches!(error, RuntimeError::Unavailable { .. }), "{error}");
         let error = driver.list().await.unwrap_err();
         assert!(matches!(error, RuntimeError::Unavailable { .. }), "{error}");

@@ -55,6 +55,7 @@ fn everything(lab: &Lab, host_port: u16) -> Launch {
             protocol: Protocol::Tcp,
         }],
         health: HealthConfig::Disabled,
+        ports: Vec::new(),
     };
     lab.launch(|template| *template = everything)
 }
@@ -85,6 +86,8 @@ async fn a_template_reaches_its_task_in_full() {
         publish: _,
         // The worker looks.
         health: _,
+        // And for the checks alone.
+        ports: _,
     } = &*launch.template;
     let text = async |command: &str| output(&driver, task, command).await;
 

@@ -1,21 +1,21 @@
 //! Checks as messages. A check is read for a role, because what is absent takes the role's
 //! defaults.
 
+mod http;
+mod kinds;
+mod parts;
+
 use warren_proto::v1 as pb;
 
-use super::{
-    ByRole, Check, CheckKind, Checks, ExecCheck, HealthConfig, HttpCheck, HttpHeader, HttpMethod,
-    HttpPath, Role, Scheme, StatusSet, TcpCheck, Timing,
-};
+use super::{ByRole, Check, CheckKind, Checks, HealthConfig, Role, Timing};
 use crate::{
     Invalid,
-    bounds::{Delay, Port, Threshold},
+    bounds::{Delay, Threshold},
     invalid::At,
-    wire::{enumerated_or, optional, repeated, wire_enum},
+    wire::{optional, wire_enum},
 };
 
 wire_enum!(Role: Startup, Liveness, Readiness);
-wire_enum!(Scheme: Http, Https);
 
 impl From<&Checks> for pb::Checks {
     fn from(checks: &Checks) -> Self {
@@ -72,6 +72,10 @@ impl From<&CheckKind> for pb::check::Kind {
             CheckKind::Http(http) => Self::Http(http.into()),
             CheckKind::Tcp(tcp) => Self::Tcp(tcp.into()),
             CheckKind::Exec(exec) => Self::Exec(exec.into()),
+            CheckKind::Grpc(grpc) => Self::Grpc(grpc.into()),
+            CheckKind::File(file) => Self::File(file.into()),
+            CheckKind::All(parts) => Self::All(parts.into()),
+            CheckKind::Any(parts) => Self::Any(parts.into()),
         }
     }
 }
@@ -80,112 +84,17 @@ impl TryFrom<pb::check::Kind> for CheckKind {
     type Error = Invalid;
 
     fn try_from(wire: pb::check::Kind) -> Result<Self, Invalid> {
+        use pb::check::Kind;
+
         Ok(match wire {
-            pb::check::Kind::Http(http) => Self::Http(http.try_into().at("http")?),
-            pb::check::Kind::Tcp(tcp) => Self::Tcp(tcp.try_into().at("tcp")?),
-            pb::check::Kind::Exec(exec) => Self::Exec(exec.try_into().at("exec")?),
+            Kind::Http(http) => Self::Http(http.try_into().at("http")?),
+            Kind::Tcp(tcp) => Self::Tcp(tcp.try_into().at("tcp")?),
+            Kind::Exec(exec) => Self::Exec(exec.try_into().at("exec")?),
+            Kind::Grpc(grpc) => Self::Grpc(grpc.try_into().at("grpc")?),
+            Kind::File(file) => Self::File(file.try_into().at("file")?),
+            Kind::All(parts) => Self::All(parts.try_into().at("all")?),
+            Kind::Any(parts) => Self::Any(parts.try_into().at("any")?),
         })
-    }
-}
-
-impl From<&HttpCheck> for pb::HttpCheck {
-    fn from(check: &HttpCheck) -> Self {
-        let HttpCheck { scheme, port, path, method, headers, expect } = check;
-        let range = |&(first, last): &(u16, u16)| pb::StatusRange {
-            first: first.into(),
-            last: last.into(),
-        };
-        Self {
-            scheme: pb::Scheme::from(*scheme).into(),
-            port: port.get().into(),
-            path: path.as_str().to_owned(),
-            method: method.as_str().to_owned(),
-            headers: headers.iter().map(Into::into).collect(),
-            expect: expect.ranges().iter().map(range).collect(),
-        }
-    }
-}
-
-impl TryFrom<pb::HttpCheck> for HttpCheck {
-    type Error = Invalid;
-
-    fn try_from(wire: pb::HttpCheck) -> Result<Self, Invalid> {
-        let pb::HttpCheck { scheme, port, path, method, headers, expect } = wire;
-        Ok(Self {
-            scheme: enumerated_or::<pb::Scheme, _>("scheme", scheme, Scheme::Http)?,
-            port: Port::new(port).at("port")?,
-            path: match path.as_str() {
-                "" => HttpPath::root(),
-                _ => HttpPath::new(path).at("path")?,
-            },
-            method: match method.as_str() {
-                "" => HttpMethod::get(),
-                _ => HttpMethod::new(method).at("method")?,
-            },
-            headers: repeated::<_, HttpHeader, _>("headers", headers)?,
-            expect: status_set(expect).at("expect")?,
-        })
-    }
-}
-
-fn status_set(wire: Vec<pb::StatusRange>) -> Result<StatusSet, Invalid> {
-    if wire.is_empty() {
-        return Ok(StatusSet::default());
-    }
-    // What no status can be becomes the largest number, and the set refuses it.
-    let status = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-    let range = |wire: pb::StatusRange| {
-        let pb::StatusRange { first, last } = wire;
-        (status(first), status(last))
-    };
-    StatusSet::new(wire.into_iter().map(range).collect())
-}
-
-impl From<&HttpHeader> for pb::Header {
-    fn from(header: &HttpHeader) -> Self {
-        let HttpHeader { name, value } = header;
-        Self { name: name.clone(), value: value.clone() }
-    }
-}
-
-impl TryFrom<pb::Header> for HttpHeader {
-    type Error = Invalid;
-
-    fn try_from(wire: pb::Header) -> Result<Self, Invalid> {
-        let pb::Header { name, value } = wire;
-        Self::new(name, value)
-    }
-}
-
-impl From<&TcpCheck> for pb::TcpCheck {
-    fn from(check: &TcpCheck) -> Self {
-        let TcpCheck { port } = check;
-        Self { port: port.get().into() }
-    }
-}
-
-impl TryFrom<pb::TcpCheck> for TcpCheck {
-    type Error = Invalid;
-
-    fn try_from(wire: pb::TcpCheck) -> Result<Self, Invalid> {
-        let pb::TcpCheck { port } = wire;
-        Ok(Self { port: Port::new(port).at("port")? })
-    }
-}
-
-impl From<&ExecCheck> for pb::ExecCheck {
-    fn from(check: &ExecCheck) -> Self {
-        let ExecCheck { argv } = check;
-        Self { argv: argv.clone() }
-    }
-}
-
-impl TryFrom<pb::ExecCheck> for ExecCheck {
-    type Error = Invalid;
-
-    fn try_from(wire: pb::ExecCheck) -> Result<Self, Invalid> {
-        let pb::ExecCheck { argv } = wire;
-        Self::new(argv).at("argv")
     }
 }
 

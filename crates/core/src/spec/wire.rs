@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Invalid,
     bounds::Port,
+    check::NamedPort,
     invalid::At,
     wire::{
         enumerated_or, optional, parsed, parsed_or_none, repeated, required, unknown_number,
@@ -68,6 +69,7 @@ impl From<&TaskTemplate> for pb::TaskTemplate {
             network,
             publish,
             health,
+            ports,
         } = template;
         let (image, pull, command) = match workload {
             Workload::Image { image, pull, command } => {
@@ -92,6 +94,7 @@ impl From<&TaskTemplate> for pb::TaskTemplate {
             network: pb::Network::from(*network).into(),
             publish: publish.iter().map(Into::into).collect(),
             health: Some(health.into()),
+            ports: ports.iter().map(Into::into).collect(),
         }
     }
 }
@@ -120,6 +123,7 @@ impl TryFrom<pb::TaskTemplate> for TaskTemplate {
             network,
             publish,
             health,
+            ports,
         } = wire;
         let absent_network = if image.is_empty() { Network::Host } else { Network::Bridge };
         Self {
@@ -138,6 +142,7 @@ impl TryFrom<pb::TaskTemplate> for TaskTemplate {
             network: enumerated_or::<pb::Network, _>("network", network, absent_network)?,
             publish: repeated::<_, Publish, _>("publish", publish)?,
             health: optional("health", health)?.unwrap_or_default(),
+            ports: repeated::<_, NamedPort, _>("ports", ports)?,
         }
         .validated()
     }

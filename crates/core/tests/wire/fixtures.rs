@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use warren_core::{
     assignment::Assignment,
-    bounds::{Delay, Period, Port, StopGrace, Threshold, Timeout},
+    bounds::{Age, Delay, Period, Port, StopGrace, Threshold, Timeout},
     check::{
-        ByRole, Check, CheckKind, Checks, ExecCheck, HealthConfig, HttpCheck, HttpHeader,
-        HttpMethod, HttpPath, Role, Scheme, StatusSet, TcpCheck, Timing,
+        ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
+        GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod, HttpPath,
+        HttpVersion, NamedPort, Parts, Payload, PortRef, Role, ServerName, StatusSet, TcpCheck,
+        TextMatch, Timing, Tls, Trust,
     },
     clause::Clause,
     event::{Event, EventKind},
@@ -62,8 +64,12 @@ fn timing(millis: u64, start_period: Delay) -> Timing {
 
 fn http_check() -> HttpCheck {
     HttpCheck {
-        scheme: Scheme::Https,
-        port: port(8443),
+        tls: Some(Tls {
+            trust: Trust::Ca(a_ca()),
+            server_name: Some(ServerName::new("tls.example").unwrap()),
+        }),
+        endpoint: Endpoint::Port(PortRef::Number(port(8443))),
+        version: HttpVersion::Http2,
         path: HttpPath::new("/health?deep=1").unwrap(),
         method: HttpMethod::new("HEAD").unwrap(),
         headers: vec![
@@ -71,24 +77,85 @@ fn http_check() -> HttpCheck {
             HttpHeader::new("User-Agent", "").unwrap(),
         ],
         expect: StatusSet::new(vec![(200, 204), (301, 302)]).unwrap(),
+        body: Some(TextMatch::regex("^(?i)ready").unwrap()),
+        body_not: Some(TextMatch::contains("degraded").unwrap()),
     }
+}
+
+fn tcp_check() -> TcpCheck {
+    TcpCheck {
+        send: Payload::new(*b"PING\r\n").unwrap(),
+        expect: Some(TextMatch::contains("+PONG").unwrap()),
+        ..TcpCheck::new(port(6379))
+    }
+}
+
+fn exec_check() -> ExecCheck {
+    let command = Command::argv(texts(&["pg_isready", "-U", "postgres"])).unwrap();
+    ExecCheck {
+        command,
+        user: Some(User::new("postgres").unwrap()),
+        exits: ExitCodes::new(&[0, 3], &[75]).unwrap(),
+        expect: Some(TextMatch::contains("accepting").unwrap()),
+    }
+}
+
+fn grpc_check() -> GrpcCheck {
+    GrpcCheck {
+        endpoint: Endpoint::Port(PortRef::Name("admin".parse().unwrap())),
+        service: GrpcService::new("shop.Cart").unwrap(),
+        tls: Some(Tls { trust: Trust::Node, server_name: None }),
+    }
+}
+
+fn file_check() -> FileCheck {
+    FileCheck {
+        path: path("/run/ready"),
+        max_age: Some(Age::new(Duration::from_millis(90_001)).unwrap()),
+    }
+}
+
+/// The kinds that [`all_checks`] has not.
+fn more_checks() -> Checks {
+    let check = |kind| Some(Check { kind, timing: timing(4_000, Delay::MIN) });
+    let shell = ExecCheck::new(Command::shell("test -f /ready || exit 1").unwrap());
+    let socket = HttpCheck {
+        endpoint: Endpoint::Socket(path("/run/http.sock")),
+        ..HttpCheck::new(port(80))
+    };
+    let named = TcpCheck { port: PortRef::Name("admin".parse().unwrap()), ..tcp_check() };
+    ByRole {
+        startup: check(CheckKind::File(file_check())),
+        liveness: check(CheckKind::Any(
+            Parts::new(vec![CheckKind::Grpc(grpc_check()), CheckKind::Exec(shell)]).unwrap(),
+        )),
+        readiness: check(CheckKind::All(
+            Parts::new(vec![CheckKind::Http(socket), CheckKind::Tcp(named)]).unwrap(),
+        )),
+    }
+}
+
+fn a_ca() -> Ca {
+    Ca::new(include_str!("ca.pem")).unwrap()
 }
 
 fn all_checks() -> Checks {
     let patient = timing(1_000, Delay::new(Duration::from_millis(1_004)).unwrap());
-    let exec = ExecCheck::new(texts(&["pg_isready", "-U", "postgres"])).unwrap();
     ByRole {
         startup: Some(Check { kind: CheckKind::Http(http_check()), timing: patient }),
         liveness: Some(Check {
-            kind: CheckKind::Tcp(TcpCheck { port: port(6379) }),
+            kind: CheckKind::Tcp(tcp_check()),
             timing: timing(2_000, Delay::MIN),
         }),
-        readiness: Some(Check { kind: CheckKind::Exec(exec), timing: timing(3_000, Delay::MIN) }),
+        readiness: Some(Check {
+            kind: CheckKind::Exec(exec_check()),
+            timing: timing(3_000, Delay::MIN),
+        }),
     }
 }
 
 pub fn checks() -> Vec<Fixture<Checks>> {
-    vec![("checks", all_checks())]
+    vec![("checks", all_checks()), ("checks.more", more_checks())]
 }
 
 pub fn health_config() -> Vec<Fixture<HealthConfig>> {
@@ -129,6 +196,7 @@ fn image_template() -> TaskTemplate {
             Publish { host_port: port(5353), task_port: port(53), protocol: Protocol::Udp },
         ],
         health: HealthConfig::Checks(Box::new(all_checks())),
+        ports: vec![NamedPort { name: "admin".parse().unwrap(), port: port(9090) }],
     }
 }
 
@@ -148,6 +216,7 @@ fn process_template() -> TaskTemplate {
         network: Network::Host,
         publish: Vec::new(),
         health: HealthConfig::Disabled,
+        ports: Vec::new(),
     }
 }
 

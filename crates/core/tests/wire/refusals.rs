@@ -57,10 +57,15 @@ fn liveness_timing(change: impl FnOnce(&mut pb::Timing)) -> String {
 }
 
 fn http(change: impl FnOnce(&mut pb::HttpCheck)) -> String {
-    spec(|spec| match checks_of(spec).startup.as_mut().unwrap().kind.as_mut().unwrap() {
-        Kind::Http(http) => change(http),
-        Kind::Tcp(_) | Kind::Exec(_) => unreachable!(),
+    spec(|spec| {
+        let kind = checks_of(spec).startup.as_mut().unwrap().kind.as_mut().unwrap();
+        let Kind::Http(http) = kind else { unreachable!() };
+        change(http);
     })
+}
+
+fn tcp_port(port: u32) -> pb::TcpCheck {
+    pb::TcpCheck { endpoint: Some(pb::tcp_check::Endpoint::Port(port)), ..pb::TcpCheck::default() }
 }
 
 fn span(seconds: i64, nanos: i32) -> prost_types::Duration {
@@ -85,14 +90,17 @@ fn a_service_spec_names_the_field_that_is_wrong() {
 fn a_check_is_of_one_kind_and_its_port_is_a_port() {
     assert_eq!(liveness(|c| c.kind = None), format!("{CHECKS}.liveness.kind: is required"));
     assert_eq!(
-        liveness(|c| c.kind = Some(Kind::Tcp(pb::TcpCheck { port: 70_000 }))),
+        liveness(|c| c.kind = Some(Kind::Tcp(tcp_port(70_000)))),
         format!("{CHECKS}.liveness.tcp.port: 70000 is not in 1..=65535")
     );
     assert_eq!(
-        liveness(|c| c.kind = Some(Kind::Exec(pb::ExecCheck { argv: vec![] }))),
+        liveness(|c| c.kind = Some(Kind::Exec(pb::ExecCheck::default()))),
         format!("{CHECKS}.liveness.exec.argv: names no program")
     );
-    assert_eq!(http(|h| h.port = 0), format!("{CHECKS}.startup.http.port: 0 is not in 1..=65535"));
+    assert_eq!(
+        http(|h| h.endpoint = Some(pb::http_check::Endpoint::Port(0))),
+        format!("{CHECKS}.startup.http.port: 0 is not in 1..=65535")
+    );
 }
 
 #[test]
@@ -234,7 +242,7 @@ fn what_is_absent_takes_the_documented_default() {
 
 #[test]
 fn an_absent_timing_takes_the_defaults_of_the_role() {
-    let tcp = || Some(Kind::Tcp(pb::TcpCheck { port: 80 }));
+    let tcp = || Some(Kind::Tcp(tcp_port(80)));
     for role in Role::ALL {
         let bare = pb::Check { kind: tcp(), timing: None };
         let empty = pb::Check { kind: tcp(), timing: Some(pb::Timing::default()) };
@@ -246,7 +254,10 @@ fn an_absent_timing_takes_the_defaults_of_the_role() {
     let timing = Timing::from_wire(Role::Liveness, quick).unwrap();
     assert_eq!(timing.confirm_interval, timing.period);
 
-    let http = pb::HttpCheck { port: 80, ..pb::HttpCheck::default() };
+    let http = pb::HttpCheck {
+        endpoint: Some(pb::http_check::Endpoint::Port(80)),
+        ..pb::HttpCheck::default()
+    };
     let expected = HttpCheck::new(Port::new(80).unwrap());
     assert_eq!(expected.expect, StatusSet::default());
     assert_eq!(HttpCheck::try_from(http), Ok(expected));

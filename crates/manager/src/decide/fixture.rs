@@ -52,6 +52,7 @@ pub fn spec(name: &str, replicas: u32) -> ServiceSpec {
         network: Network::Host,
         publish: Vec::new(),
         health: HealthConfig::Auto,
+        ports: Vec::new(),
     };
     let replicas = Replicas::new(replicas).unwrap();
     ServiceSpec { name: name.parse().unwrap(), replicas, template: Arc::new(template) }

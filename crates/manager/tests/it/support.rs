@@ -169,8 +169,9 @@ async fn connect(dial: mpsc::Sender<DuplexStream>) -> Channel {
 
 /// A process with a liveness check, so that its health is the worker's to say.
 pub fn spec(name: &str, replicas: u32) -> pb::ServiceSpec {
-    let check =
-        pb::Check { kind: Some(pb::check::Kind::Tcp(pb::TcpCheck { port: 80 })), timing: None };
+    let endpoint = Some(pb::tcp_check::Endpoint::Port(80));
+    let tcp = pb::TcpCheck { endpoint, ..pb::TcpCheck::default() };
+    let check = pb::Check { kind: Some(pb::check::Kind::Tcp(tcp)), timing: None };
     let checks = pb::Checks { startup: None, liveness: Some(check), readiness: None };
     let template = pb::TaskTemplate {
         command: vec!["/bin/server".to_owned()],

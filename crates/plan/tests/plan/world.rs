@@ -291,5 +291,6 @@ pub fn template(ports: &[u32], version: u64) -> TaskTemplate {
         network: Network::Bridge,
         publish: ports.iter().map(publish).collect(),
         health: HealthConfig::Auto,
+        ports: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::join_all;
 use warren_core::{
-    check::{CheckKind, ExecCheck},
+    check::{CheckKind, Command, ExecCheck},
     clause::Clause,
     id::TaskId,
     node::Driver,
@@ -26,11 +26,11 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn command() -> CheckKind {
-    CheckKind::Exec(ExecCheck::new(vec!["/bin/true".to_owned()]).unwrap())
+    CheckKind::Exec(ExecCheck::new(Command::shell("true").unwrap()))
 }
 
 fn target(number: u64, runtime: &Arc<Fake>) -> Target {
-    let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST), root_of: None };
     Target::new(TaskId::from_u64(number), reach, Arc::<Fake>::clone(runtime))
 }
 

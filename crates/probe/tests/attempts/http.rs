@@ -309,7 +309,7 @@ async fn dropping_an_attempt_closes_its_connection() {
         let end = tokio::io::AsyncReadExt::read(&mut stream, &mut rest).await;
         sender.lock().unwrap().take().unwrap().send(end.is_err()).unwrap();
     });
-    let check = HttpCheck { port: crate::server::port(address), ..server.check() };
+    let check = HttpCheck::new(crate::server::port(address));
     let attempt = server.look(check);
     assert!(tokio::time::timeout(SHORT, attempt).await.is_err());
     let reset = tokio::time::timeout(TIMEOUT, gone).await.unwrap().unwrap();

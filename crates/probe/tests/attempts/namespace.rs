@@ -77,7 +77,7 @@ impl Space {
     }
 
     fn reach(&self) -> Reach {
-        Reach { netns: Some(self.proc.join("ns/net")), address: LOOPBACK }
+        Reach { netns: Some(self.proc.join("ns/net")), address: LOOPBACK, root_of: None }
     }
 
     /// Leaves port 40000 as the only one for clients. `false`, and a line that says why, where
@@ -223,7 +223,8 @@ async fn a_task_that_has_lost_its_address_is_refused() {
 
 #[tokio::test]
 async fn a_namespace_that_is_gone_is_not_the_tasks_fault() {
-    let gone = Reach { netns: Some(PathBuf::from("/proc/0/ns/net")), address: LOOPBACK };
+    let gone =
+        Reach { netns: Some(PathBuf::from("/proc/0/ns/net")), address: LOOPBACK, root_of: None };
     let seen = look_at(&target(gone), tcp(SocketAddr::new(LOOPBACK, 80)), TIMEOUT).await;
     assert_eq!(seen.outcome, Outcome::Inconclusive);
     assert!(
@@ -231,7 +232,8 @@ async fn a_namespace_that_is_gone_is_not_the_tasks_fault() {
         "{}",
         seen.message
     );
-    let other = Reach { netns: Some(PathBuf::from("/proc/self/ns/uts")), address: LOOPBACK };
+    let other =
+        Reach { netns: Some(PathBuf::from("/proc/self/ns/uts")), address: LOOPBACK, root_of: None };
     let seen = look_at(&target(other), tcp(SocketAddr::new(LOOPBACK, 80)), TIMEOUT).await;
     assert_eq!(seen.outcome, Outcome::Inconclusive);
     assert!(seen.message.starts_with("cannot enter the task's network namespace: "));

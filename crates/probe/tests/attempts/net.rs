@@ -76,7 +76,7 @@ fn must_be_send<T: Send>(_: &T) {}
 #[tokio::test]
 async fn a_waiting_attempt_is_small() {
     let prober = Prober::new().unwrap();
-    let reach = Reach { netns: None, address: nobody().ip() };
+    let reach = Reach { netns: None, address: nobody().ip(), root_of: None };
     let target = Target::new(TaskId::from_u64(1), reach, Arc::new(Fake::default()));
     let kind = tcp(nobody());
     let attempt = prober.attempt(&target, &kind, TIMEOUT);

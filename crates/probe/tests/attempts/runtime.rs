@@ -12,9 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use warren_core::{
+    check::Command,
     id::TaskId,
     node::Driver,
-    spec::{ImageRef, Pull, StopSignal},
+    spec::{ImageRef, Pull, StopSignal, User},
 };
 use warren_runtime::{
     ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Output, Running, Runtime, RuntimeError,
@@ -50,7 +51,7 @@ impl std::fmt::Debug for Fake {
 }
 
 /// Counts a command as running, until it ends or is dropped.
-struct Command<'a>(&'a Fake, TaskId);
+struct Begun<'a>(&'a Fake, TaskId);
 
 impl Fake {
     /// Every command passes after so long.
@@ -73,18 +74,18 @@ impl Fake {
         }
     }
 
-    fn begin(&self, task: TaskId) -> Command<'_> {
+    fn begin(&self, task: TaskId) -> Begun<'_> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.peak.fetch_max(running, Ordering::SeqCst);
         let mut by_task = self.by_task.lock().unwrap();
         let here = by_task.entry(task).or_default();
         *here += 1;
         self.task_peak.fetch_max(*here, Ordering::SeqCst);
-        Command(self, task)
+        Begun(self, task)
     }
 }
 
-impl Drop for Command<'_> {
+impl Drop for Begun<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
         *self.0.by_task.lock().unwrap().get_mut(&self.1).unwrap() -= 1;
@@ -100,10 +101,11 @@ impl Runtime for Fake {
     async fn exec(
         &self,
         task: TaskId,
-        _argv: &[String],
+        _: &Command,
+        _: Option<&User>,
         timeout: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
-        let _command = self.begin(task);
+        let _begun = self.begin(task);
         self.timeouts.lock().unwrap().push(timeout);
         tokio::time::sleep(self.takes).await;
         (self.ends)()

@@ -170,7 +170,7 @@ pub fn header(name: &str, value: &str) -> HttpHeader {
 }
 
 pub fn tcp(address: SocketAddr) -> CheckKind {
-    CheckKind::Tcp(TcpCheck { port: port(address) })
+    CheckKind::Tcp(TcpCheck::new(port(address)))
 }
 
 pub fn target(reach: Reach) -> Target {
@@ -179,7 +179,7 @@ pub fn target(reach: Reach) -> Target {
 
 /// Looks from this namespace, and holds the attempt to its deadline.
 pub async fn look(address: IpAddr, kind: CheckKind, timeout: Duration) -> Seen {
-    look_at(&target(Reach { netns: None, address }), kind, timeout).await
+    look_at(&target(Reach { netns: None, address, root_of: None }), kind, timeout).await
 }
 
 pub async fn look_at(target: &Target, kind: CheckKind, timeout: Duration) -> Seen {

@@ -17,7 +17,7 @@ use tokio_rustls::{
     },
 };
 use warren_core::{
-    check::{CheckKind, HttpCheck, Scheme},
+    check::{CheckKind, HttpCheck, Tls},
     outcome::Outcome,
 };
 use warren_probe::Seen;
@@ -85,7 +85,7 @@ impl TlsServer {
 }
 
 async fn https(address: SocketAddr, check: HttpCheck) -> Seen {
-    let check = HttpCheck { scheme: Scheme::Https, ..check };
+    let check = HttpCheck { tls: Some(Tls::default()), ..check };
     look(address.ip(), CheckKind::Http(check), TIMEOUT).await
 }
 
@@ -136,7 +136,7 @@ async fn a_bad_status_over_tls_is_a_failure() {
 async fn a_handshake_that_never_finishes_is_late() {
     let silent = StdListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let check = HttpCheck { scheme: Scheme::Https, ..HttpCheck::new(port(address)) };
+    let check = HttpCheck { tls: Some(Tls::default()), ..HttpCheck::new(port(address)) };
     let seen = look(address.ip(), CheckKind::Http(check), Duration::from_millis(150)).await;
     assert_eq!(seen.outcome, LATE, "{}", seen.message);
     assert!(seen.message.ends_with(", TLS handshake unfinished"), "{}", seen.message);

@@ -56,8 +56,7 @@ fn find(launch: &LaunchFile, name: &str) -> Result<PathBuf, String> {
         let path = launch.cwd.join(name);
         return executable(&path).map(|()| path);
     }
-    let var = launch.env.iter().find(|(name, _)| name == "PATH");
-    let search = var.map_or("", |(_, value)| value.as_str());
+    let search = launch.var("PATH").unwrap_or_default();
     let mut why = None;
     for dir in search.split(':').filter(|dir| !dir.is_empty()) {
         let path = launch.cwd.join(dir).join(name);

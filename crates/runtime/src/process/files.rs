@@ -43,6 +43,14 @@ pub struct LaunchFile {
     pub log: PathBuf,
 }
 
+impl LaunchFile {
+    /// A variable of the task; as a process sees it, the first of its name.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        let var = self.env.iter().find(|(known, _)| known == name);
+        var.map(|(_, value)| value.as_str())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserIds {
     pub uid: u32,

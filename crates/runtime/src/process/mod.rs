@@ -14,21 +14,25 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{io::AsyncReadExt, process::Command, task::spawn_blocking, time::timeout};
+use tokio::{io::AsyncReadExt, process, task::spawn_blocking, time::timeout};
 use tokio_util::task::TaskTracker;
 use warren_core::{
+    check::Command,
     id::{NodeId, TaskId},
     node::Driver,
-    spec::{ImageRef, Pull, StopSignal},
+    spec::{ImageRef, Pull, StopSignal, User},
 };
 
 use self::{
     files::{Answer, LaunchFile, TaskDir},
     state::{SUPERVISOR_ENV, State},
 };
-use crate::port::{
-    ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Running, Runtime,
-    RuntimeError,
+use crate::{
+    expand,
+    port::{
+        ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Running, Runtime,
+        RuntimeError,
+    },
 };
 
 pub(crate) mod command;
@@ -142,7 +146,7 @@ impl ProcessDriver {
         };
         let dir = self.dir(task);
         let stderr = self.on(task, TaskDir::create_stderr).await?;
-        let mut child = Command::new(program)
+        let mut child = process::Command::new(program)
             .args(args)
             .arg(dir.path())
             .env(SUPERVISOR_ENV, task.to_string())
@@ -316,12 +320,21 @@ impl Runtime for ProcessDriver {
     async fn exec(
         &self,
         task: TaskId,
-        argv: &[String],
+        command: &Command,
+        user: Option<&User>,
         limit: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
-        let launch = self.launch(task).await?;
+        let mut launch = self.launch(task).await?;
         match self.state(task).await? {
-            State::Running(_) => exec::run(&launch, argv, limit).await.map_err(unavailable),
+            State::Running(_) => {
+                match user.map(command::user).transpose() {
+                    Ok(None) => {}
+                    Ok(Some((ids, _home))) => launch.user = Some(ids),
+                    Err(reason) => return Ok(ExecEnd::NotRun { reason }),
+                }
+                let argv = expand::words(command, |name| launch.var(name));
+                exec::run(&launch, &argv, limit).await.map_err(unavailable)
+            }
             State::Created | State::Exited { .. } => {
                 Ok(ExecEnd::NotRun { reason: "the task does not run".to_owned() })
             }

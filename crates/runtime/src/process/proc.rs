@@ -68,6 +68,11 @@ impl Identity {
     }
 }
 
+/// When a process started; see [`Identity`].
+pub fn started(pid: u32) -> Option<u64> {
+    Identity::of(pid).map(|identity| identity.started)
+}
+
 /// Every process that has not ended.
 pub fn all() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

@@ -104,6 +104,6 @@ pub fn running(launch: &LaunchFile, file: &RunningFile) -> Running {
     Running {
         pid: file.process.pid,
         started_at: Timestamp::from_millis(file.started_at_ms),
-        reach: Reach { netns: None, address: launch.address.into() },
+        reach: Reach { netns: None, address: launch.address.into(), root_of: None },
     }
 }

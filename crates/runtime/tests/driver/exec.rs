@@ -7,7 +7,7 @@ use std::{
 
 use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
 
-use crate::support::{Bench, LONG, processes_of, shell, trials, until, words};
+use crate::support::{Bench, LONG, argv, processes_of, shell, trials, until};
 
 trials!(
     a_command_has_the_tasks_environment_and_its_output_is_kept_in_order,
@@ -22,25 +22,27 @@ async fn a_command_has_the_tasks_environment_and_its_output_is_kept_in_order() {
     let bench = Bench::new();
     let task = bench.start("exec sleep 300").await;
     let script = "echo $WARREN_TASK_ID; echo err >&2; pwd; exit 5";
-    let end = bench.driver().exec(task, &words(&["sh", "-c", script]), LONG).await.unwrap();
+    let end = bench.driver().exec(task, &argv(&["sh", "-c", script]), None, LONG).await.unwrap();
     let output = Output(format!("{task}\nerr\n/\n"));
     assert_eq!(end, ExecEnd::Exited { code: 5, output });
-    let end = bench.driver().exec(task, &words(&["sh", "-c", "kill -9 $$"]), LONG).await.unwrap();
+    let end =
+        bench.driver().exec(task, &argv(&["sh", "-c", "kill -9 $$"]), None, LONG).await.unwrap();
     assert_eq!(end, ExecEnd::Exited { code: 137, output: Output::default() });
 }
 
 async fn a_command_that_cannot_run_says_why() {
     let bench = Bench::new();
     let task = bench.start("exec sleep 300").await;
-    let end = bench.driver().exec(task, &words(&["no-such-program", "x"]), LONG).await.unwrap();
+    let end =
+        bench.driver().exec(task, &argv(&["no-such-program", "x"]), None, LONG).await.unwrap();
     let ExecEnd::NotRun { reason } = end else { panic!("{end:?}") };
     assert!(reason.starts_with("cannot run \"no-such-program\": not found"), "{reason}");
     bench.driver().delete(task).await.unwrap();
-    let end = bench.driver().exec(task, &words(&["true"]), LONG).await;
+    let end = bench.driver().exec(task, &argv(&["true"]), None, LONG).await;
     assert!(matches!(end, Err(RuntimeError::NoSuchTask(_))), "{end:?}");
     let created = shell("true");
     bench.driver().create(&created).await.unwrap();
-    let end = bench.driver().exec(created.task, &words(&["true"]), LONG).await.unwrap();
+    let end = bench.driver().exec(created.task, &argv(&["true"]), None, LONG).await.unwrap();
     assert_eq!(end, ExecEnd::NotRun { reason: "the task does not run".to_owned() });
 }
 
@@ -53,7 +55,8 @@ async fn a_timeout_kills_all_that_the_command_started() {
     ] {
         let begun = Instant::now();
         let limit = Duration::from_millis(300);
-        let end = bench.driver().exec(task, &words(&["sh", "-c", script]), limit).await.unwrap();
+        let end =
+            bench.driver().exec(task, &argv(&["sh", "-c", script]), None, limit).await.unwrap();
         println!("timed out {:?} after its deadline", begun.elapsed().saturating_sub(limit));
         assert!(begun.elapsed() < limit + Duration::from_secs(1));
         assert_eq!(end, ExecEnd::TimedOut { output: Output("begun\n".to_owned()) });
@@ -66,14 +69,14 @@ async fn a_flood_keeps_its_two_ends() {
     let task = bench.start("exec sleep 300").await;
     let before = memory();
     let limit = Duration::from_millis(500);
-    let end = bench.driver().exec(task, &words(&["yes"]), limit).await.unwrap();
+    let end = bench.driver().exec(task, &argv(&["yes"]), None, limit).await.unwrap();
     let ExecEnd::TimedOut { output } = end else { panic!("{end:?}") };
     assert!(output.0.len() <= Output::MAX && output.0.starts_with("y\ny\n"));
     assert!(output.0.contains("bytes left out"), "{}", output.0);
     let grown = memory().saturating_sub(before);
     assert!(grown < 20_000, "memory grew by {grown} KiB");
     let flood = "seq 1 200000; echo the end";
-    let end = bench.driver().exec(task, &words(&["sh", "-c", flood]), LONG).await.unwrap();
+    let end = bench.driver().exec(task, &argv(&["sh", "-c", flood]), None, LONG).await.unwrap();
     let ExecEnd::Exited { code: 0, output } = end else { panic!("{end:?}") };
     assert!(output.0.starts_with("1\n2\n3\n") && output.0.ends_with("\n200000\nthe end\n"));
 }
@@ -82,8 +85,8 @@ async fn what_a_command_leaves_in_the_background_is_not_waited_for() {
     let bench = Bench::new();
     let task = bench.start("exec sleep 300").await;
     let begun = Instant::now();
-    let script = words(&["sh", "-c", "sleep 300 & echo left"]);
-    let end = bench.driver().exec(task, &script, LONG).await.unwrap();
+    let script = argv(&["sh", "-c", "sleep 300 & echo left"]);
+    let end = bench.driver().exec(task, &script, None, LONG).await.unwrap();
     assert_eq!(end, ExecEnd::Exited { code: 0, output: Output("left\n".to_owned()) });
     assert!(begun.elapsed() < Duration::from_secs(5));
     bench.driver().delete(task).await.unwrap();
@@ -93,8 +96,8 @@ async fn what_a_command_leaves_in_the_background_is_not_waited_for() {
 async fn a_command_that_nobody_waits_for_any_more_is_killed() {
     let bench = Bench::new();
     let task = bench.start("exec sleep 300").await;
-    let script = words(&["sh", "-c", "sleep 300 & sleep 300"]);
-    let exec = bench.driver().exec(task, &script, LONG);
+    let script = argv(&["sh", "-c", "sleep 300 & sleep 300"]);
+    let exec = bench.driver().exec(task, &script, None, LONG);
     tokio::select! {
         end = exec => panic!("{end:?}"),
         () = until(|| processes_of(task).len() == 4) => {}

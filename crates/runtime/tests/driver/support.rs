@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 use warren_core::{
-    check::HealthConfig,
+    check::{Command, HealthConfig},
     id::{NodeId, ServiceId, TaskId},
     spec::{Network, TaskTemplate, Workload},
 };
@@ -161,11 +161,17 @@ pub fn template(workload: Workload) -> TaskTemplate {
         network: Network::Host,
         publish: Vec::new(),
         health: HealthConfig::Auto,
+        ports: Vec::new(),
     }
 }
 
 pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
+}
+
+/// To be run beside a task.
+pub fn argv(argv: &[&str]) -> Command {
+    Command::argv(words(argv)).unwrap()
 }
 
 pub async fn read_log(path: &Path, tail: Option<u32>) -> Vec<String> {

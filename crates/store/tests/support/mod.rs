@@ -89,6 +89,7 @@ pub fn service(id: u64, replicas: u32) -> Change {
         network: Network::Host,
         publish: Vec::new(),
         health: warren_core::check::HealthConfig::Auto,
+        ports: Vec::new(),
     };
     let spec = ServiceSpec {
         name: format!("service-{id}").parse().unwrap(),

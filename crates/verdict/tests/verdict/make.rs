@@ -45,7 +45,7 @@ pub fn timing(failures: u32, successes: u32) -> Timing {
 
 /// Checks on different ports share no attempts.
 pub fn check(port: u32, timing: Timing) -> Check {
-    let tcp = |port| Check { kind: CheckKind::Tcp(TcpCheck { port }), timing };
+    let tcp = |port| Check { kind: CheckKind::Tcp(TcpCheck::new(port)), timing };
     Port::new(port).map_or_else(|invalid| panic!("{invalid}"), tcp)
 }
 

@@ -76,8 +76,7 @@ impl Actor {
     }
 
     pub(super) fn resolve(&self, facts: &ImageFacts) -> Checks {
-        let template = &self.launch.template;
-        template.health.resolve(facts.checks.as_ref(), template.published_tcp_port())
+        self.launch.template.checks(facts.checks.as_ref())
     }
 }
 

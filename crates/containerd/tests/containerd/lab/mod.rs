@@ -24,7 +24,7 @@ use nix::{
 use tempfile::TempDir;
 use warren_containerd::{CniConfig, Config, Containerd};
 use warren_core::{
-    check::HealthConfig,
+    check::{self, HealthConfig},
     id::{NodeId, ServiceId, TaskId},
     spec::{Network, Pull, TaskTemplate, Workload},
 };
@@ -261,6 +261,7 @@ fn template() -> TaskTemplate {
         network: Network::None,
         publish: Vec::new(),
         health: HealthConfig::Auto,
+        ports: Vec::new(),
     }
 }
 
@@ -276,10 +277,19 @@ pub fn script(text: &str) -> Vec<String> {
     ["sh", "-c", text].map(str::to_owned).to_vec()
 }
 
+/// To be run beside a task.
+pub fn command(text: &str) -> check::Command {
+    check::Command::argv(words(text)).unwrap()
+}
+
+pub fn shell(text: &str) -> check::Command {
+    check::Command::shell(text).unwrap()
+}
+
 /// What a command in the task prints.
 pub async fn output(driver: &Containerd, task: TaskId, text: &str) -> String {
     let limit = Duration::from_secs(20);
-    let end = driver.exec(task, &script(text), limit).await.unwrap();
+    let end = driver.exec(task, &shell(text), None, limit).await.unwrap();
     let ExecEnd::Exited { code: 0, output } = end else { panic!("{text:?} gave {end:?}") };
     output.0.trim().to_owned()
 }

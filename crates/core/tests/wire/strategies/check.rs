@@ -4,12 +4,17 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use warren_core::{
     bounds::{Delay, Port, Threshold},
     check::{
-        ByRole, Check, CheckKind, Checks, ExecCheck, HealthConfig, HttpCheck, HttpHeader,
-        HttpMethod, HttpPath, Role, Scheme, StatusSet, TcpCheck, Timing,
+        ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
+        GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod, HttpPath,
+        HttpVersion, NamedPort, Parts, Payload, PortRef, Role, ServerName, StatusSet, TcpCheck,
+        TextMatch, Timing, Tls, Trust,
     },
 };
 
-use super::{program, span};
+use super::{
+    program, span,
+    spec::{absolute_path, user},
+};
 
 pub fn port() -> impl Strategy<Value = Port> {
     (1..=65_535_u32).prop_map(|number| Port::new(number).unwrap())
@@ -45,34 +50,125 @@ fn http_check() -> impl Strategy<Value = HttpCheck> {
         .prop_map(|(name, value)| HttpHeader::new(name, value).unwrap());
     let range = (100..=599_u16, 100..=599_u16).prop_map(|(a, b)| (a.min(b), a.max(b)));
     (
-        select(vec![Scheme::Http, Scheme::Https]),
-        port(),
+        option::of(tls()),
+        endpoint(),
+        select(vec![HttpVersion::Http1, HttpVersion::Http2]),
         "/[!-\"$-~]{0,30}".prop_map(|path| HttpPath::new(path).unwrap()),
         method,
         vec(header, 0..4),
         vec(range, 1..5).prop_map(|ranges| StatusSet::new(ranges).unwrap()),
+        (option::of(text_match()), option::of(text_match())),
     )
-        .prop_map(|(scheme, port, path, method, headers, expect)| HttpCheck {
-            scheme,
-            port,
-            path,
-            method,
-            headers,
-            expect,
-        })
+        .prop_map(
+            |(tls, endpoint, version, path, method, headers, expect, (body, body_not))| HttpCheck {
+                tls,
+                endpoint,
+                version,
+                path,
+                method,
+                headers,
+                expect,
+                body,
+                body_not,
+            },
+        )
+}
+
+/// What a template of [`ports`] takes: its names, and numbers.
+fn port_ref() -> impl Strategy<Value = PortRef> {
+    prop_oneof![
+        port().prop_map(PortRef::Number),
+        select(NAMES.to_vec()).prop_map(|name| PortRef::Name(name.parse().unwrap())),
+    ]
+}
+
+const NAMES: [&str; 2] = ["admin", "http-2"];
+
+/// All the names that checks may call for.
+pub fn ports() -> impl Strategy<Value = Vec<NamedPort>> {
+    [port(), port()].prop_map(|numbers| {
+        let named = |(name, port): (&str, Port)| NamedPort { name: name.parse().unwrap(), port };
+        NAMES.into_iter().zip(numbers).map(named).collect()
+    })
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    prop_oneof![port_ref().prop_map(Endpoint::Port), absolute_path().prop_map(Endpoint::Socket)]
+}
+
+fn text_match() -> impl Strategy<Value = TextMatch> {
+    prop_oneof![
+        ".{1,20}".prop_map(|text| TextMatch::contains(text).unwrap()),
+        "[a-z]{1,5}[*+?]\\(x\\|[0-9]\\)".prop_map(|regex| TextMatch::regex(regex).unwrap()),
+    ]
+}
+
+fn tls() -> impl Strategy<Value = Tls> {
+    let ca = Ca::new(include_str!("../ca.pem")).unwrap();
+    let trust = select(vec![Trust::Anyone, Trust::Node, Trust::Ca(ca)]);
+    let name = "[a-z]{1,8}\\.example|127\\.0\\.0\\.1|::1";
+    let server_name = name.prop_map(|name| ServerName::new(name).unwrap());
+    (trust, option::of(server_name)).prop_map(|(trust, server_name)| Tls { trust, server_name })
+}
+
+fn tcp_check() -> impl Strategy<Value = TcpCheck> {
+    let send = vec(any::<u8>(), 0..20).prop_map(|bytes| Payload::new(bytes).unwrap());
+    (port_ref(), send, option::of(text_match())).prop_map(|(port, send, expect)| TcpCheck {
+        port,
+        send,
+        expect,
+    })
+}
+
+fn exec_check() -> impl Strategy<Value = ExecCheck> {
+    let command = prop_oneof![
+        program().prop_map(|argv| Command::argv(argv).unwrap()),
+        "[!-~]{1,20}".prop_map(|line| Command::shell(line).unwrap()),
+    ];
+    let exits = (vec(0..100_u32, 0..3), vec(100..256_u32, 0..3))
+        .prop_map(|(pass, inconclusive)| ExitCodes::new(&pass, &inconclusive).unwrap());
+    (command, option::of(user()), exits, option::of(text_match()))
+        .prop_map(|(command, user, exits, expect)| ExecCheck { command, user, exits, expect })
+}
+
+fn grpc_check() -> impl Strategy<Value = GrpcCheck> {
+    let service = "[ -~]{0,20}".prop_map(|name| GrpcService::new(name).unwrap());
+    (endpoint(), service, option::of(tls())).prop_map(|(endpoint, service, tls)| GrpcCheck {
+        endpoint,
+        service,
+        tls,
+    })
+}
+
+fn file_check() -> impl Strategy<Value = FileCheck> {
+    (absolute_path(), option::of(span())).prop_map(|(path, max_age)| FileCheck { path, max_age })
+}
+
+fn single_kind() -> impl Strategy<Value = CheckKind> {
+    prop_oneof![
+        http_check().prop_map(CheckKind::Http).boxed(),
+        tcp_check().prop_map(CheckKind::Tcp).boxed(),
+        exec_check().prop_map(CheckKind::Exec).boxed(),
+        grpc_check().prop_map(CheckKind::Grpc).boxed(),
+        file_check().prop_map(CheckKind::File).boxed(),
+    ]
+    .boxed()
 }
 
 fn check(role: Role) -> impl Strategy<Value = Option<Check>> {
-    option::of(a_check(role))
+    option::of(a_check(role)).boxed()
 }
 
 pub fn a_check(role: Role) -> impl Strategy<Value = Check> {
+    let parts = || vec(single_kind(), 2..5).prop_map(|kinds| Parts::new(kinds).unwrap());
     let kind = prop_oneof![
-        http_check().prop_map(CheckKind::Http),
-        port().prop_map(|port| CheckKind::Tcp(TcpCheck { port })),
-        program().prop_map(|argv| CheckKind::Exec(ExecCheck::new(argv).unwrap())),
-    ];
-    (kind, timing(role)).prop_map(|(kind, timing)| Check { kind, timing })
+        8 => single_kind(),
+        1 => parts().prop_map(CheckKind::All).boxed(),
+        1 => parts().prop_map(CheckKind::Any).boxed(),
+    ]
+    // Its parts by value would not fit a test's stack.
+    .boxed();
+    (kind, timing(role)).prop_map(|(kind, timing)| Check { kind, timing }).boxed()
 }
 
 pub fn checks() -> impl Strategy<Value = Checks> {

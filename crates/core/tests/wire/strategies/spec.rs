@@ -17,14 +17,21 @@ use warren_core::{
     },
 };
 
-use super::{check::port, health_config, program, service_id, span, timestamp, word};
+use super::{
+    check::{port, ports},
+    health_config, program, service_id, span, timestamp, word,
+};
 
 pub fn service_name() -> impl Strategy<Value = ServiceName> {
     "[a-z]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|name| name.parse().unwrap())
 }
 
-fn absolute_path() -> impl Strategy<Value = AbsolutePath> {
+pub fn absolute_path() -> impl Strategy<Value = AbsolutePath> {
     "(/[a-zA-Z0-9_ -]{1,8}){1,3}".prop_map(|path| AbsolutePath::new(path).unwrap())
+}
+
+pub fn user() -> impl Strategy<Value = User> {
+    "[a-z0-9]{1,6}(:[a-z0-9]{1,6})?".prop_map(|user| User::new(user).unwrap())
 }
 
 fn image() -> impl Strategy<Value = ImageRef> {
@@ -63,20 +70,20 @@ fn env() -> impl Strategy<Value = Vec<EnvVar>> {
 
 /// What the process driver runs, or the part of any template that both drivers know.
 fn process_template() -> impl Strategy<Value = TaskTemplate> {
-    let user = "[a-z0-9]{1,6}(:[a-z0-9]{1,6})?".prop_map(|user| User::new(user).unwrap());
     let signal = (1..=64_u8).prop_map(|number| number.to_string().parse::<StopSignal>().unwrap());
     (
         program(),
         vec(word(), 0..4),
         env(),
-        option::of(user),
+        option::of(user()),
         option::of(absolute_path()),
         option::of(signal),
         span(),
-        health_config(),
+        (health_config(), ports()),
     )
         .prop_map(
             |(command, args, env, user, workdir, stop_signal, stop_grace_period, health)| {
+                let (health, ports) = health;
                 TaskTemplate {
                     workload: Workload::Process { command },
                     args,
@@ -92,6 +99,7 @@ fn process_template() -> impl Strategy<Value = TaskTemplate> {
                     network: Network::Host,
                     publish: Vec::new(),
                     health,
+                    ports,
                 }
             },
         )

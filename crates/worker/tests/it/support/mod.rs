@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use warren_core::{
     assignment::Assignment,
     bounds::{Delay, Period, Threshold, Timeout},
-    check::{Check, CheckKind, Checks, ExecCheck, HealthConfig, Role, Timing},
+    check::{Check, CheckKind, Checks, Command, ExecCheck, HealthConfig, Role, Timing},
     health::HealthStatus,
     id::{NodeId, ServiceId, TaskId},
     report::TaskReport,
@@ -162,6 +162,7 @@ pub fn assignment(task: TaskId, checks: Checks) -> Assignment {
         network: Network::Host,
         publish: Vec::new(),
         health,
+        ports: Vec::new(),
     };
     Assignment {
         task,
@@ -195,8 +196,8 @@ pub fn timing() -> Timing {
 }
 
 pub fn exec(timing: Timing) -> Check {
-    let argv = vec!["check".to_owned()];
-    Check { kind: CheckKind::Exec(ExecCheck::new(argv).unwrap()), timing }
+    let command = Command::shell("check").unwrap();
+    Check { kind: CheckKind::Exec(ExecCheck::new(command)), timing }
 }
 
 pub fn liveness(timing: Timing) -> Checks {

@@ -11,9 +11,10 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tonic::async_trait;
 use warren_core::{
+    check::Command,
     id::TaskId,
     node::Driver,
-    spec::{ImageRef, Pull, StopSignal},
+    spec::{ImageRef, Pull, StopSignal, User},
     time::Timestamp,
 };
 use warren_runtime::{
@@ -272,7 +273,8 @@ impl Runtime for FakeRuntime {
     async fn exec(
         &self,
         task: TaskId,
-        _: &[String],
+        _: &Command,
+        _: Option<&User>,
         timeout: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
         let finds = self.change(|state| {
@@ -295,6 +297,6 @@ impl Runtime for FakeRuntime {
 }
 
 pub fn running(started_at: Timestamp) -> Running {
-    let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST), root_of: None };
     Running { pid: 4242, started_at, reach }
 }

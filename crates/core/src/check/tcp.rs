@@ -1,0 +1,39 @@
+//! A TCP connection, and perhaps a few words over it.
+
+use super::{PortRef, TextMatch};
+use crate::{Invalid, bounds::Port};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TcpCheck {
+    pub port: PortRef,
+    /// Sent once connected.
+    pub send: Payload,
+    /// What comes back, within its first 10 KiB, must match. `None`: the connection is enough.
+    pub expect: Option<TextMatch>,
+}
+
+impl TcpCheck {
+    /// A connection to `port`, and nothing more.
+    pub fn new(port: Port) -> Self {
+        Self { port: PortRef::Number(port), send: Payload::default(), expect: None }
+    }
+}
+
+/// At most 4 KiB, which every socket takes at once; perhaps nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Payload(Vec<u8>);
+
+impl Payload {
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, Invalid> {
+        let bytes = bytes.into();
+        if bytes.len() <= 4096 {
+            Ok(Self(bytes))
+        } else {
+            Err(Invalid::new("is longer than 4 KiB"))
+        }
+    }
+
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
