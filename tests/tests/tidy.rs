@@ -10,7 +10,7 @@ use std::{
 
 /// The rooms from the bottom up, and the rooms that each one may use. `docs/architecture.md`
 /// draws the same picture.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("warren-proto", &[]),
     ("warren-core", &["warren-proto"]),
     ("warren-verdict", &["warren-core"]),
@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("warren-runtime", &["warren-core"]),
     ("warren-containerd", &["warren-core", "warren-runtime"]),
     ("warren-probe", &["warren-core", "warren-runtime"]),
+    ("warren-vitals", &[]),
     (
         "warren-worker",
         &["warren-proto", "warren-core", "warren-verdict", "warren-runtime", "warren-probe"],

@@ -1,0 +1,10 @@
+//! The library as a service uses it.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
+
+mod answers;
+mod lifecycle;
+mod listener;
+mod metrics;
+mod runs;
+mod support;
