@@ -45,19 +45,44 @@ pub fn node<'a>(cluster: &'a Cluster, text: &str) -> Result<&'a Arc<Node>, Rejec
     }
 }
 
-/// By id, by a beginning of it that no other task has, or by SERVICE.SLOT, which means the newest
-/// task of the slot.
+/// By id, by a beginning of it that no other task has, or by SERVICE.SLOT, which means the task
+/// that fills the slot.
 pub fn task<'a>(cluster: &'a Cluster, text: &str) -> Result<&'a Arc<Task>, Rejection> {
+    match slot(cluster, text)? {
+        Some(tasks) => warren_plan::holder(tasks.into_iter()).ok_or_else(|| no_task(text)),
+        None => by_id(cluster, text),
+    }
+}
+
+/// Likewise, but a slot means the task in it that has something to read: the one that fills it,
+/// or where that has not started yet, the last one that has.
+pub fn logged_task<'a>(cluster: &'a Cluster, text: &str) -> Result<&'a Arc<Task>, Rejection> {
+    let task = task(cluster, text)?;
+    let has_log = |task: &&Arc<Task>| task.status.started_at.is_some();
+    let others = slot(cluster, text)?.filter(|_| !has_log(&task)).unwrap_or_default();
+    let last = others.into_iter().filter(has_log).max_by_key(|task| newest(task));
+    Ok(last.unwrap_or(task))
+}
+
+/// All tasks of the slot, if the text speaks of one.
+fn slot<'a>(cluster: &'a Cluster, text: &str) -> Result<Option<Vec<&'a Arc<Task>>>, Rejection> {
+    let Some((name, slot)) = text.split_once('.') else {
+        return Ok(None);
+    };
+    let service = service(cluster, name)?;
+    let slot: u32 = slot.parse().map_err(|_| no_task(text))?;
+    Ok(Some(cluster.tasks_of(service.id).filter(|task| task.slot == slot).collect()))
+}
+
+fn no_task(text: &str) -> Rejection {
+    Rejection::NotFound(format!("there is no task {text:?}"))
+}
+
+fn by_id<'a>(cluster: &'a Cluster, text: &str) -> Result<&'a Arc<Task>, Rejection> {
     if text.is_empty() {
         return Err(Invalid::missing("task").into());
     }
-    let not_found = || Rejection::NotFound(format!("there is no task {text:?}"));
-    if let Some((name, slot)) = text.split_once('.') {
-        let service = service(cluster, name)?;
-        let slot: u32 = slot.parse().map_err(|_| not_found())?;
-        let in_slot = cluster.tasks_of(service.id).filter(|task| task.slot == slot);
-        return in_slot.max_by_key(|task| newest(task)).ok_or_else(not_found);
-    }
+    let not_found = || no_task(text);
     let (first, last) = ids_beginning_with(text).ok_or_else(not_found)?;
     let mut matching = cluster.tasks().filter(|task| (first..=last).contains(&task.id.as_u64()));
     match (matching.next(), matching.next()) {

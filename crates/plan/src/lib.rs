@@ -20,4 +20,5 @@ mod violations;
 pub use health::{effective_health, title};
 pub use plan::{Plan, plan, plan_services, touched};
 pub use policy::Policy;
+pub use slot::holder;
 pub use violations::{Violation, violations};

@@ -78,6 +78,42 @@ impl Live {
     }
 }
 
+/// Who plays which part among a slot's live tasks.
+struct Cast<'t> {
+    holder: Option<&'t Arc<Task>>,
+    successor: Option<&'t Arc<Task>>,
+    stray: Option<&'t Arc<Task>>,
+}
+
+impl<'t> Cast<'t> {
+    /// From the live ones, the oldest first.
+    fn of(live: impl Iterator<Item = &'t Arc<Task>>) -> Self {
+        let mut live: Vec<_> = live.collect();
+        let newest = live.pop();
+        let older = newest.and_then(|task| live.iter().position(|t| Some(t.id) == task.replaces));
+        let (holder, successor) = match older {
+            Some(index) => (Some(live.remove(index)), newest),
+            None => (newest, None),
+        };
+        Self { holder, successor, stray: live.first().copied() }
+    }
+}
+
+/// Orders the tasks of a slot, the oldest first. In one millisecond a slot can see several tasks;
+/// attempts grow along them.
+fn age(task: &Task) -> impl Ord + use<> {
+    (task.created_at, task.revision, task.attempt, task.id)
+}
+
+/// The task that fills a slot, of all its tasks: not the one that is to take over, nor one that
+/// was called off. Where none does, the last one.
+pub fn holder<'t>(tasks: impl Iterator<Item = &'t Arc<Task>>) -> Option<&'t Arc<Task>> {
+    let mut tasks: Vec<_> = tasks.collect();
+    tasks.sort_by_key(|task| age(task));
+    let live = tasks.iter().copied().filter(|task| is_live(task));
+    Cast::of(live).holder.or(tasks.last().copied())
+}
+
 /// A slot with all its tasks.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
@@ -105,15 +141,8 @@ impl<'a> Slot<'a> {
         now: Timestamp,
         mut tasks: Vec<Arc<Task>>,
     ) -> Self {
-        // In one millisecond a slot can see several tasks; attempts grow along them.
-        tasks.sort_by_key(|t| (t.created_at, t.revision, t.attempt, t.id));
-        let mut live: Vec<&Arc<Task>> = tasks.iter().filter(|t| is_live(t)).collect();
-        let newest = live.pop();
-        let older = newest.and_then(|task| live.iter().position(|t| Some(t.id) == task.replaces));
-        let (holder, successor) = match older {
-            Some(index) => (Some(live.remove(index)), newest),
-            None => (newest, None),
-        };
+        tasks.sort_by_key(|task| age(task));
+        let Cast { holder, successor, stray } = Cast::of(tasks.iter().filter(|t| is_live(t)));
         let look = |task: &Arc<Task>| Live {
             health: effective_health(cluster, task, now),
             was_ready: was_ready(cluster, task),
@@ -122,7 +151,7 @@ impl<'a> Slot<'a> {
             task: Arc::clone(task),
         };
         let (holder, successor) = (holder.map(look), successor.map(look));
-        let stray = live.first().map(|task| Arc::clone(task));
+        let stray = stray.map(Arc::clone);
         Self { number, cluster, policy, service, now, tasks, holder, successor, stray }
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures::stream::unfold;
+use prost::Message;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
 use warren_core::{
@@ -29,6 +30,11 @@ use crate::{
 const REPORTER_MAX: usize = 128;
 /// It stands in every listing: a sentence, not a log.
 const REASON_MAX: usize = 1024;
+/// Of a snapshot's first message. gRPC's clients take 4 MiB by default.
+const SNAPSHOT_BYTES: usize = 1 << 20;
+/// While a snapshot is on its way there is no revision to go on from. Nothing came before the
+/// first change, so a watch from here gets everything, as a new snapshot or change by change.
+const INCOMPLETE: u64 = 0;
 
 pub struct HealthService(pub Context);
 
@@ -148,36 +154,77 @@ impl Watch {
     fn advance(&mut self, published: &Published) -> bool {
         let Some(mut deltas) = self.revision.and_then(|revision| published.since(revision)) else {
             let entries = entries(published, self.service.as_deref(), &self.handle);
-            let snapshot = Update::Snapshot(pb::HealthSnapshot { entries });
-            self.push(snapshot, published.cluster.revision);
+            self.push(snapshot(entries), INCOMPLETE, published.cluster.revision);
             return true;
         };
         let Some(delta) = deltas.next().cloned() else {
             return false;
         };
-        self.take(&delta);
+        let updates = self.updates_of(&delta);
+        self.push(updates, delta.revision.saturating_sub(1), delta.revision);
         true
     }
 
-    fn take(&mut self, delta: &Delta) {
+    fn updates_of(&self, delta: &Delta) -> Vec<Update> {
         let wanted = self.service.as_ref().map(|service| service.id);
         let is_wanted = |service: ServiceId| wanted.is_none_or(|wanted| wanted == service);
-        for change in &delta.health {
-            match change {
-                HealthChange::Changed(entry) if is_wanted(entry.task.service) => {
-                    self.push(Update::Changed(views::health_entry(entry)), delta.revision);
-                }
-                HealthChange::Removed { task, service } if is_wanted(*service) => {
-                    self.push(Update::RemovedTaskId(task.to_string()), delta.revision);
-                }
-                HealthChange::Changed(_) | HealthChange::Removed { .. } => {}
+        let update = |change: &HealthChange| match change {
+            HealthChange::Changed(entry) if is_wanted(entry.task.service) => {
+                Some(Update::Changed(views::health_entry(entry)))
             }
-        }
-        self.revision = Some(delta.revision);
+            HealthChange::Removed { task, service } if is_wanted(*service) => {
+                Some(Update::RemovedTaskId(task.to_string()))
+            }
+            HealthChange::Changed(_) | HealthChange::Removed { .. } => None,
+        };
+        delta.health.iter().filter_map(update).collect()
     }
 
-    fn push(&mut self, update: Update, revision: u64) {
+    /// Only the last update carries the revision that all of them lead to: whoever is cut off
+    /// before it goes on from `until_then`, and misses nothing.
+    fn push(&mut self, updates: Vec<Update>, until_then: u64, revision: u64) {
         self.revision = Some(revision);
-        self.ready.push_back(pb::WatchHealthResponse { update: Some(update), revision });
+        let last = updates.len().saturating_sub(1);
+        self.ready.extend(updates.into_iter().enumerate().map(|(at, update)| {
+            let revision = if at == last { revision } else { until_then };
+            pb::WatchHealthResponse { update: Some(update), revision }
+        }));
+    }
+}
+
+/// The snapshot as it is sent: what does not fit into one message follows as changes.
+fn snapshot(entries: Vec<pb::HealthEntry>) -> Vec<Update> {
+    let mut size = 0;
+    let fits = entries.iter().take_while(|entry| {
+        size += entry.encoded_len();
+        size <= SNAPSHOT_BYTES
+    });
+    let fits = fits.count();
+    let mut entries = entries.into_iter();
+    let first = pb::HealthSnapshot { entries: entries.by_ref().take(fits).collect() };
+    [Update::Snapshot(first)].into_iter().chain(entries.map(Update::Changed)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_the_snapshots_message_follows_as_changes() {
+        let entry = |id: usize| pb::HealthEntry {
+            task_id: id.to_string(),
+            health: Some(pb::Health { reason: "r".repeat(1000), ..pb::Health::default() }),
+            ..pb::HealthEntry::default()
+        };
+        let all: Vec<_> = (0..3000).map(entry).collect();
+        let mut updates = snapshot(all.clone()).into_iter();
+        let Some(Update::Snapshot(first)) = updates.next() else { panic!("no snapshot first") };
+        assert!(first.encoded_len() < 2 * SNAPSHOT_BYTES && first.entries.len() > 500);
+        let rest = updates.map(|update| match update {
+            Update::Changed(entry) => entry,
+            Update::Snapshot(_) | Update::RemovedTaskId(_) => panic!("not a change"),
+        });
+        assert_eq!(first.entries.into_iter().chain(rest).collect::<Vec<_>>(), all);
+        assert!(matches!(&snapshot(Vec::new())[..], [Update::Snapshot(empty)] if empty.entries.is_empty()));
     }
 }

@@ -61,7 +61,7 @@ impl Tasks for TasksApi {
     ) -> Result<Response<Self::LogsStream>, Status> {
         let pb::TaskLogsRequest { task, tail, follow } = request.into_inner();
         let published = self.0.handle.published();
-        let task = lookup::task(&published.cluster, &task)?;
+        let task = lookup::logged_task(&published.cluster, &task)?;
         let Some(node) = task.node() else {
             let why = format!("task {} has no node yet, and so no log", task.id);
             return Err(Rejection::Forbidden(why).into());

@@ -67,19 +67,51 @@ async fn a_watch_begins_with_a_snapshot_shows_every_change_and_resumes() {
     let states: Vec<_> = seen.iter().map(|(status, ready, _)| (*status, *ready)).collect();
     let expected = [(pb::HealthStatus::Unhealthy, false), (pb::HealthStatus::Healthy, true)];
     assert_eq!(states, expected);
-    assert!(from < seen[0].2 && seen[0].2 < seen[1].2);
-    // From after the first change, only what followed it.
+    assert!(from <= seen[0].2 && seen[0].2 < seen[1].2);
+    // From the first change on, what followed it.
     let mut resumed = watch(&running, Some(seen[0].2)).await;
     let again = loop {
         let change = next(&mut resumed).await;
-        if change.0 == task {
+        if change.0 == task && change.1 == pb::HealthStatus::Healthy {
             break change;
         }
     };
-    assert_eq!((again.1, again.3), (pb::HealthStatus::Healthy, seen[1].2));
+    assert_eq!(again.3, seen[1].2);
     // From a future that this manager does not know: a snapshot.
     let mut lost = watch(&running, Some(1_000_000)).await;
     assert!(snapshot(&mut lost).await.0 >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_breaks_within_a_revision_goes_on_without_a_gap() {
+    let running = Running::over(MemoryStore::default()).await;
+    let mut worker = FakeWorker::join(&running, 1, 1).await;
+    running.create("web", 3).await;
+    let mut tasks = worker.run_healthy(3).await;
+    tasks.sort();
+    let mut watching = watch(&running, None).await;
+    let (_, from) = snapshot(&mut watching).await;
+    // The node's silence changes all of its tasks at once.
+    drop(worker);
+    let first = next(&mut watching).await;
+    let second = next(&mut watching).await;
+    let third = next(&mut watching).await;
+    assert!(first.3 >= from);
+    assert_eq!((first.3, second.3), (third.3 - 1, third.3 - 1));
+    for cut_off_after in [&first, &second] {
+        let mut resumed = watch(&running, Some(cut_off_after.3)).await;
+        let mut told = Vec::new();
+        while told.len() < 3 {
+            let (id, status, ..) = next(&mut resumed).await;
+            assert_eq!(status, pb::HealthStatus::Unknown);
+            told.push(id);
+        }
+        assert_eq!(told, tasks);
+    }
+    // Who has heard all of it hears nothing of it again.
+    let mut resumed = watch(&running, Some(third.3)).await;
+    let _worker = FakeWorker::join(&running, 1, 2).await;
+    assert_ne!(next(&mut resumed).await.1, pb::HealthStatus::Unknown);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,8 @@ async fn a_worker_goes_on_without_its_manager_and_tells_it_all_with_the_times_of
     for (finds, attempts) in [(Finds::Bad, 5), (Finds::Good, 2), (Finds::Bad, 5)] {
         world.runtime.find(finds);
         let before = world.runtime.execs().len();
-        world.runtime.until(|runtime| runtime.execs().len() == before + attempts).await;
+        // One more begins only once the last one has been taken in.
+        world.runtime.until(|runtime| runtime.execs().len() > before + attempts).await;
         next_millisecond();
     }
     let back = next_millisecond();
