@@ -152,7 +152,7 @@ impl Warren {
         });
     }
 
-    /// The newest task of a slot, as `task inspect` has it.
+    /// The task that fills a slot, as `task inspect` has it.
     pub fn task(&self, slot: &str) -> Value {
         self.json(&format!("task inspect {slot}"))
     }

@@ -113,7 +113,57 @@ fn ids_beginning_with(text: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::ids_beginning_with;
+    use warren_core::{
+        change::Change,
+        id::TaskId,
+        task::{Stop, StopCause, TaskStatus},
+    };
+
+    use super::*;
+    use crate::decide::fixture::{TASK, ended, running, with_healthy_task};
+
+    /// A task of web.1 that was made `after` milliseconds later, and which one it replaces.
+    fn later_task(cluster: &Cluster, id: u64, after: u64, status: TaskStatus) -> Task {
+        let first = (**cluster.task(TASK).unwrap()).clone();
+        let created_at = first.created_at.after(std::time::Duration::from_millis(after));
+        let (id, replaces) = (TaskId::from_u64(id), Some(TASK));
+        Task { id, created_at, replaces, status, ..first }
+    }
+
+    fn found(cluster: &Cluster) -> (TaskId, TaskId) {
+        let task = task(cluster, "web.1").unwrap().id;
+        (task, logged_task(cluster, "web.1").unwrap().id)
+    }
+
+    #[test]
+    fn a_slot_means_who_fills_it_and_not_who_is_to_take_over_or_was_called_off() {
+        let mut cluster = with_healthy_task().cluster().clone();
+        let mut successor = later_task(&cluster, 0xbb, 1, running(2));
+        cluster.apply(&Change::PutTask(Box::new(successor.clone())));
+        assert_eq!(found(&cluster), (TASK, TASK));
+        let (cause, at) = (StopCause::CalledOff, successor.created_at);
+        successor.stop = Some(Stop { cause, reason: String::new(), at });
+        cluster.apply(&Change::PutTask(Box::new(successor.clone())));
+        assert_eq!(found(&cluster), (TASK, TASK), "called off");
+        successor.status = ended(0);
+        cluster.apply(&Change::PutTask(Box::new(successor)));
+        assert_eq!(found(&cluster), (TASK, TASK), "called off and ended");
+    }
+
+    #[test]
+    fn while_the_next_one_waits_the_log_is_that_of_the_last_one_that_ran() {
+        let mut cluster = with_healthy_task().cluster().clone();
+        let end = |task: &Task| TaskStatus { started_at: task.status.started_at, ..ended(1) };
+        let mut first = (**cluster.task(TASK).unwrap()).clone();
+        first.status = end(&first);
+        let mut second = later_task(&cluster, 0xb0, 1, running(2));
+        second.status = end(&second);
+        let waiting = later_task(&cluster, 0xa0, 2, TaskStatus::pending(first.created_at));
+        for task in [&first, &second, &waiting] {
+            cluster.apply(&Change::PutTask(Box::new(task.clone())));
+        }
+        assert_eq!(found(&cluster), (waiting.id, second.id));
+    }
 
     #[test]
     fn a_beginning_stands_for_all_ids_that_begin_so() {

@@ -7,7 +7,7 @@ use super::OutputArgs;
 /// Look at tasks, check them by hand, read their logs, stop them
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A task goes by its id, a unique beginning of it, or SERVICE.SLOT for the newest task of a slot.
+A task goes by its id, a unique beginning of it, or SERVICE.SLOT for the task that fills a slot.
 
 Example:
   warren task ls web")]
