@@ -50,6 +50,8 @@ ids! {
     ServiceId,
     /// Of one attempt to fill a slot.
     TaskId,
+    /// Of a cluster: of the database that it lives in, drawn when that was made.
+    ClusterId,
     /// Of a machine that runs a worker; kept in the worker's data directory.
     NodeId,
 }

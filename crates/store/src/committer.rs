@@ -37,7 +37,8 @@ impl Committer {
         let (done, result) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(CommitFault::Ended)?;
         jobs.send(Job { batch, done }).await.map_err(|_| CommitFault::Ended)?;
-        result.await.map_err(|_| CommitFault::Ended)?
+        // The thread ends before its answer only when redb panics.
+        result.await.map_err(|_| CommitFault::Died)?
     }
 }
 

@@ -1,8 +1,10 @@
 //! The cluster in one file, `warren.redb`.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io,
     os::unix::fs::PermissionsExt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,12 +14,13 @@ use redb::{
     Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend,
     StorageError,
 };
-use warren_core::{change::Change, cluster::Cluster};
+use warren_core::{change::Change, cluster::Cluster, id::ClusterId};
 use warren_proto::v1 as pb;
 
 use crate::{
     CommitFault, OpenFault, Store,
     committer::{Committer, write},
+    fault::RowFault,
     tables::{LoadFault, SCHEMA, load, load_meta},
 };
 
@@ -29,6 +32,7 @@ const CACHE_BYTES: usize = 32 << 20;
 /// A database file, open for this process alone.
 pub struct RedbStore {
     committer: Committer,
+    cluster_id: ClusterId,
 }
 
 impl RedbStore {
@@ -37,11 +41,26 @@ impl RedbStore {
         fs::create_dir_all(directory)
             .map_err(|source| OpenFault::Directory { path: directory.to_owned(), source })?;
         let path = directory.join(FILE);
-        let database = builder().create(&path).map_err(|error| cannot_open(&path, error))?;
+        // redb panics on some kinds of damage. What it had in hand is dropped with it.
+        catch_unwind(AssertUnwindSafe(|| Self::open_file(&path)))
+            .unwrap_or_else(|_| Err(OpenFault::Damaged { path }))
+    }
+
+    fn open_file(path: &Path) -> Result<(Self, Cluster), OpenFault> {
+        let disk_fault = |error| cannot_open(path, DatabaseError::Storage(StorageError::Io(error)));
+        match fs::metadata(path) {
+            // redb would begin a new cluster in it, and every node's tasks would be unknown.
+            Ok(file) if file.len() == 0 => {
+                return Err(OpenFault::Empty { path: path.to_owned() });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => begin(path)?,
+            Err(error) => return Err(disk_fault(error)),
+        }
+        let database = builder().open(path).map_err(|error| cannot_open(path, error))?;
         // For its owner alone: templates hold what people put into environments.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-            .map_err(|error| cannot_open(&path, DatabaseError::Storage(StorageError::Io(error))))?;
-        Self::with_database(database, path)
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(disk_fault)?;
+        Self::with_database(database, path.to_owned())
     }
 
     /// Over any storage, for tests that make it fail.
@@ -67,16 +86,39 @@ impl RedbStore {
             None => (at.found(&tx, &database)?, Cluster::default()),
         };
         drop(tx);
+        let cluster_id = meta.cluster_id.parse().map_err(|invalid| at.bad_meta(invalid))?;
         let committer = Committer::start(database, meta).map_err(OpenFault::Thread)?;
-        Ok((Self { committer }, cluster))
+        Ok((Self { committer, cluster_id }, cluster))
     }
 }
 
 #[async_trait]
 impl Store for RedbStore {
+    fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
+    }
+
     async fn commit(&mut self, batch: Arc<[Change]>) -> Result<u64, CommitFault> {
         self.committer.commit(batch).await
     }
+}
+
+/// An empty cluster, made under another name: what is cut short is never taken for a database.
+fn begin(path: &Path) -> Result<(), OpenFault> {
+    let disk_fault = |error| cannot_open(path, DatabaseError::Storage(StorageError::Io(error)));
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let new = tempfile::Builder::new().prefix(FILE).tempfile_in(directory).map_err(disk_fault)?;
+    let database = builder().create(new.path()).map_err(|error| cannot_open(path, error))?;
+    At(path.to_owned()).fill(&database)?;
+    drop(database);
+    match new.persist_noclobber(path) {
+        // Another manager was quicker; the lock on the file says which one stays.
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(disk_fault(error.error));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(disk_fault)
 }
 
 fn builder() -> Builder {
@@ -101,6 +143,11 @@ impl At {
         OpenFault::Unreadable { path: self.0.clone(), source: Box::new(error.into()) }
     }
 
+    fn bad_meta(&self, invalid: warren_core::Invalid) -> OpenFault {
+        let source = RowFault::Invalid(invalid.at("cluster_id"));
+        self.fault(LoadFault::Row { table: "meta-1", key: 0, source })
+    }
+
     fn fault(&self, fault: LoadFault) -> OpenFault {
         match fault {
             LoadFault::Database(error) => self.unreadable(error),
@@ -116,14 +163,22 @@ impl At {
         if tables.next().is_some() {
             return Err(OpenFault::Foreign { path: self.0.clone() });
         }
+        self.fill(database)
+    }
+
+    /// Draws the cluster's id.
+    fn fill(&self, database: &Database) -> Result<pb::MetaRow, OpenFault> {
         let id = getrandom::u64().map_err(OpenFault::Random)?;
-        let meta = pb::MetaRow { schema: SCHEMA, revision: 0, cluster_id: format!("{id:016x}") };
+        let cluster_id = ClusterId::from_u64(id).to_string();
+        let meta = pb::MetaRow { schema: SCHEMA, revision: 0, cluster_id };
         match write(database, &meta, &[]) {
             Ok(()) => Ok(meta),
             Err(CommitFault::Database(source)) => {
                 Err(OpenFault::Unreadable { path: self.0.clone(), source })
             }
-            Err(CommitFault::Ended) => Err(self.unreadable(redb::Error::DatabaseClosed)),
+            Err(CommitFault::Died | CommitFault::Ended) => {
+                Err(self.unreadable(redb::Error::DatabaseClosed))
+            }
         }
     }
 }

@@ -35,6 +35,18 @@ pub enum OpenFault {
         source: Box<redb::Error>,
     },
     #[error(
+        "the database {} is damaged inside: put back a copy, or move it away to begin with an \
+         empty cluster",
+        path.display()
+    )]
+    Damaged { path: PathBuf },
+    #[error(
+        "the database {} is an empty file, and a cluster may have been in it: put back a copy, or \
+         remove it to begin with an empty cluster",
+        path.display()
+    )]
+    Empty { path: PathBuf },
+    #[error(
         "the database {} was not made by Warren: choose another directory with --data-dir",
         path.display()
     )]
@@ -77,6 +89,11 @@ pub enum RowFault {
 pub enum CommitFault {
     #[error("the database did not take a change: see that its disk is well and has room")]
     Database(#[source] Box<redb::Error>),
+    #[error(
+        "the database broke down over a change, which damage inside does: put back a copy if it \
+         does so again"
+    )]
+    Died,
     #[error("an earlier commit failed, so nothing more is written")]
     Ended,
 }

@@ -12,7 +12,7 @@ mod tables;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use warren_core::change::Change;
+use warren_core::{change::Change, id::ClusterId};
 
 pub use disk::RedbStore;
 pub use fault::{CommitFault, OpenFault};
@@ -21,6 +21,9 @@ pub use memory::MemoryStore;
 /// Where the one control loop puts what it has decided.
 #[async_trait]
 pub trait Store: Send + 'static {
+    /// Of what it holds. Another id is another cluster, whatever its rows say.
+    fn cluster_id(&self) -> ClusterId;
+
     /// Makes the whole batch durable, or nothing of it, and says the cluster's new revision.
     ///
     /// A fault is final: whether the batch is on the disk is not known, and every later commit

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use warren_core::{change::Change, cluster::Cluster};
+use warren_core::{change::Change, cluster::Cluster, id::ClusterId};
 
 use crate::{CommitFault, Store};
 
@@ -24,6 +24,9 @@ struct Kept {
 }
 
 impl MemoryStore {
+    /// The id of every cluster that is kept in memory.
+    pub const CLUSTER: ClusterId = ClusterId::from_u64(0xc1);
+
     pub fn new(cluster: Cluster) -> Self {
         Self { kept: Arc::new(Mutex::new(Kept { cluster, failing: false })) }
     }
@@ -45,6 +48,10 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    fn cluster_id(&self) -> ClusterId {
+        Self::CLUSTER
+    }
+
     async fn commit(&mut self, batch: Arc<[Change]>) -> Result<u64, CommitFault> {
         let mut kept = self.kept();
         if kept.failing {

@@ -15,7 +15,7 @@ use redb::{Database, TableDefinition};
 use support::{Disk, apply, commit, event, health, node, service, task};
 use warren_core::{change::Change, cluster::Cluster, id::TaskId};
 use warren_proto::v1 as pb;
-use warren_store::{CommitFault, OpenFault, RedbStore};
+use warren_store::{CommitFault, OpenFault, RedbStore, Store};
 
 const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta-1");
 
@@ -57,6 +57,51 @@ fn a_file_that_is_no_database_and_a_directory_that_cannot_be_made_say_what_to_do
     let no_directory = RedbStore::open(&under_a_file).map(drop).unwrap_err();
     assert!(matches!(no_directory, OpenFault::Directory { .. }), "{no_directory}");
     assert!(no_directory.to_string().contains("--data-dir"), "{no_directory}");
+}
+
+#[test]
+fn an_empty_file_is_not_taken_for_a_new_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("warren.redb");
+    std::fs::write(&path, b"").unwrap();
+    let empty = RedbStore::open(dir.path()).map(drop).unwrap_err();
+    assert!(matches!(empty, OpenFault::Empty { .. }), "{empty}");
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 0, "it is left as it is");
+}
+
+#[test]
+fn a_cluster_keeps_the_id_that_it_began_with_and_no_other_has_it() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let id = |dir: &tempfile::TempDir| RedbStore::open(dir.path()).unwrap().0.cluster_id();
+    assert_eq!(id(&dir), id(&dir));
+    assert_ne!(id(&dir), id(&other));
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["warren.redb"], "nothing is left beside it");
+}
+
+/// One page after the other is overwritten. Some are not in use, or do not matter yet.
+#[test]
+fn damage_anywhere_inside_is_a_fault_with_a_sentence() {
+    const PAGE: usize = 4096;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = RedbStore::open(dir.path()).unwrap();
+    let tasks: Vec<Change> = (1..400).map(|id| task(id, 1, None, 0)).collect();
+    commit(&mut store, &tasks).unwrap();
+    drop(store);
+    let path = dir.path().join("warren.redb");
+    let whole = std::fs::read(&path).unwrap();
+    let used = |page: &usize| whole[page * PAGE..].iter().take(PAGE).any(|byte| *byte != 0);
+    let mut faults = 0;
+    for page in (0..whole.len() / PAGE).filter(used) {
+        let mut damaged = whole.clone();
+        damaged[page * PAGE..][..PAGE].fill(0xff);
+        std::fs::write(&path, damaged).unwrap();
+        if let Err(fault) = RedbStore::open(dir.path()) {
+            assert!(fault.to_string().contains("put back a copy"), "page {page}: {fault}");
+            faults += 1;
+        }
+    }
+    assert!(faults > 10, "{faults} faults in {} pages", whole.len() / PAGE);
 }
 
 #[test]
