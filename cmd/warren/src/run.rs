@@ -106,7 +106,10 @@ struct WorkerPart {
 
 impl WorkerPart {
     async fn open(home: &Home, node: &Node, manager: &Host) -> Result<Self> {
-        let state = StateFile::open(&home.worker_dir(), machine::fresh_node_id()?)?;
+        let mut state = StateFile::open(&home.worker_dir(), machine::fresh_node_id()?)?;
+        if let Some(cluster) = node.join_cluster {
+            state.join_for_good(cluster).await?;
+        }
         let found = drivers::find(home, node, state.identity().node).await?;
         let config = warren_worker::Config {
             node_name: node.name()?,

@@ -87,6 +87,7 @@ impl Manager {
         let (sender, inputs) = mpsc::channel(QUEUE_MAX);
         let counters = Arc::new(Counters::default());
         let context = Context {
+            cluster_id: store.cluster_id(),
             handle: Handle::new(sender, watch, Arc::clone(&world)),
             calls: Calls::new(timing.call_open),
             timing,

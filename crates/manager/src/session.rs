@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use warren_core::{
     Invalid,
-    id::{NodeId, TaskId},
+    id::{ClusterId, NodeId, TaskId},
     node::Driver,
     report::TaskReport,
     wire::{duration_to_wire, enumerated, parsed, printable, text},
@@ -119,6 +119,7 @@ async fn assign(
         Down::Welcome(pb::Welcome {
             grace: Some(duration_to_wire(context.timing.grace)),
             heartbeat: Some(duration_to_wire(context.timing.heartbeat)),
+            cluster_id: context.cluster_id.to_string(),
         }),
         Down::Assignments(assigned.full(&published.cluster)),
         Down::Ack(pb::Ack { reports: acks }),
@@ -238,13 +239,37 @@ fn decode_report(
     (ack, report.ok())
 }
 
+/// Its tasks would all be unknown here, and be stopped.
+fn refuse_another(ours: ClusterId, theirs: ClusterId) -> Result<(), Rejection> {
+    if ours == theirs {
+        return Ok(());
+    }
+    Err(Rejection::Forbidden(format!(
+        "the node belongs to cluster {theirs} and this is the manager of {ours}: name the right \
+         manager, or put that cluster's database back; to give the node to this one, which ends \
+         the tasks that it runs, start its worker with --join-cluster {ours}"
+    )))
+}
+
 fn decode_hello(
     context: &Context,
     hello: pb::Hello,
-) -> Result<(Hello, Vec<pb::AckedReport>), Invalid> {
-    let pb::Hello { node_id, node_name, epoch, version, drivers, cpus, memory_bytes, tasks } =
-        hello;
+) -> Result<(Hello, Vec<pb::AckedReport>), Rejection> {
+    let pb::Hello {
+        node_id,
+        node_name,
+        epoch,
+        version,
+        drivers,
+        cpus,
+        memory_bytes,
+        tasks,
+        cluster_id,
+    } = hello;
     let at = |invalid: Invalid| invalid.at("hello");
+    if !cluster_id.is_empty() {
+        refuse_another(context.cluster_id, parsed("cluster_id", &cluster_id).map_err(at)?)?;
+    }
     let drivers = drivers.into_iter().map(|driver| enumerated::<pb::Driver, _>("drivers", driver));
     let drivers: BTreeSet<Driver> = drivers.collect::<Result<_, _>>().map_err(at)?;
     let (acks, reports): (Vec<_>, Vec<_>) =

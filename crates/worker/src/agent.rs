@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warren_core::{
     assignment::Assignment,
-    id::TaskId,
+    id::{ClusterId, TaskId},
     task::{EndKind, Phase, TaskEnd, TaskStatus},
     time::Timestamp,
 };
@@ -39,6 +39,8 @@ pub enum Event {
         hello: Box<pb::Hello>,
     },
     Disconnected,
+    /// The manager has taken the node in.
+    Welcomed(ClusterId),
     Assigned {
         full: bool,
         put: Vec<Assignment>,
@@ -159,6 +161,7 @@ impl Agent {
         match event {
             Event::Connected { outbound, hello } => self.connected(outbound, *hello),
             Event::Disconnected => self.disconnected(),
+            Event::Welcomed(cluster) => self.unsaved |= self.file.join(cluster),
             Event::Assigned { full, put, remove } => self.assigned(full, put, &remove),
             Event::Acked(reports) => self.acked(&reports),
             Event::Update(update) => self.updated(*update),

@@ -60,13 +60,28 @@ impl Held {
         }
     }
 
+    /// As the worker before this one left it.
+    pub fn remembered(task: Remembered) -> Self {
+        let Remembered { assignment, status, health, transitions, dropped } = task;
+        let mut held = Self::new(assignment, status, health);
+        held.transitions = transitions.into_iter().map(|told| (held.sequence, told)).collect();
+        held.dropped = dropped;
+        held
+    }
+
     pub fn remember(&self) -> Remembered {
         let (status, health) = match &self.secured {
             Some((status, health)) => (status, health),
             None => (&self.status, &self.health),
         };
         let (status, health) = (status.clone(), health.clone());
-        Remembered { assignment: self.assignment.clone(), status, health }
+        Remembered {
+            assignment: self.assignment.clone(),
+            status,
+            health,
+            transitions: self.transitions.iter().map(|(_, told)| told.clone()).collect(),
+            dropped: self.dropped,
+        }
     }
 
     pub const fn has_ended(&self) -> bool {

@@ -22,7 +22,10 @@ use std::{path::PathBuf, sync::Arc};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
-use warren_core::{id::NodeId, node::Driver};
+use warren_core::{
+    id::{ClusterId, NodeId},
+    node::Driver,
+};
 use warren_runtime::RuntimeError;
 
 pub use clock::{Clock, SystemClock};
@@ -93,4 +96,6 @@ pub struct Identity {
     pub node: NodeId,
     /// Grows with each start.
     pub epoch: u64,
+    /// The first one that has welcomed it.
+    pub cluster: Option<ClusterId>,
 }

@@ -9,7 +9,13 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Streaming, transport::Channel};
-use warren_core::{Invalid, assignment::Assignment, id::TaskId, invalid::At, node::Driver};
+use warren_core::{
+    Invalid,
+    assignment::Assignment,
+    id::{ClusterId, TaskId},
+    invalid::At,
+    node::Driver,
+};
 use warren_proto::v1::{
     self as pb, manager_message::Message as FromManager, session_client::SessionClient,
     worker_message::Message as ToManager,
@@ -28,6 +34,8 @@ const OUTBOUND_MAX: usize = 64;
 /// an idle dial costs nothing, and health waits behind it.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(3);
+/// After a refusal, which ends by what a person does.
+const RETRY_REFUSED: Duration = Duration::from_secs(10);
 /// A session that lasted this long was a working one, and the next attempt comes at once.
 const SESSION_MIN: Duration = RETRY_LAST;
 /// Heartbeats before the manager has said how often it wants them.
@@ -42,6 +50,8 @@ pub struct Session {
     agent: AgentHandle,
     calls: Calls,
     shutdown: CancellationToken,
+    /// That the node belongs to, once it is known.
+    cluster: Option<ClusterId>,
 }
 
 impl Session {
@@ -57,7 +67,8 @@ impl Session {
         let config = Arc::new(config);
         let calls =
             Calls::new(client.clone(), agent.clone(), Arc::clone(&config), shutdown.clone());
-        Self { config, client, agent, calls, shutdown }
+        let cluster = agent.identity.cluster;
+        Self { config, client, agent, calls, shutdown, cluster }
     }
 
     /// Until shutdown.
@@ -77,6 +88,14 @@ impl Session {
             }
             match ended {
                 Ok(()) => tracing::info!("the manager closed the session"),
+                // A person must act; meanwhile all goes on as it is.
+                Err(error) if error.code() == tonic::Code::FailedPrecondition => {
+                    tracing::error!(
+                        error = error.message(),
+                        "the manager refuses this node; its tasks go on running"
+                    );
+                    retry = RETRY_REFUSED;
+                }
                 Err(error) => tracing::warn!(error = %Chain(&error), "no session with the manager"),
             }
             if !self.agent.tell(Event::Disconnected).await {
@@ -87,7 +106,7 @@ impl Session {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(retry) => {}
             }
-            retry = (retry * 2).min(RETRY_LAST);
+            retry = (retry * 2).clamp(RETRY_FIRST, RETRY_LAST);
         }
         calls.close();
         calls.wait().await;
@@ -115,12 +134,26 @@ impl Session {
                     None => return Ok(()),
                     Some(FromManager::Welcome(welcome)) => {
                         heartbeat = every(heartbeat_of(&welcome));
+                        self.join(&welcome).await?;
                         self.config.welcomed.notify_one();
                     }
                     Some(message) => self.take(message, calls).await?,
                 },
             }
         }
+    }
+
+    /// The first cluster that welcomes the node is its own from then on.
+    async fn join(&mut self, welcome: &pb::Welcome) -> Result<(), tonic::Status> {
+        let told = welcome.cluster_id.parse::<ClusterId>().at("cluster_id");
+        let told = told.at("welcome").map_err(|e| refused(&e))?;
+        let cluster = *self.cluster.get_or_insert(told);
+        if cluster != told {
+            let why = format!("it speaks for cluster {told}, and this node belongs to {cluster}");
+            return Err(tonic::Status::failed_precondition(why));
+        }
+        self.agent.tell(Event::Welcomed(cluster)).await;
+        Ok(())
     }
 
     fn hello(&self) -> pb::Hello {
@@ -139,6 +172,7 @@ impl Session {
             memory_bytes: self.config.memory_bytes,
             // The agent adds them.
             tasks: Vec::new(),
+            cluster_id: self.cluster.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 

@@ -17,7 +17,8 @@ use warren_core::{
     Invalid,
     assignment::Assignment,
     health::Health,
-    id::{NodeId, TaskId},
+    id::{ClusterId, NodeId, TaskId},
+    report::HealthTransition,
     task::TaskStatus,
 };
 use warren_proto::v1 as pb;
@@ -44,6 +45,10 @@ pub struct Remembered {
     pub assignment: Assignment,
     pub status: TaskStatus,
     pub health: Option<Health>,
+    /// Those that the manager has not acknowledged, the oldest first.
+    pub transitions: Vec<HealthTransition>,
+    /// So many more were not kept.
+    pub dropped: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +100,22 @@ impl StateFile {
         self.identity
     }
 
+    /// Gives the node to this cluster, whichever it belonged to. What that one does not know of
+    /// its tasks ends with the next session.
+    pub async fn join_for_good(&mut self, cluster: ClusterId) -> Result<(), StateFault> {
+        self.identity.cluster = Some(cluster);
+        self.save(&self.remembered).await
+    }
+
+    /// The first cluster that welcomes the node is its own. Says whether it was this one.
+    pub(crate) const fn join(&mut self, cluster: ClusterId) -> bool {
+        let is_first = self.identity.cluster.is_none();
+        if is_first {
+            self.identity.cluster = Some(cluster);
+        }
+        is_first
+    }
+
     /// What the worker before this one left; once.
     pub(crate) fn take_remembered(&mut self) -> Vec<Remembered> {
         std::mem::take(&mut self.remembered)
@@ -117,8 +138,11 @@ fn encode(identity: Identity, tasks: &[Remembered]) -> Vec<u8> {
                 task_id: task.assignment.task.to_string(),
                 status: Some((&task.status).into()),
                 health: task.health.as_ref().map(Into::into),
+                transitions: task.transitions.iter().map(Into::into).collect(),
+                transitions_dropped: task.dropped,
             })
             .collect(),
+        cluster_id: identity.cluster.map(|id| id.to_string()).unwrap_or_default(),
     };
     state.encode_to_vec()
 }
@@ -169,29 +193,36 @@ fn next_epoch(
     fresh: NodeId,
 ) -> Result<(Identity, Vec<Remembered>), Undecodable> {
     let before = bytes.map(decode).transpose()?;
-    let (identity, tasks) = before.unwrap_or((Identity { node: fresh, epoch: 0 }, Vec::new()));
+    let new = Identity { node: fresh, epoch: 0, cluster: None };
+    let (identity, tasks) = before.unwrap_or((new, Vec::new()));
     Ok((Identity { epoch: identity.epoch + 1, ..identity }, tasks))
 }
 
 fn decode(bytes: &[u8]) -> Result<(Identity, Vec<Remembered>), Undecodable> {
-    let pb::WorkerState { node_id, epoch, assignments, tasks } = pb::WorkerState::decode(bytes)?;
+    let pb::WorkerState { node_id, epoch, assignments, tasks, cluster_id } =
+        pb::WorkerState::decode(bytes)?;
+    let cluster = Some(cluster_id).filter(|id| !id.is_empty());
+    let cluster = cluster.map(|id| id.parse::<ClusterId>()).transpose();
+    let cluster = cluster.map_err(|invalid| invalid.at("cluster_id"))?;
     let node = node_id.parse::<NodeId>().map_err(|invalid| invalid.at("node_id"))?;
     let mut known = std::collections::BTreeMap::new();
     for task in tasks {
-        let pb::WorkerTask { task_id, status, health } = task;
+        let pb::WorkerTask { task_id, status, health, transitions, transitions_dropped } = task;
         let id = task_id.parse::<TaskId>().map_err(|invalid| invalid.at("tasks.task_id"))?;
         let status = status.ok_or_else(|| Invalid::missing("status"))?.try_into()?;
         let health = health.map(Health::try_from).transpose()?;
-        known.insert(id, (status, health));
+        let transitions = transitions.into_iter().map(HealthTransition::try_from);
+        let transitions = transitions.collect::<Result<Vec<_>, _>>()?;
+        known.insert(id, (status, health, transitions, transitions_dropped));
     }
     let mut remembered = Vec::with_capacity(assignments.len());
     for assignment in assignments {
         let assignment = Assignment::try_from(assignment)?;
-        if let Some((status, health)) = known.remove(&assignment.task) {
-            remembered.push(Remembered { assignment, status, health });
+        if let Some((status, health, transitions, dropped)) = known.remove(&assignment.task) {
+            remembered.push(Remembered { assignment, status, health, transitions, dropped });
         }
     }
-    Ok((Identity { node, epoch }, remembered))
+    Ok((Identity { node, epoch, cluster }, remembered))
 }
 
 #[cfg(test)]

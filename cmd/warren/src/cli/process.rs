@@ -102,6 +102,10 @@ pub struct NodeArgs {
     /// Where the tasks' addresses come from
     #[arg(long, default_value = "10.77.0.0/16", value_name = "CIDR")]
     pub subnet: String,
+    /// Give this node to the cluster of this id, though it belongs to another one. Tasks that the
+    /// new one does not know are ended
+    #[arg(long, value_name = "ID")]
+    pub join_cluster: Option<String>,
     /// Do not run services without an image
     #[arg(long)]
     pub no_process_driver: bool,

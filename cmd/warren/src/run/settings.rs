@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
+use warren_core::id::ClusterId;
 
 use crate::{
     cli::process::{CommonArgs, LogFormat, NodeArgs},
@@ -100,6 +101,8 @@ pub struct Node {
     pub bridge: String,
     pub subnet: String,
     pub process_driver: bool,
+    /// The cluster that it is given to, whichever it belonged to.
+    pub join_cluster: Option<ClusterId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +143,9 @@ impl Node {
             let why = format!("{:?} is not an IPv4 subnet such as 10.77.0.0/16", args.subnet);
             return Err(Failure::flag("--subnet", why));
         }
+        let join_cluster = args.join_cluster.as_deref().map(str::parse::<ClusterId>).transpose();
         Ok(Self {
+            join_cluster: join_cluster.map_err(|why| Failure::flag("--join-cluster", why))?,
             name: args.node_name.clone(),
             containerd,
             namespace: args.containerd_namespace.clone(),

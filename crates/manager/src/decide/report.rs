@@ -110,10 +110,15 @@ fn tell_transitions(
     let mut last = known.map_or((HealthStatus::Starting, false), |known| {
         (known.observed.status, known.observed.ready)
     });
+    // A worker that did not hear that a report was taken sends its transitions once more.
+    let told_until = known.map(|known| known.observed.since.max(known.observed.ready_since));
+    let is_new = |transition: &HealthTransition| told_until.is_none_or(|t| t < transition.at);
+    let dropped = if transitions.first().is_none_or(is_new) { dropped } else { 0 };
+    let transitions = transitions.iter().filter(|transition| is_new(transition));
     if dropped > 0 {
         let title = draft.title(task);
         let message = format!("{title}: {dropped} more changes of its health are not recorded");
-        let at = transitions.first().map_or(health.since, |first| first.at);
+        let at = transitions.clone().next().map_or(health.since, |first| first.at);
         draft.tell_at(at, EventKind::HealthChanged, Subject::task(task), message);
     }
     let reached = HealthTransition {
@@ -122,7 +127,7 @@ fn tell_transitions(
         ready: health.ready,
         reason: health.reason.clone(),
     };
-    for HealthTransition { at, status, ready, reason } in transitions.iter().chain([&reached]) {
+    for HealthTransition { at, status, ready, reason } in transitions.chain([&reached]) {
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         if *status != last.0 {
             let message = format!("{} is {}{because}", draft.title(task), status.name());
@@ -227,6 +232,44 @@ mod tests {
                 "it is ready",
             ]
         );
+    }
+
+    #[test]
+    fn what_comes_again_because_its_acknowledgement_was_lost_is_told_once() {
+        let mut draft = with_task();
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+        let down = |seconds| HealthTransition {
+            at: at(seconds),
+            status: HealthStatus::Unhealthy,
+            ready: false,
+            reason: "500".to_owned(),
+        };
+        let up = |seconds| HealthTransition {
+            at: at(seconds),
+            status: HealthStatus::Healthy,
+            ready: true,
+            reason: String::new(),
+        };
+        let first = TaskReport {
+            health: Some(healthy(14)),
+            transitions: vec![up(11), down(12), up(14)],
+            transitions_dropped: 3,
+            ..report(1)
+        };
+        assert_eq!(take(&mut draft, NODE, EPOCH, first.clone()), Settled::Taken);
+        let told = messages(&draft);
+        let again = TaskReport { sequence: 2, ..first.clone() };
+        assert_eq!(take(&mut draft, NODE, EPOCH, again), Settled::Taken);
+        assert_eq!(messages(&draft), told);
+        let more = TaskReport {
+            sequence: 3,
+            health: Some(healthy(17)),
+            transitions: vec![up(11), down(12), up(14), down(16), up(17)],
+            ..first
+        };
+        assert_eq!(take(&mut draft, NODE, EPOCH, more), Settled::Taken);
+        let new = ["it is unhealthy: 500", "it is not ready: 500", "it is healthy", "it is ready"];
+        assert_eq!(messages(&draft)[told.len()..], new);
     }
 
     #[test]

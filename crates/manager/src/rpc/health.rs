@@ -225,6 +225,8 @@ mod tests {
             Update::Snapshot(_) | Update::RemovedTaskId(_) => panic!("not a change"),
         });
         assert_eq!(first.entries.into_iter().chain(rest).collect::<Vec<_>>(), all);
-        assert!(matches!(&snapshot(Vec::new())[..], [Update::Snapshot(empty)] if empty.entries.is_empty()));
+        assert!(
+            matches!(&snapshot(Vec::new())[..], [Update::Snapshot(empty)] if empty.entries.is_empty())
+        );
     }
 }

@@ -13,7 +13,7 @@ use std::{pin::Pin, sync::Arc};
 use futures::{Stream, StreamExt};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
-use warren_core::service::Service;
+use warren_core::{id::ClusterId, service::Service};
 use warren_proto::v1::{
     events_server::EventsServer, health_api_server::HealthApiServer, images_server::ImagesServer,
     nodes_server::NodesServer, services_server::ServicesServer, session_server::SessionServer,
@@ -36,6 +36,8 @@ pub struct Context {
     pub calls: Calls,
     pub timing: Timing,
     pub counters: Arc<Counters>,
+    /// Nodes that belong to another one are refused.
+    pub cluster_id: ClusterId,
     /// Cancelled when the manager ends: streams end with it.
     pub ending: CancellationToken,
     /// Sessions and transfers run on it, and are awaited before the manager ends.

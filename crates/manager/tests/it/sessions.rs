@@ -10,6 +10,23 @@ use warren_proto::v1 as pb;
 use warren_store::MemoryStore;
 
 #[tokio::test(start_paused = true)]
+async fn a_node_of_another_cluster_is_refused_before_anything_is_known_of_it() {
+    let running = Running::over(MemoryStore::default()).await;
+    let ours = MemoryStore::CLUSTER.to_string();
+    let hello = |cluster: &str| pb::Hello { cluster_id: cluster.to_owned(), ..hello(1, 1, vec![]) };
+    let refused = FakeWorker::rejoin(&running, hello("00000000000000ff")).await.map(drop);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let says = |text: &str| refused.message().contains(text);
+    assert!(says("cluster 00000000000000ff") && says(&format!("--join-cluster {ours}")));
+    let nodes = running.nodes().list(pb::ListNodesRequest {}).await.unwrap().into_inner().nodes;
+    assert_eq!(nodes, [], "it is not even known");
+    let nonsense = FakeWorker::rejoin(&running, hello("x")).await.map(drop).unwrap_err();
+    assert!(nonsense.message().starts_with("hello.cluster_id: "), "{nonsense}");
+    FakeWorker::rejoin(&running, hello(&ours)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_is_assigned_reported_and_summed_up() {
     let running = Running::over(MemoryStore::default()).await;
     let mut worker = FakeWorker::join(&running, 1, 1).await;

@@ -256,6 +256,7 @@ pub fn hello(node: u64, epoch: u64, tasks: Vec<pb::TaskReport>) -> pb::Hello {
         cpus: 2,
         memory_bytes: 1 << 30,
         tasks,
+        cluster_id: String::new(),
     }
 }
 

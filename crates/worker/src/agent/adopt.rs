@@ -62,7 +62,7 @@ impl Agent {
             agent.check_driver(&task)?;
             let id = task.assignment.task;
             let resume = Resume::after_restart(&task.status, found.remove(&id).map(|(_, f)| f));
-            agent.held.insert(id, Held::new(task.assignment, task.status, task.health));
+            agent.held.insert(id, Held::remembered(task));
             agent.starts.insert(id, resume);
         }
         agent.orphans = found;

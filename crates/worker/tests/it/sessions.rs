@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use warren_core::{check::Checks, health::HealthStatus};
+use warren_core::{check::Checks, health::HealthStatus, id::NodeId};
+use warren_worker::StateFile;
 
 use crate::support::{
     OTHER, TASK, World, assignment, has_ended, health_status, is, is_ready, is_running, liveness,
-    manager::Within,
+    manager::{CLUSTER, OTHER_CLUSTER, Within},
     next_millisecond,
     runtime::{Finds, Step},
     timing,
@@ -14,7 +15,7 @@ use crate::support::{
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_goes_on_without_its_manager_and_tells_it_all_with_the_times_of_their_own() {
-    let world = World::running(liveness(timing())).await;
+    let mut world = World::running(liveness(timing())).await;
     world.manager.report(TASK, is_ready).await;
     world.manager.heartbeats(1).await;
     world.manager.go_offline();
@@ -28,6 +29,9 @@ async fn a_worker_goes_on_without_its_manager_and_tells_it_all_with_the_times_of
         next_millisecond();
     }
     let back = next_millisecond();
+    // It is all the same when another worker tells it.
+    world.stop().await;
+    world.start();
     let before = world.manager.count();
     world.manager.go_online();
     let report = world.manager.report_after(before, TASK, is_running).await;
@@ -87,6 +91,29 @@ async fn while_a_report_is_not_acknowledged_the_news_wait_and_come_as_one() {
     world.manager.hang_up();
     let told = world.manager.report_after(before, TASK, is_running).await.transitions;
     assert_eq!(told.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_clusters_manager_ends_no_task() {
+    let mut world = World::running(liveness(timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    world.manager.become_another_cluster();
+    let hello = world.manager.hello(3).await;
+    assert_eq!(hello.cluster_id, CLUSTER.to_string());
+    world.stop().await;
+    world.start();
+    let hello = world.manager.hello(5).await;
+    assert_eq!(hello.cluster_id, CLUSTER.to_string(), "the file says so");
+    let attempts = world.runtime.execs().len();
+    world.runtime.until(|runtime| runtime.execs().len() > attempts + 1).await;
+    assert_eq!(world.runtime.steps(TASK), [Step::Create, Step::Start]);
+
+    world.stop().await;
+    let mut file = StateFile::open(world.dir.path(), NodeId::from_u64(9)).unwrap();
+    file.join_for_good(OTHER_CLUSTER).await.unwrap();
+    drop(file);
+    world.start();
+    world.runtime.until(|runtime| runtime.found(TASK).is_none()).await;
 }
 
 #[tokio::test(start_paused = true)]

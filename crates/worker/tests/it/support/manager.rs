@@ -19,7 +19,11 @@ use tonic::{
     Request, Response, Status, Streaming, async_trait,
     transport::{Channel, Endpoint, Server, Uri},
 };
-use warren_core::{assignment::Assignment, id::TaskId, report::TaskReport};
+use warren_core::{
+    assignment::Assignment,
+    id::{ClusterId, TaskId},
+    report::TaskReport,
+};
 use warren_proto::v1::{
     self as pb,
     call::Ask,
@@ -33,6 +37,8 @@ use warren_proto::v1::{
 pub const PATIENCE: Duration = Duration::from_hours(24);
 /// Messages that nobody has read yet; more than any test sends.
 const MANY: usize = 1024;
+pub const CLUSTER: ClusterId = ClusterId::from_u64(0xc1);
+pub const OTHER_CLUSTER: ClusterId = ClusterId::from_u64(0xc2);
 
 type ToWorker = mpsc::Sender<Result<pb::ManagerMessage, Status>>;
 
@@ -44,8 +50,9 @@ pub struct FakeManager {
     tasks: Mutex<JoinSet<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    cluster: ClusterId,
     assigned: BTreeMap<TaskId, Assignment>,
     away: bool,
     silent: bool,
@@ -82,7 +89,7 @@ impl FakeManager {
     pub fn start() -> Arc<Self> {
         let (connections, incoming) = mpsc::channel(MANY);
         let manager = Arc::new(Self {
-            state: Mutex::default(),
+            state: Mutex::new(State::new()),
             changes: watch::Sender::new(()),
             connections,
             tasks: Mutex::default(),
@@ -108,6 +115,15 @@ impl FakeManager {
             }
         });
         Endpoint::from_static("http://manager").connect_with_connector_lazy(connector)
+    }
+
+    /// As if its database was emptied, or another manager was in its place.
+    pub fn become_another_cluster(&self) {
+        self.change(|state| {
+            state.cluster = OTHER_CLUSTER;
+            state.assigned.clear();
+            state.hang_up();
+        });
     }
 
     /// From now on wanted, and said in each snapshot.
@@ -279,6 +295,21 @@ impl FakeManager {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            cluster: CLUSTER,
+            assigned: BTreeMap::new(),
+            away: false,
+            silent: false,
+            session: None,
+            heard: Vec::new(),
+            hellos: Vec::new(),
+            heartbeats: 0,
+            calls: 0,
+            answers: BTreeMap::new(),
+        }
+    }
+
     fn hear_all(&mut self, within: Within, reports: Vec<pb::TaskReport>) {
         let acks = reports.iter().map(|report| pb::AckedReport {
             task_id: report.task_id.clone(),
@@ -303,7 +334,8 @@ impl State {
         self.hang_up();
         self.session = Some((worker, over));
         let heartbeat = Some(Duration::from_secs(5).try_into().unwrap());
-        self.send(Down::Welcome(pb::Welcome { grace: None, heartbeat }));
+        let cluster_id = self.cluster.to_string();
+        self.send(Down::Welcome(pb::Welcome { grace: None, heartbeat, cluster_id }));
         let put = self.assigned.values().map(Into::into).collect();
         self.send(Down::Assignments(pb::Assignments { full: true, put, remove: Vec::new() }));
     }
