@@ -69,12 +69,30 @@ fn assert_nothing_left(lab: &Lab, task: TaskId) {
     assert_eq!(addresses.iter().find(is_address), None);
     let ports = Path::new("/sys/class/net").join(&lab.bridge).join("brif");
     assert_eq!(files_below(&ports), Vec::<std::path::PathBuf>::new());
-    let rules = Command::new("iptables-save").output().unwrap().stdout;
-    assert!(!String::from_utf8(rules).unwrap().contains(&task.to_string()));
-    assert_eq!(cgroups(task), Vec::<std::path::PathBuf>::new());
     assert_eq!(leftover_processes(&lab.path("c.sock")), []);
+    assert_nothing_left_of(lab, task);
+}
+
+/// Where there are other tasks.
+pub fn assert_nothing_left_of(lab: &Lab, task: TaskId) {
+    let name = task.to_string();
+    for list in [&["containers", "ls", "-q"][..], &["tasks", "ls", "-q"], &["leases", "ls", "-q"]] {
+        let listed = lab.ctr(list);
+        assert!(!listed.contains(&name), "{list:?}: {listed}");
+    }
+    assert!(!lab.ctr(&["snapshots", "ls"]).contains(&name));
+    let files = files_below(&lab.path("state")).into_iter().chain(files_below(&lab.path("run")));
+    let of_task = |path: &std::path::PathBuf| path.display().to_string().contains(&name);
+    assert_eq!(files.filter(of_task).collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
+    let rules = Command::new("iptables-save").output().unwrap().stdout;
+    assert!(!String::from_utf8(rules).unwrap().contains(&name));
+    assert_eq!(cgroups(task), Vec::<std::path::PathBuf>::new());
+    let commands = Command::new("ps").args(["-eo", "args"]).output().unwrap().stdout;
+    let commands = String::from_utf8_lossy(&commands).into_owned();
+    let shim = commands.lines().find(|line| line.contains("shim") && line.contains(&name));
+    assert_eq!(shim, None);
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    assert!(!mounts.contains(&task.to_string()), "{mounts}");
+    assert!(!mounts.contains(&name), "{mounts}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

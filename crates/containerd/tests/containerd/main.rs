@@ -6,6 +6,7 @@
 
 mod exec;
 mod image;
+mod killed;
 mod lab;
 mod lifecycle;
 mod network;

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fs::File,
     io,
+    ops::ControlFlow,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
@@ -27,6 +28,8 @@ pub struct Cursor {
     /// Lines of stdout and of stderr whose end has not come yet.
     begun: [Vec<u8>; 2],
     last_at: Timestamp,
+    /// So many lines are not wanted.
+    skip: u64,
     follow: bool,
 }
 
@@ -40,13 +43,13 @@ struct Part {
 }
 
 impl Cursor {
-    /// Stands before the last `tail` records, or before the first. A log that is not there is
-    /// empty.
+    /// Stands before the last `tail` lines, or before the first. A log that is not there is empty.
     pub fn open(path: &Path, tail: Option<u32>, follow: bool) -> io::Result<Self> {
         let mut parts = parts(path)?;
-        if let Some(tail) = tail {
-            skip_to_tail(&mut parts, u64::from(tail))?;
-        }
+        let skip = match tail {
+            Some(tail) => skip_to_tail(&mut parts, u64::from(tail))?,
+            None => 0,
+        };
         if let (true, Some(newest)) = (follow, parts.back_mut()) {
             newest.end = u64::MAX;
         }
@@ -56,6 +59,7 @@ impl Cursor {
             newer: parts,
             begun: [Vec::new(), Vec::new()],
             last_at: Timestamp::EPOCH,
+            skip,
             follow,
         })
     }
@@ -123,6 +127,13 @@ impl Cursor {
     }
 
     fn take(&mut self, chunk: &[u8], lines: &mut Vec<Line>) {
+        self.split(chunk, lines);
+        let skipped = self.skip.min(lines.len() as u64);
+        self.skip -= skipped;
+        lines.drain(..usize::try_from(skipped).unwrap_or(lines.len()));
+    }
+
+    fn split(&mut self, chunk: &[u8], lines: &mut Vec<Line>) {
         for text in chunk.split_inclusive(|b| *b == b'\n') {
             let text = text.strip_suffix(b"\n").unwrap_or(text);
             let Some(record) = record::parse(text) else {
@@ -182,26 +193,32 @@ impl Part {
         Ok(chunk)
     }
 
-    /// Where the last `wanted` records begin, and how many there are from there.
-    fn tail(&self, wanted: u64) -> io::Result<(u64, u64)> {
-        let mut newlines = 0;
-        let mut offset = self.end;
-        let mut chunk = vec![0; CHUNK];
-        while offset > 0 {
-            let len = offset.min(CHUNK as u64);
-            offset -= len;
-            let chunk = &mut chunk[..usize::try_from(len).unwrap_or(CHUNK)];
-            self.file.read_exact_at(chunk, offset)?;
-            for (place, _) in chunk.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
-                // The last newline ends the last record; the one before the first wanted record
-                // is where that begins.
-                if newlines == wanted {
-                    return Ok((offset + place as u64 + 1, wanted));
+    /// From the last whole record back to the first, each with the place where it begins.
+    fn records_back(
+        &self,
+        mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<()>> {
+        let mut start = self.end;
+        // The end of the file that no record has begun in yet, as far as it was read.
+        let mut chunk = Vec::new();
+        let mut is_whole = false;
+        while start > 0 {
+            let len = start.min(CHUNK as u64);
+            start -= len;
+            let mut earlier = vec![0; usize::try_from(len).unwrap_or(CHUNK)];
+            self.file.read_exact_at(&mut earlier, start)?;
+            earlier.append(&mut chunk);
+            chunk = earlier;
+            while let Some(newline) = chunk.iter().rposition(|b| *b == b'\n') {
+                // What the writer is in the middle of is no record yet.
+                if is_whole && visit(start + newline as u64 + 1, &chunk[newline + 1..]).is_break() {
+                    return Ok(ControlFlow::Break(()));
                 }
-                newlines += 1;
+                is_whole = true;
+                chunk.truncate(newline);
             }
         }
-        Ok((0, newlines))
+        if is_whole { Ok(visit(0, &chunk)) } else { Ok(ControlFlow::Continue(())) }
     }
 }
 
@@ -218,17 +235,78 @@ fn parts(path: &Path) -> io::Result<VecDeque<Part>> {
     Ok(parts)
 }
 
-fn skip_to_tail(parts: &mut VecDeque<Part>, mut wanted: u64) -> io::Result<()> {
-    let mut needed = 0;
-    for part in parts.iter_mut().rev() {
-        let (offset, found) = part.tail(wanted)?;
-        part.offset = offset;
-        wanted -= found;
-        needed += 1;
-        if wanted == 0 {
+/// Moves on to where the last `wanted` lines begin. How many others end after that place: the
+/// parts of a long line may have lines of the other stream between them.
+fn skip_to_tail(parts: &mut VecDeque<Part>, wanted: u64) -> io::Result<u64> {
+    let mut tail = Tail { wanted, others: 0, streams: [Place::Unseen, Place::Unseen] };
+    let mut newer = VecDeque::new();
+    while let Some(mut part) = parts.pop_back() {
+        let mut begin = part.end;
+        let found = part.records_back(|offset, record| {
+            let step = tail.step(record);
+            if step.is_continue() {
+                begin = offset;
+            }
+            step
+        })?;
+        part.offset = begin;
+        newer.push_front(part);
+        if found.is_break() {
             break;
         }
     }
-    parts.drain(..parts.len() - needed);
-    Ok(())
+    *parts = newer;
+    Ok(tail.others)
+}
+
+/// Counts lines from the end.
+struct Tail {
+    wanted: u64,
+    /// Lines that are not wanted and end after the beginning of one that is.
+    others: u64,
+    /// Of stdout and of stderr.
+    streams: [Place; 2],
+}
+
+/// Where a walk back through one stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Behind its last record.
+    Unseen,
+    /// In a line that is wanted.
+    Wanted,
+    /// In a line that is not.
+    Unwanted,
+}
+
+impl Tail {
+    /// Breaks at the first record that is not needed.
+    fn step(&mut self, record: &[u8]) -> ControlFlow<()> {
+        if self.wanted == 0 && !self.streams.contains(&Place::Wanted) {
+            return ControlFlow::Break(());
+        }
+        let Some(record) = record::parse(record) else {
+            // It is shown as a line.
+            match self.wanted.checked_sub(1) {
+                Some(left) => self.wanted = left,
+                None => self.others += 1,
+            }
+            return ControlFlow::Continue(());
+        };
+        let place = &mut self.streams[record.stream as usize];
+        // The last record of a stream may belong to a line that has not ended.
+        if record.ends || *place == Place::Unseen {
+            *place = match self.wanted.checked_sub(1) {
+                Some(left) => {
+                    self.wanted = left;
+                    Place::Wanted
+                }
+                None => {
+                    self.others += u64::from(record.ends);
+                    Place::Unwanted
+                }
+            };
+        }
+        ControlFlow::Continue(())
+    }
 }

@@ -30,7 +30,7 @@ enum State {
     Ended,
 }
 
-/// Reads the log at `path` from its beginning, or its last `tail` records. With `follow` it goes
+/// Reads the log at `path` from its beginning, or its last `tail` lines. With `follow` it goes
 /// on past the end until `complete` has come, and then to the end of what was written by then.
 pub fn read(
     path: PathBuf,

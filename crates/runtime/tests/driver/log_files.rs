@@ -25,6 +25,7 @@ trials!(
     lines_of_both_streams_read_back,
     long_lines_are_written_in_parts_and_read_as_one,
     the_tail_is_the_last_lines_across_files,
+    the_tail_counts_a_line_of_many_parts_once,
     following_through_rotations_loses_no_line,
     a_reader_that_is_too_slow_is_told_what_it_misses,
     a_follower_gets_the_last_lines_of_a_task_that_ended,
@@ -111,6 +112,42 @@ async fn the_tail_is_the_last_lines_across_files() {
     let all = read_log(&path, None).await;
     assert_eq!(all.last().map(String::as_str), Some("stdout line 5999"));
     for tail in [0, 1, 2, 1000, 4000, all.len(), 1_000_000] {
+        let expected = &all[all.len().saturating_sub(tail)..];
+        let read = read_log(&path, Some(tail.try_into().unwrap())).await;
+        assert!(read == expected, "tail {tail} has {} lines", read.len());
+    }
+}
+
+async fn the_tail_counts_a_line_of_many_parts_once() {
+    let (_dir, path) = log_file();
+    let long = "x".repeat(40 * 1024);
+    let part = |stream: &str, tag: char, text: &str| {
+        format!("2026-11-21T10:00:00.000000000Z {stream} {tag} {text}\n")
+    };
+    let written = [
+        part("stdout", 'F', "first"),
+        part("stdout", 'P', &long),
+        part("stderr", 'F', "between"),
+        part("stdout", 'P', &long),
+        part("stderr", 'P', "half "),
+        part("stdout", 'F', "end"),
+        part("stdout", 'F', "last"),
+        part("stderr", 'F', "whole"),
+        part("stdout", 'P', "begun"),
+    ];
+    let half = written.len() / 2;
+    fs::write(path.with_extension("log.1"), written[..half].concat()).unwrap();
+    fs::write(&path, written[half..].concat() + "2026-11-21T10:00:0").unwrap();
+    let all = [
+        "stdout first".to_owned(),
+        "stderr between".to_owned(),
+        format!("stdout {long}{long}end"),
+        "stdout last".to_owned(),
+        "stderr half whole".to_owned(),
+        "stdout begun".to_owned(),
+    ];
+    assert!(read_log(&path, None).await == all);
+    for tail in 0..8 {
         let expected = &all[all.len().saturating_sub(tail)..];
         let read = read_log(&path, Some(tail.try_into().unwrap())).await;
         assert!(read == expected, "tail {tail} has {} lines", read.len());

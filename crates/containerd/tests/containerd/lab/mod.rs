@@ -36,12 +36,27 @@ pub const BUSYBOX: &str = "docker.io/library/box:1";
 const PLUGINS: &str = "/usr/lib/cni";
 
 pub struct Lab {
-    dir: TempDir,
-    containerd: Mutex<Child>,
+    dir: Dir,
+    /// Of a lab in another process there is none.
+    containerd: Mutex<Option<Child>>,
     pub node: NodeId,
     pub bridge: String,
     subnet: String,
     tasks: Mutex<BTreeSet<TaskId>>,
+}
+
+enum Dir {
+    Own(TempDir),
+    Parents(PathBuf),
+}
+
+impl Dir {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(dir) => dir.path(),
+            Self::Parents(dir) => dir,
+        }
+    }
 }
 
 /// A number that no other lab has, in this process or another.
@@ -66,8 +81,8 @@ impl Lab {
         write_config(dir.path());
         write_logger(&dir.path().join("logger"));
         let lab = Self {
-            containerd: Mutex::new(spawn(dir.path())),
-            dir,
+            containerd: Mutex::new(Some(spawn(dir.path()))),
+            dir: Dir::Own(dir),
             node: NodeId::from_u64(serial),
             bridge: format!("wt{:x}", serial & 0xff_ffff_ffff),
             subnet: format!("10.{}.{}.0/24", 100 + (serial >> 16) % 100, serial % 250),
@@ -75,6 +90,28 @@ impl Lab {
         };
         lab.answers().await;
         Some(lab)
+    }
+
+    /// What a process of its own needs to know of this lab, and of tasks in it.
+    pub fn for_child(&self, tasks: &[TaskId]) -> String {
+        let dir = self.dir.path().display();
+        let tasks: Vec<String> = tasks.iter().map(ToString::to_string).collect();
+        format!("{dir} {} {} {} {}", self.node, self.bridge, self.subnet, tasks.join(" "))
+    }
+
+    /// The same lab in another process, which leaves it as it is.
+    pub fn of_parent(told: &str) -> (Self, Vec<TaskId>) {
+        let told: Vec<&str> = told.split(' ').collect();
+        let [dir, node, bridge, subnet, tasks @ ..] = &told[..] else { panic!("{told:?}") };
+        let lab = Self {
+            containerd: Mutex::default(),
+            dir: Dir::Parents(dir.into()),
+            node: node.parse().unwrap(),
+            bridge: (*bridge).to_owned(),
+            subnet: (*subnet).to_owned(),
+            tasks: Mutex::default(),
+        };
+        (lab, tasks.iter().map(|task| task.parse().unwrap()).collect())
     }
 
     /// With the image that most tests run.
@@ -121,13 +158,13 @@ impl Lab {
     }
 
     pub fn kill_containerd(&self) {
-        let mut containerd = self.containerd.lock().unwrap();
+        let mut containerd = self.containerd.lock().unwrap().take().unwrap();
         containerd.kill().unwrap();
         containerd.wait().unwrap();
     }
 
     pub fn start_containerd(&self) {
-        *self.containerd.lock().unwrap() = spawn(self.dir.path());
+        *self.containerd.lock().unwrap() = Some(spawn(self.dir.path()));
     }
 
     /// All that ends with a machine's power ends.
@@ -344,6 +381,9 @@ fn spawn(dir: &Path) -> Child {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if matches!(self.dir, Dir::Parents(_)) {
+            return;
+        }
         if std::thread::panicking() && std::env::var_os("LAB_LOG").is_some() {
             eprintln!("{}", fs::read_to_string(self.path("containerd.log")).unwrap_or_default());
         }
