@@ -158,3 +158,30 @@ fn tasks_run_on_while_the_worker_is_stopped_in_order() {
         if after == before { Ok(()) } else { Err(format!("{after:#?}")) }
     });
 }
+
+#[test]
+fn a_manager_whose_database_was_emptied_ends_no_task_until_it_is_told_to() {
+    let machine = Machine::without_containerd();
+    let warren = machine.run();
+    warren.ok("service create idle --no-healthcheck --wait -- /bin/sleep 1000");
+    let pid = warren.task_pid("idle.1");
+    let runs = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+    warren.kill();
+    std::fs::remove_file(machine.path().join("data/warren.redb")).unwrap();
+
+    let warren = machine.run();
+    let advice = eventually("the refusal", LIMIT, || {
+        let log = warren.log();
+        let advice = log.split_once("--join-cluster ").map(|(_, rest)| rest[..16].to_owned());
+        advice.ok_or(log)
+    });
+    assert!(warren.log().contains("its tasks go on running"), "{}", warren.log());
+    assert!(runs());
+    assert_eq!(warren.stop(), Some(0));
+    assert!(runs());
+
+    let warren = machine.start("run", &["--join-cluster", &advice]);
+    eventually("the task to end", LIMIT, || if runs() { Err(warren.log()) } else { Ok(()) });
+    warren.ok("service create idle --no-healthcheck --wait -- /bin/sleep 1000");
+    warren.ok("service rm idle --wait");
+}

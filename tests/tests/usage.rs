@@ -163,4 +163,9 @@ fn a_second_warren_on_the_same_data_is_refused_and_a_damaged_database_stays_as_i
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("warren.redb"), "{said}");
     assert_eq!(std::fs::read(&database).unwrap(), b"not a database");
+
+    std::fs::write(&database, "").unwrap();
+    let (code, said) = failed_start(&machine, &flags);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("warren.redb") && said.contains("put back a copy"), "{said}");
 }
