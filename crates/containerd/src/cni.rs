@@ -280,7 +280,7 @@ fn first_address(result: &Value) -> Option<IpAddr> {
 }
 
 /// The plugins look for iptables, which services often start without.
-fn path_with_sbin() -> OsString {
+pub fn path_with_sbin() -> OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/usr/bin:/sbin:/bin");
     path

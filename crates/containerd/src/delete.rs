@@ -14,8 +14,9 @@ use warren_runtime::RuntimeError;
 use crate::{
     client::{fault, found, is_down},
     container::lease_id,
-    netns,
+    leftovers, netns,
     shared::{GRACE, Shared},
+    task::started_at,
 };
 
 /// How long SIGKILL may take. More means processes that wait for a device.
@@ -32,6 +33,10 @@ impl Shared {
             return Ok(());
         }
         self.end_process(task).await?;
+        if container.as_ref().is_none_or(|container| started_at(container).is_none()) {
+            // Its creation may have been cut short.
+            leftovers::sweep(&self.config.namespace, task).await;
+        }
         let netns = self.netns(task);
         let record = self.network_record(task);
         match &self.cni {
@@ -56,7 +61,7 @@ impl Shared {
     }
 
     /// Kills what runs, and forgets it.
-    async fn end_process(&self, task: TaskId) -> Result<(), RuntimeError> {
+    pub async fn end_process(&self, task: TaskId) -> Result<(), RuntimeError> {
         let deadline = Instant::now() + KILL_MAX;
         loop {
             let delete = DeleteTaskRequest { container_id: task.to_string() };

@@ -15,6 +15,7 @@ mod facts;
 mod files;
 mod image;
 mod import;
+mod leftovers;
 mod logger;
 mod manifest;
 mod mounts;

@@ -22,17 +22,44 @@ const ENDED: [&str; 4] =
 const PREFIXES: [&str; 3] =
     ["unable to start container process: ", "runc create failed: ", "OCI runtime exec failed: "];
 
+/// What runc says when the process was made, and failed by what its image or its spec says.
+const OF_THE_PROCESS: &str = "unable to start container process";
+
 /// Why a task did not start.
-pub fn start_fault(status: Status) -> RuntimeError {
+#[derive(Debug)]
+pub enum StartFault {
+    /// It may be what a worker that died in the middle began and containerd is still undoing, or
+    /// has left: it has many faces, so whatever is not known to be something else is taken for it.
+    InTheWay(String),
+    Other(RuntimeError),
+}
+
+impl From<RuntimeError> for StartFault {
+    fn from(error: RuntimeError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<StartFault> for RuntimeError {
+    fn from(fault: StartFault) -> Self {
+        match fault {
+            StartFault::InTheWay(reason) => {
+                Self::Refused(format!("the task cannot be started: {reason}"))
+            }
+            StartFault::Other(error) => error,
+        }
+    }
+}
+
+pub fn start_fault(status: Status) -> StartFault {
     if is_down(&status) {
-        return fault("cannot start the task")(status);
+        return StartFault::Other(fault("cannot start the task")(status));
     }
-    // What a worker that died in the middle began is still being undone; it is gone in a moment.
-    let says = |text: &str| status.message().contains(text);
-    if says("failed to start shim") && says("file exists") {
-        return unavailable(plain(status.message()).to_owned());
+    let in_the_way = StartFault::InTheWay(plain(status.message()).to_owned());
+    if status.message().contains(OF_THE_PROCESS) {
+        return StartFault::Other(in_the_way.into());
     }
-    RuntimeError::Refused(format!("the task cannot be started: {}", plain(status.message())))
+    in_the_way
 }
 
 /// What a command's failed start says: about the command, about the task, or only about the
@@ -86,6 +113,27 @@ mod tests {
             let end = exec(Code::Unknown, message).unwrap();
             assert_eq!(end, ExecEnd::NotRun { reason: expected.to_owned() });
         }
+    }
+
+    #[test]
+    fn a_start_that_the_task_itself_spoils_is_not_tried_again() {
+        let start = |message: &str| start_fault(Status::unknown(message));
+        let spoiled = "failed to create shim task: OCI runtime create failed: runc create failed: \
+                       unable to start container process: exec: \"nope\": executable file not \
+                       found in $PATH: unknown";
+        let StartFault::Other(RuntimeError::Refused(said)) = start(spoiled) else { panic!() };
+        assert!(said.ends_with("exec: \"nope\": executable file not found in $PATH"), "{said}");
+        for message in [
+            "failed to start shim: start failed: io.containerd.runc.v2: getwd: no such file or \
+             directory: exit status 1",
+            "failed to start shim: mkdir /run/x: file exists",
+            "failed to mount rootfs component: device or resource busy",
+            "OCI runtime create failed: container with given ID already exists",
+        ] {
+            assert!(matches!(start(message), StartFault::InTheWay(_)), "{message}");
+        }
+        let down = start("ttrpc: closed: unknown");
+        assert!(matches!(down, StartFault::Other(RuntimeError::Unavailable { .. })));
     }
 
     #[test]

@@ -7,10 +7,12 @@
 use std::{
     fs,
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 use containerd_client::types::Mount;
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, open},
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
@@ -26,6 +28,9 @@ use crate::{
 
 /// The kernel takes one page of mount options, its end included.
 const MOUNT_OPTIONS_MAX: usize = 4095;
+/// Half a second in all: a look takes microseconds.
+const UNMOUNT_TRIES: u32 = 50;
+const UNMOUNT_AGAIN: Duration = Duration::from_millis(10);
 /// Of /etc/passwd and /etc/group. More is no list of users.
 pub const USERS_MAX: u64 = 4 << 20;
 
@@ -53,13 +58,25 @@ pub async fn prepare(
                 .map_err(|error| format!("workdir {workdir:?} could not be made: {error}"))?;
             Ok(ids)
         });
-        umount2(&at, MntFlags::empty())
+        unmount(&at)
             .map_err(|error| format!("its root file system could not be unmounted: {error}"))?;
         looked
     };
     on_its_own(look)
         .await
         .map_err(|reason| RuntimeError::Refused(format!("cannot prepare the task: {reason}")))
+}
+
+/// Others may look at the mount in passing, by way of /proc. What is still busy after a while ends
+/// with the thread.
+fn unmount(at: &Path) -> nix::Result<()> {
+    for _ in 0..UNMOUNT_TRIES {
+        match umount2(at, MntFlags::empty()) {
+            Err(Errno::EBUSY) => std::thread::sleep(UNMOUNT_AGAIN),
+            done => return done,
+        }
+    }
+    umount2(at, MntFlags::MNT_DETACH)
 }
 
 /// Runs `work` with `root` as the thread's root directory, and comes back.

@@ -25,11 +25,17 @@ use crate::{
     client::{fault, found, is_down, made, unavailable},
     container::label,
     image::timestamp,
-    logger, netns, reason,
+    leftovers, logger, netns,
+    reason::{self, StartFault},
     shared::Shared,
     spec::{CGROUP_PARENT, is_cgroup_v2},
 };
 
+/// A start that something is in the way of is tried so often, and three seconds long: containerd
+/// takes less to undo what a worker began that died.
+const START_TRIES: u32 = 6;
+/// After the first try; doubled after each further one.
+const START_AGAIN: Duration = Duration::from_millis(100);
 /// How long containerd may be silent before that is said. A restart of it takes about a second.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Between two questions to a containerd that is silent: long enough to be no burden to it.
@@ -39,6 +45,36 @@ const CONVERSATION_MIN: Duration = Duration::from_secs(1);
 
 impl Shared {
     pub async fn start(&self, task: TaskId) -> Result<Running, RuntimeError> {
+        let mut pause = START_AGAIN;
+        for _ in 1..START_TRIES {
+            match self.try_to_start(task).await {
+                Ok(running) => return Ok(running),
+                Err(StartFault::Other(error)) => return Err(error),
+                Err(StartFault::InTheWay(reason)) => {
+                    tracing::info!(task.id = %task, reason, "clearing the way for a task");
+                }
+            }
+            self.clear_the_way(task).await?;
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Ok(self.try_to_start(task).await?)
+    }
+
+    /// Whatever there is of a process that does not run.
+    async fn clear_the_way(&self, task: TaskId) -> Result<(), RuntimeError> {
+        match self.process(task).await?.as_ref().map(Process::status) {
+            None => {}
+            Some(State::Created) => self.end_process(task).await?,
+            Some(
+                State::Unknown | State::Running | State::Stopped | State::Paused | State::Pausing,
+            ) => return Ok(()),
+        }
+        leftovers::sweep(&self.config.namespace, task).await;
+        Ok(())
+    }
+
+    async fn try_to_start(&self, task: TaskId) -> Result<Running, StartFault> {
         let container = self.known(task).await?;
         let process = self.process(task).await?;
         match process.as_ref().map(Process::status) {
@@ -48,7 +84,8 @@ impl Shared {
             Some(
                 State::Unknown | State::Running | State::Stopped | State::Paused | State::Pausing,
             ) => {
-                return self.running(task, &container, process.unwrap_or_default().pid);
+                let pid = process.unwrap_or_default().pid;
+                return Ok(self.running(task, &container, pid)?);
             }
         }
         // Written first: what runs always has its time.
@@ -56,7 +93,7 @@ impl Shared {
         let start = StartRequest { container_id: task.to_string(), exec_id: String::new() };
         let started = self.client.tasks().start(self.client.request(start)).await;
         let pid = started.map_err(reason::start_fault)?.into_inner().pid;
-        self.running(task, &container, pid)
+        Ok(self.running(task, &container, pid)?)
     }
 
     pub async fn signal(&self, task: TaskId, signal: StopSignal) -> Result<(), RuntimeError> {
@@ -196,12 +233,11 @@ impl Shared {
         &self,
         task: TaskId,
         container: &Container,
-    ) -> Result<(), RuntimeError> {
+    ) -> Result<(), StartFault> {
         let (netns, _) = self.network(task, container)?;
         if netns.is_some_and(|path| !netns::exists(&path)) {
-            return Err(RuntimeError::Refused(
-                "the task's network namespace is gone, as after a reboot".to_owned(),
-            ));
+            let reason = "the task's network namespace is gone, as after a reboot";
+            return Err(RuntimeError::Refused(reason.to_owned()).into());
         }
         fs::create_dir_all(&self.config.log_dir).map_err(|error| self.disk_fault(&error))?;
         let log = logger::uri(&self.config.logger, &self.log(task));
@@ -253,7 +289,7 @@ impl Shared {
     }
 }
 
-fn started_at(container: &Container) -> Option<Timestamp> {
+pub fn started_at(container: &Container) -> Option<Timestamp> {
     container.labels.get(label::STARTED_AT)?.parse().ok().map(Timestamp::from_millis)
 }
 

@@ -104,7 +104,7 @@ async fn tasks_whose_worker_is_killed_while_it_creates_them_run_all_the_same() {
         let state = |task| found.iter().find(|found| found.task == task).map(|f| f.state.clone());
         join_all(tasks.iter().map(|task| take_up(&lab, &driver, state(*task), *task))).await;
         for task in tasks {
-            driver.delete(task).await.unwrap();
+            patiently(async || driver.delete(task).await).await;
             assert_nothing_left_of(&lab, task);
         }
     }
