@@ -296,15 +296,12 @@ impl Tail {
         let place = &mut self.streams[record.stream as usize];
         // The last record of a stream may belong to a line that has not ended.
         if record.ends || *place == Place::Unseen {
-            *place = match self.wanted.checked_sub(1) {
-                Some(left) => {
-                    self.wanted = left;
-                    Place::Wanted
-                }
-                None => {
-                    self.others += u64::from(record.ends);
-                    Place::Unwanted
-                }
+            *place = if let Some(left) = self.wanted.checked_sub(1) {
+                self.wanted = left;
+                Place::Wanted
+            } else {
+                self.others += u64::from(record.ends);
+                Place::Unwanted
             };
         }
         ControlFlow::Continue(())
