@@ -229,11 +229,7 @@ impl Shared {
     }
 
     /// Everything but the start: the shim, the logger, and a process that waits for its word.
-    async fn create_process(
-        &self,
-        task: TaskId,
-        container: &Container,
-    ) -> Result<(), StartFault> {
+    async fn create_process(&self, task: TaskId, container: &Container) -> Result<(), StartFault> {
         let (netns, _) = self.network(task, container)?;
         if netns.is_some_and(|path| !netns::exists(&path)) {
             let reason = "the task's network namespace is gone, as after a reboot";

@@ -63,7 +63,10 @@ fn run(database: &Database, mut meta: pb::MetaRow, mut jobs: mpsc::Receiver<Job>
         let _ = done.send(result);
         if failed {
             // What the disk holds is not known any more, and a second fsync would not tell.
-            break;
+            jobs.close();
+            while let Some(Job { batch: _, done }) = jobs.blocking_recv() {
+                let _ = done.send(Err(CommitFault::Ended));
+            }
         }
     }
 }

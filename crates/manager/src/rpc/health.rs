@@ -225,8 +225,7 @@ mod tests {
             Update::Snapshot(_) | Update::RemovedTaskId(_) => panic!("not a change"),
         });
         assert_eq!(first.entries.into_iter().chain(rest).collect::<Vec<_>>(), all);
-        assert!(
-            matches!(&snapshot(Vec::new())[..], [Update::Snapshot(empty)] if empty.entries.is_empty())
-        );
+        let [Update::Snapshot(empty)] = &snapshot(Vec::new())[..] else { panic!("not one") };
+        assert!(empty.entries.is_empty());
     }
 }

@@ -158,9 +158,10 @@ impl Lab {
     }
 
     pub fn kill_containerd(&self) {
-        let mut containerd = self.containerd.lock().unwrap().take().unwrap();
-        containerd.kill().unwrap();
-        containerd.wait().unwrap();
+        if let Some(mut containerd) = self.containerd.lock().unwrap().take() {
+            containerd.kill().unwrap();
+            containerd.wait().unwrap();
+        }
     }
 
     pub fn start_containerd(&self) {
