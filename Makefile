@@ -19,6 +19,9 @@ test: setup-build setup-test ## all tests
 	tests/images/build.sh all target/test-images/archives
 	$(CARGO) test --workspace --no-fail-fast
 
+bench-checks: setup-build setup-bench ## what a check costs, beside the bare socket loop and HAProxy
+	$(CARGO) bench -p warren-tests --bench checks
+
 check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -31,4 +34,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test check
+.PHONY: help demo run test bench-checks check

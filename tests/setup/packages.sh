@@ -3,6 +3,7 @@
 #
 #   packages.sh GROUP...      build: compile Warren        run:  run it over containerd
 #                             demo:  run + make an image   test: demo + what the tests use
+#                             bench: what the benchmarks compare with
 #
 # Where it cannot install (not Debian, not root) it says what is missing and fails.
 set -euo pipefail
@@ -44,7 +45,12 @@ skopeo skopeo
 util-linux nsenter
 END
             ;;
-        *) echo "packages.sh: unknown group '$1' (build, run, demo or test)" >&2; exit 2 ;;
+        bench) cat <<'END'
+haproxy haproxy
+iproute2 ip
+END
+            ;;
+        *) echo "packages.sh: unknown group '$1' (build, run, demo, test or bench)" >&2; exit 2 ;;
     esac
 }
 
@@ -109,7 +115,7 @@ keep_services_off() {
     [ ! -d /run/systemd/system ] || now=(--now)
     for package in "$@"; do
         case $package in
-            containerd|docker-registry)
+            containerd|docker-registry|haproxy)
                 systemctl --quiet disable "${now[@]}" "$package.service" || true ;;
         esac
     done
@@ -126,7 +132,7 @@ install() {
 
 main() {
     local missing
-    [ $# -gt 0 ] || { echo "usage: packages.sh build|run|demo|test..." >&2; exit 2; }
+    [ $# -gt 0 ] || { echo "usage: packages.sh build|run|demo|test|bench..." >&2; exit 2; }
     PATH=$PATH:/usr/sbin:/sbin
     missing=$(list_missing "$@")
     [ -n "$missing" ] || return 0

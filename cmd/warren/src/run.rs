@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use warren_containerd::Containerd;
 use warren_manager::{Manager, ManagerConfig};
-use warren_worker::{Drivers, StateFile, SystemClock};
+use warren_worker::{Drivers, Engine, StateFile, SystemClock};
 
 use self::{
     listen::{Bound, Listening},
@@ -119,6 +119,8 @@ impl WorkerPart {
             memory_bytes: machine::memory_bytes(),
             clock: Arc::new(SystemClock),
             welcomed: Arc::default(),
+            metrics: warren_worker::Metrics::default(),
+            engine: Engine::start().context("cannot start the thread of the checks")?,
         };
         let manager = manager.endpoint()?.connect_lazy();
         let drivers::Found { drivers, containerd } = found;

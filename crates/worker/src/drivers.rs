@@ -25,6 +25,12 @@ impl Drivers {
         drivers
     }
 
+    /// The same ones, each within another.
+    pub(crate) fn map(self, within: impl Fn(Arc<dyn Runtime>) -> Arc<dyn Runtime>) -> Self {
+        let Self { containerd, process } = self;
+        Self { containerd: containerd.map(&within), process: process.map(&within) }
+    }
+
     pub fn get(&self, driver: Driver) -> Option<&Arc<dyn Runtime>> {
         match driver {
             Driver::Containerd => self.containerd.as_ref(),

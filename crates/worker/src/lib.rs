@@ -12,7 +12,9 @@ mod agent;
 mod calls;
 mod clock;
 mod drivers;
+mod engine;
 mod held;
+mod metrics;
 mod session;
 mod state_file;
 mod task;
@@ -30,6 +32,8 @@ use warren_runtime::RuntimeError;
 
 pub use clock::{Clock, SystemClock};
 pub use drivers::Drivers;
+pub use engine::Engine;
+pub use metrics::Metrics;
 pub use state_file::{Keeper, StateFault, StateFile};
 
 /// What a worker needs to know.
@@ -44,6 +48,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// Told when the manager has taken the node in.
     pub welcomed: Arc<Notify>,
+    pub metrics: Metrics,
+    pub engine: Engine,
 }
 
 /// Runs until `shutdown`; tasks go on without it.
@@ -59,9 +65,9 @@ pub async fn run(
     // A fault of the worker is told by its return; what else the caller runs is not ours to end.
     let shutdown = shutdown.child_token();
     let tracker = TaskTracker::new();
-    let (clock, log_dir) = (Arc::clone(&config.clock), config.log_dir.clone());
+    let drivers = drivers.map(|runtime| config.engine.driver(runtime));
     let (sender, events) = agent::events();
-    let context = task::Context::new(sender, shutdown.clone(), clock, log_dir)?;
+    let context = task::Context::new(sender, shutdown.clone(), &config)?;
     let (agent, handle) =
         agent::Agent::adopt(state, drivers, events, context, tracker.clone()).await?;
     let session = session::Session::new(config, manager, handle, shutdown.clone());

@@ -1,11 +1,17 @@
 //! One task's checks: attempts are started when they are due and folded when they end. One owner
-//! holds the verdicts; only the attempts themselves run apart from it.
+//! holds the verdicts and moves the attempts, which are part of it: with it they end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Polling, Poll},
+    time::Duration,
+};
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::time::Instant;
 use warren_core::{
-    check::{ByRole, Checks, Role},
+    check::{ByRole, CheckKind, Checks, Role},
     health::Health,
     id::TaskId,
     outcome::{Attempt, Outcome},
@@ -16,20 +22,17 @@ use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
 
-use super::trials::{Trials, Turn};
-use crate::Clock;
+use super::{
+    Context,
+    trials::{Trials, Turn},
+};
+use crate::{Clock, Metrics, metrics::Meter};
 
 pub struct Checking {
     task: TaskId,
-    clock: Arc<dyn Clock>,
-    /// When the process started, on the monotonic clock.
-    anchor: Instant,
     verdicts: TaskVerdicts,
     groups: Vec<Group>,
-    prober: Arc<Prober>,
-    target: Arc<Target>,
-    /// Aborted when dropped: what is in flight then is never recorded.
-    flights: JoinSet<Flight>,
+    sight: Arc<Sight>,
     /// For attempts by hand.
     turn: Turn,
 }
@@ -52,8 +55,18 @@ pub struct Observation {
     next: ByRole<Option<Timestamp>>,
 }
 
+/// What all attempts at a task need.
+struct Sight {
+    clock: Arc<dyn Clock>,
+    /// When the process started, on the monotonic clock.
+    anchor: Instant,
+    prober: Arc<Prober>,
+    target: Arc<Target>,
+}
+
 struct Group {
-    shared: CheckGroup,
+    shared: Arc<CheckGroup>,
+    meter: Arc<Meter>,
     state: GroupState,
     /// The most that any of its roles wants in a row. Beyond them a streak decides nothing.
     failures: u32,
@@ -63,17 +76,18 @@ struct Group {
     run: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GroupState {
     /// Nothing is planned: it waits for startup, or has had its last attempt.
     Idle,
     Due(Elapsed),
-    InFlight,
+    InFlight(Flight),
 }
 
+/// An attempt under way. Dropped, it has never been.
+type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
+
 /// An attempt that has ended.
-struct Flight {
-    group: usize,
+struct Landed {
     attempt: Attempt,
     ended: Elapsed,
 }
@@ -85,26 +99,27 @@ impl Checking {
         checks: &Checks,
         running: &Running,
         runtime: &Arc<dyn Runtime>,
-        (prober, clock): (&Arc<Prober>, &Arc<dyn Clock>),
+        context: &Context,
         saved: Option<Health>,
     ) -> Self {
         let started = running.started_at;
-        let elapsed = clock.now().since(started);
+        let elapsed = context.clock.now().since(started);
         let now = Instant::now();
         let verdicts = match saved {
             Some(saved) => TaskVerdicts::restore(task, checks, started, &saved, elapsed),
             None => TaskVerdicts::new(task, checks, started),
         };
-        let group = |shared| Group::new(shared, checks);
+        let group = |shared| Group::new(shared, checks, &context.metrics);
         let mut checking = Self {
             task,
-            clock: Arc::clone(clock),
-            anchor: now.checked_sub(elapsed).unwrap_or(now),
             verdicts,
             groups: groups(checks).into_iter().map(group).collect(),
-            prober: Arc::clone(prober),
-            target: Arc::new(Target::new(task, running.reach.clone(), Arc::clone(runtime))),
-            flights: JoinSet::new(),
+            sight: Arc::new(Sight {
+                clock: Arc::clone(&context.clock),
+                anchor: now.checked_sub(elapsed).unwrap_or(now),
+                prober: Arc::clone(&context.prober),
+                target: Arc::new(Target::new(task, running.reach.clone(), Arc::clone(runtime))),
+            }),
             turn: Turn::default(),
         };
         checking.plan_attempts();
@@ -117,7 +132,9 @@ impl Checking {
 
     /// The process is gone.
     pub fn exited(&mut self, why: String, at: Timestamp) -> Health {
-        self.flights.abort_all();
+        for group in &mut self.groups {
+            group.state = GroupState::Idle;
+        }
         self.verdicts.exited(at, why);
         self.verdicts.health()
     }
@@ -126,20 +143,17 @@ impl Checking {
     pub async fn next(&mut self) -> Noted {
         loop {
             self.start_due();
-            let soonest = self.soonest();
+            let (soonest, anchor) = (self.soonest(), self.sight.anchor);
             let due = async {
                 match soonest {
-                    Some(at) => tokio::time::sleep_until(self.anchor + at).await,
+                    Some(at) => tokio::time::sleep_until(anchor + at).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                Some(flight) = self.flights.join_next() => {
-                    // One that panicked was cancelled with the runtime; there is nothing to note.
-                    if let Ok(flight) = flight
-                        && let Some(noted) = self.land(flight)
-                    {
+                (group, landed) = poll_fn(|cx| self.poll_flights(cx)) => {
+                    if let Some(noted) = self.land(group, landed) {
                         return noted;
                     }
                 }
@@ -151,13 +165,13 @@ impl Checking {
     pub fn observation(&self) -> Observation {
         let mut attempts = ByRole::<Vec<Attempt>>::default();
         let mut next = ByRole::default();
-        let (elapsed, now) = (self.anchor.elapsed(), self.clock.now());
+        let (elapsed, now) = (self.sight.anchor.elapsed(), self.sight.clock.now());
         for Group { shared, state, .. } in &self.groups {
             for &role in shared.roles {
                 *attempts.get_mut(role) = self.verdicts.recent(role).cloned().collect();
-                *next.get_mut(role) = match *state {
+                *next.get_mut(role) = match state {
                     GroupState::Due(at) => Some(now.after(at.saturating_sub(elapsed))),
-                    GroupState::Idle | GroupState::InFlight => None,
+                    GroupState::Idle | GroupState::InFlight(_) => None,
                 };
             }
         }
@@ -166,10 +180,10 @@ impl Checking {
 
     pub fn trials(&self) -> Trials {
         Trials {
-            clock: Arc::clone(&self.clock),
-            prober: Arc::clone(&self.prober),
-            target: Arc::clone(&self.target),
-            groups: self.groups.iter().map(|group| group.shared.clone()).collect(),
+            clock: Arc::clone(&self.sight.clock),
+            prober: Arc::clone(&self.sight.prober),
+            target: Arc::clone(&self.sight.target),
+            groups: self.groups.iter().map(|group| (*group.shared).clone()).collect(),
             turn: self.turn.clone(),
         }
     }
@@ -177,11 +191,12 @@ impl Checking {
     /// Asks when each group is due that has nothing planned or something still to come. What is
     /// overdue stays planned: it starts now, late.
     fn plan_attempts(&mut self) {
-        let now = self.anchor.elapsed();
+        let now = self.sight.anchor.elapsed();
         for group in &mut self.groups {
-            let overdue = matches!(group.state, GroupState::Due(at) if at <= now);
-            if group.state == GroupState::InFlight || overdue {
-                continue;
+            match group.state {
+                GroupState::InFlight(_) => continue,
+                GroupState::Due(at) if at <= now => continue,
+                GroupState::Due(_) | GroupState::Idle => {}
             }
             group.state = match self.verdicts.next_attempt(group.shared.role, now) {
                 Next::At(at) => GroupState::Due(at),
@@ -191,40 +206,42 @@ impl Checking {
     }
 
     fn start_due(&mut self) {
-        let now = self.anchor.elapsed();
-        for (index, group) in self.groups.iter_mut().enumerate() {
-            if !matches!(group.state, GroupState::Due(at) if at <= now) {
-                continue;
-            }
-            group.state = GroupState::InFlight;
-            let (prober, target) = (Arc::clone(&self.prober), Arc::clone(&self.target));
-            let check = group.shared.check.clone();
-            let (anchor, clock) = (self.anchor, Arc::clone(&self.clock));
-            self.flights.spawn(async move {
-                let at = clock.now();
-                let timeout = check.timing.timeout.get();
-                let seen = prober.attempt(&target, &check.kind, timeout).await;
-                // A wait for a free slot is ours, so the attempt began after it.
-                let at = at.after(seen.waited);
-                let (outcome, message) = (seen.outcome, seen.message);
-                let attempt = Attempt { at, latency: whole_millis(seen.latency), outcome, message };
-                Flight { group: index, attempt, ended: anchor.elapsed() }
-            });
+        let now = self.sight.anchor.elapsed();
+        for group in &mut self.groups {
+            let late = match group.state {
+                GroupState::Due(at) if at <= now => now.saturating_sub(at),
+                GroupState::Due(_) | GroupState::Idle | GroupState::InFlight(_) => continue,
+            };
+            let (sight, shared) = (Arc::clone(&self.sight), Arc::clone(&group.shared));
+            let flight = attempt(sight, shared, Arc::clone(&group.meter), late);
+            group.state = GroupState::InFlight(Box::pin(flight));
         }
+    }
+
+    /// Moves the attempts under way, until one has ended.
+    fn poll_flights(&mut self, cx: &mut Polling<'_>) -> Poll<(usize, Landed)> {
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            if let GroupState::InFlight(flight) = &mut group.state
+                && let Poll::Ready(landed) = flight.as_mut().poll(cx)
+            {
+                group.state = GroupState::Idle;
+                return Poll::Ready((index, landed));
+            }
+        }
+        Poll::Pending
     }
 
     fn soonest(&self) -> Option<Elapsed> {
         let due = |group: &Group| match group.state {
             GroupState::Due(at) => Some(at),
-            GroupState::Idle | GroupState::InFlight => None,
+            GroupState::Idle | GroupState::InFlight(_) => None,
         };
         self.groups.iter().filter_map(due).min()
     }
 
-    fn land(&mut self, flight: Flight) -> Option<Noted> {
-        let Flight { group: index, attempt, ended } = flight;
+    fn land(&mut self, index: usize, landed: Landed) -> Option<Noted> {
+        let Landed { attempt, ended } = landed;
         let group = self.groups.get_mut(index)?;
-        group.state = GroupState::Idle;
         let outcome = attempt.outcome;
         let same = group.last.map(kind_of) == Some(kind_of(outcome));
         group.run = if same { group.run.saturating_add(1) } else { 1 };
@@ -256,14 +273,37 @@ impl Checking {
     }
 }
 
+async fn attempt(
+    sight: Arc<Sight>,
+    shared: Arc<CheckGroup>,
+    meter: Arc<Meter>,
+    late: Duration,
+) -> Landed {
+    let in_flight = meter.begin(late);
+    let at = sight.clock.now();
+    let check = &shared.check;
+    let timeout = check.timing.timeout.get();
+    let seen = sight.prober.attempt(&sight.target, &check.kind, timeout).await;
+    drop(in_flight);
+    let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
+    meter.end(seen.outcome, seen.latency, queued);
+    // A wait for a free slot is ours, so the attempt began after it.
+    let at = at.after(seen.waited);
+    let (outcome, message) = (seen.outcome, seen.message);
+    let attempt = Attempt { at, latency: whole_millis(seen.latency), outcome, message };
+    Landed { attempt, ended: sight.anchor.elapsed() }
+}
+
 impl Group {
-    fn new(shared: CheckGroup, checks: &Checks) -> Self {
+    fn new(shared: CheckGroup, checks: &Checks, metrics: &Metrics) -> Self {
+        let meter = metrics.meter(shared.check.kind.name(), shared.role);
         let (mut failures, mut successes) = (0, 0);
         for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
             failures = failures.max(check.timing.failures.get());
             successes = successes.max(check.timing.successes.get());
         }
-        Self { shared, state: GroupState::Idle, failures, successes, last: None, run: 0 }
+        let shared = Arc::new(shared);
+        Self { shared, meter, state: GroupState::Idle, failures, successes, last: None, run: 0 }
     }
 }
 

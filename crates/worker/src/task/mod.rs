@@ -4,6 +4,7 @@
 mod checking;
 mod end;
 mod prepare;
+mod quiet;
 mod trials;
 mod watch_over;
 
@@ -21,7 +22,8 @@ use warren_core::{
 use warren_probe::Prober;
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
-use crate::{Clock, agent::Event, held::Held};
+use self::quiet::Quiet;
+use crate::{Clock, Config, Metrics, agent::Event, held::Held};
 
 pub use checking::Observation;
 pub use end::remove;
@@ -41,16 +43,26 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     prober: Arc<Prober>,
     log_dir: PathBuf,
+    metrics: Metrics,
+    engine: tokio::runtime::Handle,
 }
 
 impl Context {
     pub fn new(
         events: mpsc::Sender<Event>,
         shutdown: CancellationToken,
-        clock: Arc<dyn Clock>,
-        log_dir: PathBuf,
+        config: &Config,
     ) -> Result<Self, warren_probe::Fault> {
-        Ok(Self { events, shutdown, clock, prober: Arc::new(Prober::new()?), log_dir })
+        let Config { clock, log_dir, metrics, engine, .. } = config;
+        Ok(Self {
+            events,
+            shutdown,
+            clock: Arc::clone(clock),
+            prober: Arc::new(Prober::new()?),
+            log_dir: log_dir.clone(),
+            metrics: metrics.clone(),
+            engine: engine.handle().clone(),
+        })
     }
 
     async fn remove_log(&self, task: TaskId) {
@@ -181,14 +193,16 @@ pub fn spawn(
         ended,
     };
     let shutdown = context.shutdown.clone();
-    tracker.spawn(async move {
+    let life = async move {
+        let mut shutdown = Quiet::new(Box::pin(shutdown.cancelled_owned()));
         tokio::select! {
             biased;
             // The task goes on without its actor; the next worker adopts it.
-            () = shutdown.cancelled() => {}
+            () = &mut shutdown => {}
             () = actor.run(resume, asks) => {}
         }
-    });
+    };
+    tracker.spawn_on(life, &context.engine);
     TaskHandle { wanted: wanted_sender, asks: asks_sender, ended: ended_receiver }
 }
 

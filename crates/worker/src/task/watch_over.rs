@@ -13,11 +13,12 @@ use warren_core::{
 use warren_runtime::{Exit, Running, Runtime, RuntimeError};
 
 use super::{
-    Actor, Asks, Context, Purpose, Question, RETRY_FIRST, RETRY_LAST,
+    Actor, Asks, Purpose, Question, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
     prepare::facts,
+    quiet::Quiet,
     unwanted,
 };
 use crate::Clock;
@@ -34,13 +35,14 @@ impl Actor {
     /// Until the process has ended, by itself or as the manager wanted.
     pub(super) async fn watch_over(&mut self, running: Running, mut asks: Asks) -> TaskEnd {
         let mut checking = self.begin(&running).await;
-        let mut exit = std::pin::pin!(self.exit());
+        let mut exit = Quiet::new(Box::pin(self.exit()));
         let mut wanted = self.wanted.clone();
+        let mut over = Quiet::new(Box::pin(async move { unwanted(&mut wanted).await }));
         loop {
             let event = tokio::select! {
                 biased;
                 exit = &mut exit => Event::Exited(exit),
-                () = unwanted(&mut wanted) => Event::Unwanted,
+                () = &mut over => Event::Unwanted,
                 Some(question) = asks.recv() => Event::Asked(question),
                 noted = checking.next() => Event::Noted(noted),
             };
@@ -74,9 +76,8 @@ impl Actor {
         self.status.address =
             (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
         let saved = self.health.take();
-        let Context { prober, clock, .. } = &self.context;
-        let checking =
-            Checking::new(self.task(), &checks, running, &self.runtime, (prober, clock), saved);
+        let (runtime, context) = (&self.runtime, &self.context);
+        let checking = Checking::new(self.task(), &checks, running, runtime, context, saved);
         self.status.checks = Some(Box::new(checks));
         self.health = Some(checking.health());
         if matches!(self.status.phase, Phase::Running) {

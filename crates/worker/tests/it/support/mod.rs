@@ -24,7 +24,7 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_runtime::Runtime;
-use warren_worker::{Config, Drivers, StateFile, SystemClock, WorkerFault};
+use warren_worker::{Config, Drivers, Engine, Metrics, StateFile, SystemClock, WorkerFault};
 
 use self::{manager::FakeManager, runtime::FakeRuntime};
 
@@ -82,6 +82,8 @@ impl World {
             memory_bytes: 1 << 30,
             clock: Arc::new(SystemClock),
             welcomed: Arc::default(),
+            metrics: Metrics::default(),
+            engine: Engine::here(),
         };
         let channel = self.manager.channel();
         let shutdown = self.shutdown.clone();

@@ -1,0 +1,208 @@
+//! The worker as it ships, with a manager and a runtime in memory.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio_util::sync::CancellationToken;
+use warren_core::{
+    assignment::Assignment,
+    bounds::{Delay, Period, Port, Threshold, Timeout},
+    check::{Check, CheckKind, Checks, HealthConfig, HttpCheck, TcpCheck, Timing},
+    id::{NodeId, ServiceId},
+    spec::{Network, Pull, TaskTemplate, Workload},
+    time::Timestamp,
+};
+use warren_runtime::Runtime;
+use warren_worker::{Config, Drivers, Engine, Metrics, StateFile, SystemClock};
+
+use crate::{
+    child,
+    manager::Manager,
+    runtime::{AllRun, task},
+    show::as_f64,
+    targets::{PORT, Plan},
+};
+
+/// Ready once every task is healthy. `mode` says what checks they have.
+pub fn run(plan: &Plan, mode: &str) {
+    let dir = tempfile::tempdir_in(memory()).unwrap();
+    // As `warren worker` makes it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let tasks: Vec<_> = (0..plan.targets).map(|target| assignment(plan, mode, target)).collect();
+    runtime.block_on(async {
+        let (manager, channel) = Manager::start(tasks);
+        let state = StateFile::open(dir.path(), NodeId::from_u64(9)).unwrap();
+        let config = config(dir.path(), metrics);
+        let drivers = Drivers::new([Arc::new(AllRun { netns: plan.netns }) as Arc<dyn Runtime>]);
+        let worker = warren_worker::run(config, state, drivers, channel, CancellationToken::new());
+        let told = async {
+            manager.all_well().await;
+            settled(&dir.path().join("worker.pb")).await;
+            let asked = tokio::task::spawn_blocking(move || tell(&registry));
+            asked.await.unwrap();
+        };
+        tokio::select! {
+            ended = worker => ended.unwrap(),
+            () = told => {}
+        }
+    });
+}
+
+/// Until all that the start had to say is in the state file.
+async fn settled(file: &Path) {
+    let written = || std::fs::metadata(file).and_then(|file| file.modified()).unwrap();
+    let mut before = None;
+    while before != Some(written()) {
+        before = Some(written());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// The state file is not what is measured, so it is spared the disk.
+fn memory() -> &'static Path {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() { shm } else { Path::new("/tmp") }
+}
+
+fn config(dir: &Path, metrics: Metrics) -> Config {
+    Config {
+        node_name: "bench".to_owned(),
+        version: "bench".to_owned(),
+        log_dir: dir.to_owned(),
+        cpus: 2,
+        memory_bytes: 1 << 30,
+        clock: Arc::new(SystemClock),
+        welcomed: Arc::default(),
+        metrics,
+        engine: Engine::start().unwrap(),
+    }
+}
+
+/// Says how late attempts began since the last time, for each line that it reads.
+fn tell(registry: &Registry) {
+    let requests = child::requests();
+    child::ready();
+    let mut before = Vec::new();
+    while requests.recv().is_ok() {
+        let now = lateness(registry);
+        child::answer(&since(&before, &now));
+        before = now;
+    }
+}
+
+/// The cumulative buckets of `warren_check_lateness_seconds`: up to so many seconds, so many.
+fn lateness(registry: &Registry) -> Vec<(f64, u64)> {
+    let mut text = String::new();
+    encode(&mut text, registry).unwrap();
+    let prefix = "warren_check_lateness_seconds_bucket{le=\"";
+    let buckets = text.lines().filter_map(|line| line.strip_prefix(prefix));
+    let parsed = buckets.filter_map(|line| {
+        let (bound, count) = line.split_once("\"} ")?;
+        // `+Inf` is one of the numbers.
+        Some((bound.parse().ok()?, count.parse().ok()?))
+    });
+    parsed.collect()
+}
+
+/// p50 and p99, interpolated within their buckets as Prometheus does it, and the bound of the
+/// bucket that the latest is in; in milliseconds.
+fn since(before: &[(f64, u64)], now: &[(f64, u64)]) -> String {
+    let earlier = |at: usize| before.get(at).map_or(0, |(_, count)| *count);
+    let counts: Vec<(f64, u64)> =
+        now.iter().enumerate().map(|(at, (bound, count))| (*bound, count - earlier(at))).collect();
+    let total = counts.last().map_or(0, |(_, count)| *count);
+    let quantile = |part: f64| {
+        let rank = part * as_f64(total);
+        let mut below = (0.0, 0);
+        for &(bound, count) in &counts {
+            if as_f64(count) >= rank {
+                let inside = (rank - as_f64(below.1)) / as_f64((count - below.1).max(1));
+                return (below.0 + (bound - below.0) * inside) * 1e3;
+            }
+            below = (bound, count);
+        }
+        0.0
+    };
+    let most = counts.iter().find(|(_, count)| *count == total).map_or(0.0, |(bound, _)| *bound);
+    format!("{:.2} {:.2} {:.1}", quantile(0.5), quantile(0.99), most * 1e3)
+}
+
+fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
+    let checks = match mode {
+        "none" => Checks::NONE,
+        "tcp" => readiness(plan, tcp()),
+        "mixed" => mixed(plan),
+        _ => readiness(plan, http()),
+    };
+    let health = match checks {
+        Checks::NONE => HealthConfig::Disabled,
+        checks => HealthConfig::Checks(checks.into()),
+    };
+    let template = TaskTemplate {
+        workload: Workload::Image {
+            image: "web".parse().unwrap(),
+            pull: Pull::Missing,
+            command: Vec::new(),
+        },
+        args: Vec::new(),
+        env: Vec::new(),
+        user: None,
+        workdir: None,
+        hostname: None,
+        mounts: Vec::new(),
+        cpu_millis: None,
+        memory_bytes: None,
+        stop_signal: None,
+        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
+        network: Network::Host,
+        ports: Vec::new(),
+        publish: Vec::new(),
+        health,
+    };
+    Assignment {
+        task: task(target),
+        service: ServiceId::from_u64(2),
+        service_name: "web".parse().unwrap(),
+        slot: u32::try_from(target).unwrap() + 1,
+        template: Arc::new(template),
+        not_before: Timestamp::EPOCH,
+        stop: None,
+    }
+}
+
+fn readiness(plan: &Plan, kind: CheckKind) -> Checks {
+    Checks { readiness: Some(Check { kind, timing: timing(plan) }), ..Checks::NONE }
+}
+
+/// Two for each task.
+fn mixed(plan: &Plan) -> Checks {
+    let liveness = Some(Check { kind: tcp(), timing: timing(plan) });
+    Checks { liveness, ..readiness(plan, http()) }
+}
+
+fn http() -> CheckKind {
+    CheckKind::Http(HttpCheck::new(port()))
+}
+
+fn tcp() -> CheckKind {
+    CheckKind::Tcp(TcpCheck::new(port()))
+}
+
+fn port() -> Port {
+    Port::new(u32::from(PORT)).unwrap()
+}
+
+fn timing(plan: &Plan) -> Timing {
+    let period = Period::new(plan.period).unwrap();
+    Timing {
+        period,
+        timeout: Timeout::from_millis_const(5_000),
+        delay: Delay::MIN,
+        start_period: Delay::MIN,
+        confirm_interval: period,
+        failures: Threshold::new_const(3),
+        successes: Threshold::ONE,
+    }
+}
