@@ -22,6 +22,10 @@ test: setup-build setup-test ## all tests
 bench-checks: setup-build setup-bench ## what a check costs, beside the bare socket loop and HAProxy
 	$(CARGO) bench -p warren-tests --bench checks
 
+sim: setup-build ## many simulated clusters: make sim SEEDS=100000 [FIRST=1]
+	WARREN_SIM_SEEDS=$(or $(SEEDS),1000) WARREN_SIM_FIRST=$(or $(FIRST),1) \
+		$(CARGO) test -p warren-sim every_seed -- --nocapture
+
 check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -34,4 +38,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test bench-checks check
+.PHONY: help demo run test sim bench-checks check

@@ -25,6 +25,8 @@ const ROOMS: [(&str, &[&str]); 13] = [
         &["warren-proto", "warren-core", "warren-verdict", "warren-runtime", "warren-probe"],
     ),
     ("warren-manager", &["warren-proto", "warren-core", "warren-plan", "warren-store"]),
+    // All of it is a test, so its dependencies are looked at below.
+    ("warren-sim", &[]),
     (
         "warren",
         &[
@@ -54,8 +56,25 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
+/// The simulation may use these, in its tests: the one room beside `cmd` where the worker meets
+/// the manager. It plays runtimes and disks itself.
+const SIM: [&str; 7] = [
+    "warren-proto",
+    "warren-core",
+    "warren-plan",
+    "warren-store",
+    "warren-runtime",
+    "warren-worker",
+    "warren-manager",
+];
+
 /// Each workspace package's own dependencies, development ones left out.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    packages(|kind| kind != Some("dev"))
+}
+
+/// Likewise, of the kinds that count.
+fn packages(counts: impl Fn(Option<&str>) -> bool) -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
@@ -70,7 +89,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .iter()
         .map(|package| {
             let used = package["dependencies"].as_array().unwrap().iter();
-            (name(package), used.filter(|d| d["kind"].as_str() != Some("dev")).map(name).collect())
+            (name(package), used.filter(|used| counts(used["kind"].as_str())).map(name).collect())
         })
         .collect()
 }
@@ -85,6 +104,19 @@ fn a_room_uses_only_the_rooms_that_its_line_allows() {
         for used in rooms {
             assert!(allowed.contains(&used.as_str()), "{room} must not use {used}");
         }
+    }
+}
+
+/// No room uses the simulation, not even in its tests.
+#[test]
+fn the_simulation_uses_what_it_may_and_is_used_by_nobody() {
+    let all = packages(|_| true);
+    let rooms = all["warren-sim"].iter().filter(|name| name.starts_with("warren"));
+    for used in rooms {
+        assert!(SIM.contains(&used.as_str()), "warren-sim must not use {used}");
+    }
+    for (room, used) in all {
+        assert!(!used.contains("warren-sim"), "{room} uses warren-sim");
     }
 }
 

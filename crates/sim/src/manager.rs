@@ -1,0 +1,98 @@
+//! The manager, started again whenever it ends.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warren_manager::{Listener, Manager, ManagerFault, Policy, Timing, World};
+
+use crate::{
+    clock::WallClock,
+    disk::{Database, SimStore},
+    life::{Life, Moment},
+    net::{Door, Link},
+    node::RESTART,
+    transcript::Transcript,
+};
+
+/// Connections that are dialled and not taken yet.
+const BACKLOG: usize = 64;
+
+#[derive(Debug)]
+pub struct ManagerHost {
+    pub database: Arc<Database>,
+    pub clock: Arc<WallClock>,
+    pub door: Arc<Door>,
+    pub links: Vec<Arc<Link>>,
+    pub transcript: Arc<Transcript>,
+    pub tracker: TaskTracker,
+    pub process: Mutex<Process>,
+}
+
+#[derive(Debug)]
+pub struct Process {
+    life: Arc<Life>,
+    down: Duration,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { life: Arc::default(), down: RESTART }
+    }
+}
+
+impl ManagerHost {
+    pub fn crash(&self, at: Moment, down: Duration) {
+        let mut process = self.process.lock().unwrap();
+        process.down = down;
+        process.life.end_at(at);
+    }
+
+    /// Runs one manager after the other, for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let life = {
+                let mut process = self.process.lock().unwrap();
+                process.life = Arc::default();
+                Arc::clone(&process.life)
+            };
+            let (sender, connections) = mpsc::channel(BACKLOG);
+            *self.door.lock().unwrap() = Some(sender);
+            let shutdown = CancellationToken::new();
+            let manager = self.manager(&life).unwrap();
+            let served = manager.serve(vec![Listener::Memory(connections)], shutdown.clone());
+            let mut served = self.tracker.spawn(served);
+            tokio::select! {
+                biased;
+                () = life.ended() => self.say("crashed"),
+                ended = &mut served => match ended {
+                    Ok(Ok(())) => self.say("ended"),
+                    Ok(Err(fault)) => self.say(&format!("ended: {fault}")),
+                    Err(panic) => panic!("the manager panicked: {panic}"),
+                },
+            }
+            life.end_at(Moment::Now);
+            *self.door.lock().unwrap() = None;
+            self.links.iter().for_each(|link| link.cut());
+            served.abort();
+            let down = std::mem::replace(&mut self.process.lock().unwrap().down, RESTART);
+            sleep(down).await;
+        }
+    }
+
+    fn manager(&self, life: &Arc<Life>) -> Result<Manager, ManagerFault> {
+        let cluster = self.database.cluster();
+        self.say(&format!("starts at revision {}", cluster.revision));
+        let store = SimStore { database: Arc::clone(&self.database), life: Arc::clone(life) };
+        let world = Arc::clone(&self.clock) as Arc<dyn World>;
+        let (timing, policy) = (Timing::default(), Policy::default());
+        Manager::with_store(Box::new(store), cluster, world, timing, policy)
+    }
+
+    fn say(&self, text: &str) {
+        self.transcript.say("manager", text);
+    }
+}

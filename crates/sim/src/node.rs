@@ -1,0 +1,117 @@
+//! One machine with a worker that is started again whenever it ends.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warren_core::id::NodeId;
+use warren_runtime::Runtime;
+use warren_worker::{Clock, Config, Drivers, StateFile, WorkerFault};
+
+use crate::{
+    disk::{SimKeeper, StateDisk},
+    life::{Life, Moment},
+    machine::{Machine, SimRuntime},
+    net::Link,
+    transcript::Transcript,
+};
+
+/// Before a process that ended by itself is started again.
+pub const RESTART: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub struct Node {
+    pub id: NodeId,
+    pub machine: Arc<Machine>,
+    pub disk: Arc<StateDisk>,
+    pub link: Arc<Link>,
+    pub transcript: Arc<Transcript>,
+    pub tracker: TaskTracker,
+    process: Mutex<Process>,
+}
+
+/// The run that there is now, and when the next one begins.
+#[derive(Debug)]
+struct Process {
+    life: Arc<Life>,
+    down: Duration,
+}
+
+impl Node {
+    pub fn new(
+        id: NodeId,
+        machine: Arc<Machine>,
+        disk: Arc<StateDisk>,
+        link: Arc<Link>,
+        transcript: Arc<Transcript>,
+        tracker: TaskTracker,
+    ) -> Self {
+        let process = Mutex::new(Process { life: Arc::default(), down: RESTART });
+        Self { id, machine, disk, link, transcript, tracker, process }
+    }
+
+    pub fn crash(&self, at: Moment, down: Duration) {
+        let mut process = self.process.lock().unwrap();
+        process.down = down;
+        process.life.end_at(at);
+    }
+
+    /// Runs one worker after the other, for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let life = {
+                let mut process = self.process.lock().unwrap();
+                process.life = Arc::default();
+                Arc::clone(&process.life)
+            };
+            let shutdown = CancellationToken::new();
+            let worker = Arc::clone(&self).work(Arc::clone(&life), shutdown.clone());
+            let mut worker = self.tracker.spawn(worker);
+            tokio::select! {
+                biased;
+                () = life.ended() => self.say("worker crashed"),
+                ended = &mut worker => match ended {
+                    Ok(Ok(())) => self.say("worker ended"),
+                    Ok(Err(fault)) => self.say(&format!("worker ended: {fault}")),
+                    Err(panic) => panic!("a worker panicked: {panic}"),
+                },
+            }
+            life.end_at(Moment::Now);
+            self.link.cut();
+            shutdown.cancel();
+            worker.abort();
+            let down = std::mem::replace(&mut self.process.lock().unwrap().down, RESTART);
+            sleep(down).await;
+        }
+    }
+
+    async fn work(
+        self: Arc<Self>,
+        life: Arc<Life>,
+        shutdown: CancellationToken,
+    ) -> Result<(), WorkerFault> {
+        let keeper = SimKeeper { disk: Arc::clone(&self.disk), life: Arc::clone(&life) };
+        let state = StateFile::kept_by(Arc::new(keeper), self.disk.bytes(), self.id).await?;
+        let runtime = SimRuntime { machine: Arc::clone(&self.machine), life: Arc::clone(&life) };
+        let drivers = Drivers::new([Arc::new(runtime) as Arc<dyn Runtime>]);
+        let config = Config {
+            node_name: self.machine.name.clone(),
+            version: "simulated".to_owned(),
+            // Tasks here write no logs; removing them finds nothing.
+            log_dir: PathBuf::from("/nonexistent"),
+            cpus: 4,
+            memory_bytes: 1 << 33,
+            clock: Arc::clone(&self.machine.clock) as Arc<dyn Clock>,
+            welcomed: Arc::default(),
+        };
+        warren_worker::run(config, state, drivers, self.link.channel(&life), shutdown).await
+    }
+
+    fn say(&self, text: &str) {
+        self.transcript.say(&self.machine.name, text);
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether the cluster is as it was asked to be, and every task is accounted for.
+
+use std::collections::BTreeSet;
+
+use warren_core::{
+    cluster::Cluster,
+    id::TaskId,
+    node::NodeState,
+    service::Service,
+    task::{Phase, Task},
+};
+use warren_plan::effective_health;
+
+use crate::cluster::Sim;
+
+/// The first thing that is not as it should be.
+pub fn unrest(sim: &Sim) -> Option<String> {
+    let cluster = sim.manager.database.cluster();
+    for node in &sim.nodes {
+        let known = cluster.node(node.id);
+        if known.is_none_or(|known| known.state != NodeState::Up) {
+            return Some(format!("{} is not up", node.machine.name));
+        }
+    }
+    for service in cluster.services() {
+        if let Some(why) = unrest_of(sim, &cluster, service) {
+            return Some(format!("{}: {why}", service.spec.name));
+        }
+    }
+    sim.nodes.iter().find_map(|node| {
+        let placed: BTreeSet<TaskId> =
+            cluster.tasks_on(node.id).filter(|task| !task.has_ended()).map(|t| t.id).collect();
+        let (running, held) = (node.machine.running(), node.machine.held());
+        let name = &node.machine.name;
+        if placed != running.iter().copied().collect() {
+            return Some(format!("{name} runs {running:?}, and {placed:?} are placed there"));
+        }
+        (held.len() != running.len()).then(|| format!("{name} holds {held:?}, beside what runs"))
+    })
+}
+
+fn unrest_of(sim: &Sim, cluster: &Cluster, service: &Service) -> Option<String> {
+    if service.removed_at.is_some() {
+        return Some("is still being removed".to_owned());
+    }
+    let now = sim.manager.clock.read();
+    let living: Vec<&Task> =
+        cluster.tasks_of(service.id).map(|task| &**task).filter(|task| !task.has_ended()).collect();
+    let slots: Vec<u32> = living.iter().map(|task| task.slot).collect();
+    let wanted: Vec<u32> = (1..=service.spec.replicas.get()).collect();
+    if slots != wanted {
+        return Some(format!("slots {slots:?} are filled, and {wanted:?} are wanted"));
+    }
+    // Two programs that bind one port cannot share a node: one waits, and the others wait for it
+    // with their update.
+    let crowded = service.spec.template.binds_host_ports() && living.len() > sim.nodes.len();
+    living.iter().find_map(|task| {
+        let health = effective_health(cluster, task, now);
+        let works = task.status.phase == Phase::Running
+            && task.stop.is_none()
+            && health.ready
+            && health.status.is_good();
+        let is_new = task.revision == service.template_revision;
+        let waits = crowded && task.node().is_none();
+        (!waits && !(works && (is_new || crowded))).then(|| {
+            let (id, slot, status) = (task.id, task.slot, health.status.name());
+            let (phase, ready, stop) = (task.status.phase.name(), health.ready, &task.stop);
+            format!("task {id} of slot {slot} is {phase}, {status}, ready {ready}, {stop:?}")
+        })
+    })
+}
