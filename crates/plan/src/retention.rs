@@ -9,11 +9,11 @@ use std::{
 use warren_core::{
     id::{ServiceId, TaskId},
     service::Service,
-    task::{Phase, Task},
+    task::{Phase, StopCause, Task},
     time::Timestamp,
 };
 
-use crate::draft::Draft;
+use crate::{draft::Draft, health::was_ready};
 
 /// Forgets the service's old tasks and the templates that none of its tasks runs.
 pub(crate) fn forget(draft: &mut Draft<'_>, id: ServiceId) {
@@ -24,8 +24,9 @@ pub(crate) fn forget(draft: &mut Draft<'_>, id: ServiceId) {
     forget_templates(draft, &service);
 }
 
-/// Keeps the newest of each slot's ended tasks, and those that a task names which has not
-/// ended. A slot beyond the replicas keeps none: the events remember it.
+/// Keeps the newest of each slot's ended tasks, those that a task names which has not ended, and
+/// those that hold a part of the budget. A slot beyond the replicas keeps none: the events
+/// remember it.
 fn forget_tasks(draft: &mut Draft<'_>, service: &Service) {
     let mut named: BTreeSet<TaskId> = BTreeSet::new();
     let mut ended: BTreeMap<u32, Vec<(Timestamp, Timestamp, TaskId)>> = BTreeMap::new();
@@ -42,11 +43,24 @@ fn forget_tasks(draft: &mut Draft<'_>, service: &Service) {
         let kept = if surplus { 0 } else { draft.policy.ended_kept };
         tasks.sort_unstable_by_key(|&key| Reverse(key));
         for (_, _, id) in tasks.into_iter().skip(kept) {
-            if surplus || !named.contains(&id) {
-                draft.remove_task(id);
+            if !surplus && named.contains(&id) {
+                continue;
+            }
+            match held_until(draft, id) {
+                Some(until) if !surplus => draft.wake(until),
+                Some(_) | None => draft.remove_task(id),
             }
         }
     }
+}
+
+/// A slot whose tasks fail one after the other would push out the one that worked, and with it
+/// the memory that the slot was laid bare.
+fn held_until(draft: &Draft<'_>, id: TaskId) -> Option<Timestamp> {
+    let task = draft.cluster.task(id)?;
+    let stop = task.stop.as_ref().filter(|stop| stop.cause == StopCause::Unhealthy)?;
+    let until = stop.at.after(draft.policy.budget_hold);
+    (draft.now < until && was_ready(&draft.cluster, task)).then_some(until)
 }
 
 fn ended_at(task: &Task) -> Option<Timestamp> {

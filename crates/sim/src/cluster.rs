@@ -1,6 +1,9 @@
 //! One run: the parts put together, a script played, and the cluster brought to rest.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     runtime::Builder,
@@ -114,7 +117,7 @@ impl Sim {
             links: all.map(Arc::clone).collect(),
             transcript: Arc::clone(&transcript),
             tracker: tracker.clone(),
-            process: Default::default(),
+            process: Mutex::default(),
         });
         let (people, steps) = mpsc::channel(THOUGHTS_MAX);
         let channel = people_link.channel(&Arc::new(Life::default()));

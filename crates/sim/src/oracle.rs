@@ -83,7 +83,9 @@ impl Oracle {
     }
 
     fn hold(&self, found: Vec<String>) {
-        found.into_iter().for_each(|why| self.fail(why));
+        for why in found {
+            self.fail(why);
+        }
     }
 
     pub fn hello(&self, node: &str, hello: pb::Hello) {

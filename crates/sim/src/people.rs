@@ -28,7 +28,7 @@ impl People {
         let mut version = 1;
         while let Some(step) = self.steps.recv().await {
             version += 1;
-            let done = timeout(PATIENCE, self.ask(&step, version)).await;
+            let done = timeout(PATIENCE, Box::pin(self.ask(&step, version))).await;
             let done = done.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
             let said = match &done {
                 Ok(()) => "done".to_owned(),
@@ -44,7 +44,7 @@ impl People {
                 let spec = service(name, *replicas, *habit, version);
                 let wish = Some(Wish::of(&spec));
                 let request = pb::CreateServiceRequest { spec: Some((&spec).into()) };
-                let created = async { self.services().create(request).await.map(drop) };
+                let created = Box::pin(async { self.services().create(request).await.map(drop) });
                 self.wish(name, wish, created).await
             }
             Step::Scale { name, replicas } => {
@@ -55,7 +55,7 @@ impl People {
             }
             Step::Remove { name } => {
                 let request = pb::DeleteServiceRequest { service: name.clone() };
-                let deleted = async { self.services().delete(request).await.map(drop) };
+                let deleted = Box::pin(async { self.services().delete(request).await.map(drop) });
                 self.wish(name, None, deleted).await
             }
             Step::Stop { slot } => {
@@ -88,7 +88,7 @@ impl People {
             spec: Some((&spec).into()),
             expected_revision: Some(found.revision),
         };
-        let updated = async { self.services().update(request).await.map(drop) };
+        let updated = Box::pin(async { self.services().update(request).await.map(drop) });
         self.wish(name, Some(wish), updated).await
     }
 

@@ -60,7 +60,8 @@ impl Names {
             if is_id(word) {
                 let next = self.0.len() + 1;
                 let number = *self.0.entry(word.to_owned()).or_insert(next);
-                out.push_str(&format!("#{number}"));
+                out.push('#');
+                out.push_str(&number.to_string());
             } else {
                 out.push_str(word);
             }

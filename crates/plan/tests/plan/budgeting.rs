@@ -48,6 +48,32 @@ fn a_failed_replacement_holds_its_part_of_the_budget_for_a_while() {
     assert_eq!(world.live(web, 2).len(), 2);
 }
 
+/// Found by simulation, seed 1729.
+#[test]
+fn failures_in_a_row_do_not_push_out_the_memory_that_the_slot_was_laid_bare() {
+    let mut world = World::new(1);
+    world.policy.backoff_base = Duration::from_millis(100);
+    let web = world.service("web", 2, &[]);
+    world.serve(web);
+    for slot in 1..=2 {
+        world.is_unhealthy(world.only(web, slot));
+    }
+    world.plan();
+    let (old, new) = world.pair(web, 1);
+    world.ends(new, EndKind::NotStarted, None);
+    world.plan();
+    world.ends(old, EndKind::Stopped, None);
+    for _ in 0..2 * world.policy.ended_kept {
+        let next = world.only(web, 1);
+        world.ends(next, EndKind::NotStarted, None);
+        world.seconds(2);
+        assert_eq!(world.live(web, 2).len(), 1);
+    }
+    world.seconds(10);
+    assert_eq!(world.live(web, 2).len(), 2);
+    assert!(world.cluster.task(old).is_none(), "it is forgotten once it holds nothing");
+}
+
 #[test]
 fn a_slot_that_waits_for_its_successor_keeps_its_part_of_the_budget() {
     let mut world = World::new(2);
