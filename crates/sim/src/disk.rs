@@ -113,7 +113,11 @@ impl Store for SimStore {
         life.passes(Moment::After(Write::Commit)).await;
         database.manners.takes_its_time().await;
         life.lives().await;
-        if said { Ok(revision) } else { Err(CommitFault::from(redb::StorageError::Io(bad_day()))) }
+        if said {
+            return Ok(revision);
+        }
+        life.falter();
+        Err(CommitFault::from(redb::StorageError::Io(bad_day())))
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Write {
 #[derive(Debug, Default)]
 pub struct Life {
     ended: CancellationToken,
+    /// A write has failed, and it must end.
+    faltered: CancellationToken,
     awaited: Mutex<Option<Moment>>,
 }
 
@@ -44,6 +46,14 @@ impl Life {
 
     pub async fn ended(&self) {
         self.ended.cancelled().await;
+    }
+
+    pub fn falter(&self) {
+        self.faltered.cancel();
+    }
+
+    pub async fn falters(&self) {
+        self.faltered.cancelled().await;
     }
 
     /// Goes on only while the process lives.

@@ -1,7 +1,7 @@
 //! The manager, started again whenever it ends.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -20,6 +20,10 @@ use crate::{
 
 /// Connections that are dialled and not taken yet.
 const BACKLOG: usize = 64;
+
+/// A manager that cannot commit any more is looked at for so long, for whether it acknowledges
+/// what it has not kept.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
 pub struct ManagerHost {
@@ -60,7 +64,8 @@ impl ManagerHost {
                 Arc::clone(&process.life)
             };
             let (sender, connections) = mpsc::channel(BACKLOG);
-            *self.door.lock().unwrap() = Some(sender);
+            *self.door.sender.lock().unwrap() = Some(sender);
+            self.door.muted.store(false, Ordering::Relaxed);
             let shutdown = CancellationToken::new();
             let manager = self.manager(&life).unwrap();
             let served = manager.serve(vec![Listener::Memory(connections)], shutdown.clone());
@@ -68,6 +73,11 @@ impl ManagerHost {
             tokio::select! {
                 biased;
                 () = life.ended() => self.say("crashed"),
+                () = life.falters() => {
+                    self.door.muted.store(true, Ordering::Relaxed);
+                    sleep(LAST_WORDS).await;
+                    self.say("ends, because a commit failed");
+                }
                 ended = &mut served => match ended {
                     Ok(Ok(())) => self.say("ended"),
                     Ok(Err(fault)) => self.say(&format!("ended: {fault}")),
@@ -75,7 +85,7 @@ impl ManagerHost {
                 },
             }
             life.end_at(Moment::Now);
-            *self.door.lock().unwrap() = None;
+            *self.door.sender.lock().unwrap() = None;
             self.links.iter().for_each(|link| link.cut());
             served.abort();
             let down = std::mem::replace(&mut self.process.lock().unwrap().down, RESTART);

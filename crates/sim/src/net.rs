@@ -7,14 +7,17 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc},
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -33,7 +36,13 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the manager takes connections, while it runs.
-pub type Door = Mutex<Option<mpsc::Sender<DuplexStream>>>;
+#[derive(Debug, Default)]
+pub struct Door {
+    pub sender: Mutex<Option<mpsc::Sender<DuplexStream>>>,
+    /// A manager that is on its way out is heard and not listened to: in which order it closes
+    /// its connections is up to tonic, which draws lots.
+    pub muted: AtomicBool,
+}
 
 #[derive(Debug)]
 pub struct Link {
@@ -45,7 +54,9 @@ pub struct Link {
     /// Whose word it carries; nobody's whose messages are looked at.
     oracle: Option<(String, Arc<Oracle>)>,
     tracker: TaskTracker,
-    parted: watch::Sender<bool>,
+    parted: AtomicBool,
+    /// Wakes in the order in which was waited; a watch would draw lots.
+    mended: Notify,
     cut: Mutex<CancellationToken>,
 }
 
@@ -71,7 +82,8 @@ impl Link {
             door: Arc::clone(door),
             oracle,
             tracker: tracker.clone(),
-            parted: watch::Sender::new(false),
+            parted: AtomicBool::new(false),
+            mended: Notify::new(),
             cut: Mutex::default(),
         })
     }
@@ -100,12 +112,15 @@ impl Link {
     }
 
     pub fn part(&self, parted: bool) {
-        self.parted.send_replace(parted);
+        self.parted.store(parted, Ordering::Relaxed);
+        if !parted {
+            self.mended.notify_waiters();
+        }
     }
 
     async fn dial(self: &Arc<Self>) -> io::Result<DuplexStream> {
         self.pass(Lane::Up).await;
-        let door = self.door.lock().unwrap().clone();
+        let door = self.door.sender.lock().unwrap().clone();
         let door = door.ok_or(io::ErrorKind::ConnectionRefused)?;
         let (near, client) = duplex(BUFFER);
         let (server, far) = duplex(BUFFER);
@@ -152,12 +167,18 @@ impl Link {
                 hear(&buffer[..count]);
             }
             self.pass(lane).await;
+            if lane == Lane::Down && self.door.muted.load(Ordering::Relaxed) {
+                continue;
+            }
             if to.write_all(&buffer[..count]).await.is_err() {
                 return;
             }
         }
         // The other end is told in its turn; if it is gone too, nobody is left to hear.
         self.pass(lane).await;
+        if lane == Lane::Down && self.door.muted.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         drop(to.shutdown().await);
     }
 
@@ -167,12 +188,11 @@ impl Link {
             let latency = self.latency();
             sleep(latency).await;
             self.until_slot(lane).await;
-            let mut parted = self.parted.subscribe();
-            if !*parted.borrow_and_update() {
+            let mended = self.mended.notified();
+            if !self.parted.load(Ordering::Relaxed) {
                 return;
             }
-            // The sender is ours.
-            parted.wait_for(|parted| !parted).await.unwrap();
+            mended.await;
         }
     }
 
