@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use warren_core::{
     bounds::{Delay, Period, Port, Threshold, Timeout},
-    check::{Check, CheckKind, Checks, ExecCheck, HealthConfig, Role, Timing},
+    check::{Check, CheckKind, Checks, Command, ExecCheck, HealthConfig, Role, Timing},
     id::TaskId,
     spec::{
         EnvVar, Network, Protocol, Publish, Pull, Replicas, ServiceSpec, TaskTemplate, Workload,
@@ -167,13 +167,15 @@ fn template(name: &str, habit: Habit, version: u64) -> TaskTemplate {
         stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
         network: Network::Bridge,
         publish: publish.into_iter().collect(),
+        ports: Vec::new(),
         health: HealthConfig::Checks(Box::new(checks())),
     }
 }
 
 fn checks() -> Checks {
     let check = |role: Role, period_ms, failures| {
-        let kind = CheckKind::Exec(ExecCheck::new(vec![role.name().to_owned()]).unwrap());
+        let command = Command::argv(vec![role.name().to_owned()]).unwrap();
+        let kind = CheckKind::Exec(ExecCheck::new(command));
         let period = Period::from_millis_const(period_ms);
         let timing = Timing {
             period,

@@ -15,10 +15,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use warren_core::{
-    check::Role,
+    check::{Command, Role},
     id::TaskId,
     node::Driver,
-    spec::{ImageRef, Pull, StopSignal},
+    spec::{ImageRef, Pull, StopSignal, User},
 };
 use warren_runtime::{
     ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Output, Reach, Running,
@@ -183,7 +183,7 @@ impl Machine {
             FoundState::Exited(_) => return Err(RuntimeError::Refused("it has ended".to_owned())),
             FoundState::Created => {}
         }
-        let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST), root_of: None };
         let running = Running { pid: 4242, started_at: self.clock.read(), reach };
         container.state = FoundState::Running(running.clone());
         container.started = Instant::now();
@@ -337,11 +337,12 @@ impl Runtime for SimRuntime {
     async fn exec(
         &self,
         task: TaskId,
-        argv: &[String],
+        command: &Command,
+        _: Option<&User>,
         timeout: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
         self.call(task, 3, 20).await?;
-        let role = Role::ALL.into_iter().find(|role| role.name() == argv[0]).unwrap();
+        let role = Role::ALL.into_iter().find(|role| role.name() == command.words()[0]).unwrap();
         let exited =
             |code, said: &str| Ok(ExecEnd::Exited { code, output: Output(said.to_owned()) });
         match self.machine.finds(task, role) {
