@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
-use warren_core::{change::Change, cluster::Cluster};
+use warren_core::{change::Change, cluster::Cluster, id::ClusterId};
 use warren_store::{CommitFault, Store};
 use warren_worker::{Keeper, StateFault};
 
@@ -103,6 +103,10 @@ pub struct SimStore {
 
 #[async_trait]
 impl Store for SimStore {
+    fn cluster_id(&self) -> ClusterId {
+        ClusterId::from_u64(1)
+    }
+
     async fn commit(&mut self, batch: Arc<[Change]>) -> Result<u64, CommitFault> {
         let Self { database, life } = self;
         life.passes(Moment::Before(Write::Commit)).await;
