@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warren_core::id::NodeId;
 use warren_runtime::Runtime;
-use warren_worker::{Clock, Config, Drivers, StateFile, WorkerFault};
+use warren_worker::{Clock, Config, Drivers, Engine, Metrics, StateFile, WorkerFault};
 
 use crate::{
     disk::{SimKeeper, StateDisk},
@@ -106,6 +106,8 @@ impl Node {
             cpus: 4,
             memory_bytes: 1 << 33,
             clock: Arc::clone(&self.machine.clock) as Arc<dyn Clock>,
+            metrics: Metrics::default(),
+            engine: Engine::here(),
             welcomed: Arc::default(),
         };
         warren_worker::run(config, state, drivers, self.link.channel(&life), shutdown).await
