@@ -26,6 +26,10 @@ sim: setup-build ## many simulated clusters: make sim SEEDS=100000 [FIRST=1]
 	WARREN_SIM_SEEDS=$(or $(SEEDS),1000) WARREN_SIM_FIRST=$(or $(FIRST),1) \
 		$(CARGO) test -p warren-sim every_seed -- --nocapture
 
+hammer-exec: setup-build setup-test ## a thousand commands that overrun, with both drivers: what they leave and how late they end
+	WARREN_HAMMER_RUNS=1000 $(CARGO) test -p warren-containerd -p warren-runtime \
+		--test containerd --test driver overrun -- --nocapture
+
 check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -38,4 +42,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test sim bench-checks check
+.PHONY: help demo run test sim bench-checks hammer-exec check

@@ -39,8 +39,11 @@ END
 curl curl
 docker-registry docker-registry
 jq jq
+memcached memcached
+nats-server nats-server
 python3-pip =pip3
 python3-venv =python3
+redis-server redis-server
 skopeo skopeo
 util-linux nsenter
 END
@@ -115,7 +118,7 @@ keep_services_off() {
     [ ! -d /run/systemd/system ] || now=(--now)
     for package in "$@"; do
         case $package in
-            containerd|docker-registry|haproxy)
+            containerd|docker-registry|haproxy|memcached|nats-server|redis-server)
                 systemctl --quiet disable "${now[@]}" "$package.service" || true ;;
         esac
     done

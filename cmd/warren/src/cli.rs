@@ -1,6 +1,7 @@
 //! What the user types. Nothing here is checked but its shape: values become domain values in
 //! `spec.rs` and its like, whose errors name the flag.
 
+pub mod check;
 pub mod event;
 pub mod health;
 pub mod image;
@@ -18,7 +19,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     max_term_width = 100,
     after_help = "\
-Exit codes: 0 done, 1 failure, 2 wrong usage, 3 manager unreachable, 4 not found, 5 conflict.
+Exit codes: 0 done, 1 failure, 2 wrong usage, 3 manager unreachable, 4 not found, 5 conflict;
+of a check by hand 0 pass, 1 fail, 125 inconclusive.
 
 Examples:
   warren run
@@ -40,6 +42,7 @@ pub enum Command {
     Run(Box<process::RunArgs>),
     Manager(Box<process::ManagerArgs>),
     Worker(Box<process::WorkerArgs>),
+    Check(check::CheckArgs),
     #[command(flatten)]
     Client(ClientCommand),
 }

@@ -6,6 +6,7 @@
 
 mod command;
 mod keys;
+mod preset;
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,8 @@ use warren_core::{
     spec::{Protocol, Publish},
 };
 
-pub use self::command::words;
 use self::spelling::Spelling;
+pub use self::{Kind as FlagKind, command::words};
 use crate::{cli::service::HealthFlags, failure::Failure, values};
 
 /// What the flags say of a service that publishes `publish`.
@@ -28,9 +29,17 @@ pub fn health_config(flags: &HealthFlags, publish: &[Publish]) -> Result<HealthC
     if flags.no_healthcheck {
         let kinds = Role::ALL.into_iter().flat_map(|role| role_flags(flags, role));
         let kinds = kinds.chain(all_flags(flags)).map(|given| given.flag);
+        let kinds = kinds.chain(flags.health_preset.as_ref().map(|_| preset::FLAG.to_owned()));
         return match kinds.chain(timing.into_iter().map(ToOwned::to_owned)).next() {
             Some(other) => Err(contradiction("--no-healthcheck", &other)),
             None => Ok(HealthConfig::Disabled),
+        };
+    }
+    if let Some(value) = &flags.health_preset {
+        let roles = Role::ALL.into_iter().flat_map(|role| role_flags(flags, role));
+        return match all_flags(flags).into_iter().chain(roles).next() {
+            Some(other) => Err(contradiction(&other.flag, preset::FLAG)),
+            None => preset::config(flags, value),
         };
     }
     let all = one_kind(all_flags(flags))?;
@@ -72,8 +81,14 @@ fn only_port(publish: &[Publish]) -> Option<Port> {
     }
 }
 
+/// A check as `--liveness-*` would read it, for an attempt by hand.
+pub fn liveness_check(kind: Kind, text: &str) -> Result<Check, Invalid> {
+    let given = Given { flag: String::new(), kind, value: text };
+    role_check(Role::Liveness, &given, &Context { only_port: None })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Http,
     Tcp,
     Cmd,
@@ -169,8 +184,8 @@ fn timing_flags(flags: &HealthFlags) -> Vec<&'static str> {
 
 fn timing_alone(flag: &str) -> Failure {
     Failure::Usage(format!(
-        "{flag} needs --health-http, --health-tcp or --health-cmd: an image's own HEALTHCHECK \
-         keeps its own timing"
+        "{flag} needs --health-http, --health-tcp, --health-cmd or --health-preset: an image's \
+         own HEALTHCHECK keeps its own timing"
     ))
 }
 

@@ -1,5 +1,6 @@
 //! `warren`: the one binary. Flags -> config -> build -> run.
 
+mod check;
 mod cli;
 mod client;
 mod cmd;
@@ -62,9 +63,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let host = cli.host.as_deref();
     match cli.command {
         Command::Client(command) => client(command, host),
-        Command::Run(_) | Command::Manager(_) | Command::Worker(_) if host.is_some() => {
+        Command::Run(_) | Command::Manager(_) | Command::Worker(_) | Command::Check(_)
+            if host.is_some() =>
+        {
             Err(Failure::flag("--host", "is for the commands that talk to a manager"))
         }
+        Command::Check(args) => on_console(async |console| check::run(&args.kind, console).await),
         Command::Run(args) => run::both(&args),
         Command::Manager(args) => run::manager(&args),
         Command::Worker(args) => run::worker(&args),
@@ -73,13 +77,19 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
 
 fn client(command: ClientCommand, host: Option<&str>) -> Result<(), Failure> {
     let host = Host::chosen(host)?;
+    on_console(async |console| cmd::run(command, &host, console).await)
+}
+
+fn on_console(
+    act: impl AsyncFnOnce(&mut Console<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let mut console = Console::new(&mut out, &mut err, console::wall_clock);
-    let result = runtime.block_on(cmd::run(command, &host, &mut console));
+    let result = runtime.block_on(act(&mut console));
     // A read of the standard input cannot be called off; do not wait for it.
     runtime.shutdown_background();
     result

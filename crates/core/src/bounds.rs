@@ -99,6 +99,14 @@ impl Port {
             .ok_or_else(|| Invalid::new(format!("{number} is not in 1..=65535")))
     }
 
+    /// For constants; see [`Span::from_millis_const`].
+    pub const fn new_const(number: u16) -> Self {
+        match NonZeroU16::new(number) {
+            Some(number) => Self(number),
+            None => panic!("out of bounds"),
+        }
+    }
+
     pub const fn get(self) -> u16 {
         self.0.get()
     }

@@ -6,6 +6,7 @@ mod file;
 mod grpc;
 mod http;
 mod parts;
+mod preset;
 mod tcp;
 mod text;
 mod tls;
@@ -13,7 +14,10 @@ mod wire;
 
 use std::time::Duration;
 
-use crate::bounds::{Delay, Period, Port, Threshold, Timeout};
+use crate::{
+    bounds::{Delay, Period, Port, Threshold, Timeout},
+    spec::ImageRef,
+};
 
 pub use self::{
     endpoint::{Endpoint, NamedPort, PortName, PortRef},
@@ -22,6 +26,7 @@ pub use self::{
     grpc::{GrpcCheck, GrpcService},
     http::{HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, Scheme, StatusSet},
     parts::Parts,
+    preset::{Preset, PresetCheck},
     tcp::{Payload, TcpCheck},
     text::{Pattern, TextMatch},
     tls::{Ca, ServerName, Tls, Trust},
@@ -204,6 +209,8 @@ pub enum HealthConfig {
     #[default]
     Auto,
     Checks(Box<Checks>),
+    /// What is right for a known server.
+    Preset(PresetCheck),
     /// Only the process is watched, whatever the image says.
     Disabled,
 }
@@ -211,9 +218,16 @@ pub enum HealthConfig {
 impl HealthConfig {
     /// What a task runs, once the image is known. `from_image` is its HEALTHCHECK, where it has
     /// one; `published` the task's first published TCP port.
-    pub(crate) fn resolve(&self, from_image: Option<&Checks>, published: Option<Port>) -> Checks {
+    pub(crate) fn resolve(
+        &self,
+        image: Option<&ImageRef>,
+        from_image: Option<&Checks>,
+        published: Option<Port>,
+    ) -> Checks {
         match (self, from_image, published) {
             (Self::Checks(checks), _, _) => (**checks).clone(),
+            // Cannot fail: a template whose image stands for no preset is refused.
+            (Self::Preset(preset), _, _) => preset.checks(image).unwrap_or(Checks::NONE),
             (Self::Disabled, _, _) | (Self::Auto, None, None) => Checks::NONE,
             (Self::Auto, Some(checks), _) => checks.clone(),
             (Self::Auto, None, Some(port)) => {

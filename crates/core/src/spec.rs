@@ -118,6 +118,9 @@ impl TaskTemplate {
         if let HealthConfig::Checks(checks) = &self.health {
             checks.clone().bind_ports(&self.ports).at("checks").at("health")?;
         }
+        if let HealthConfig::Preset(preset) = &self.health {
+            preset.checks(self.image()).at("preset").at("health")?;
+        }
         match &self.workload {
             Workload::Process { command } => {
                 words(command).at("command")?;
@@ -161,10 +164,17 @@ impl TaskTemplate {
     /// What a task runs, once its image is known: `from_image` is the image's HEALTHCHECK, where
     /// it has one. Ports have their numbers.
     pub fn checks(&self, from_image: Option<&Checks>) -> Checks {
-        let mut checks = self.health.resolve(from_image, self.published_tcp_port());
+        let mut checks = self.health.resolve(self.image(), from_image, self.published_tcp_port());
         // Cannot fail: a template whose checks call for other names is refused.
         drop(checks.bind_ports(&self.ports));
         checks
+    }
+
+    pub const fn image(&self) -> Option<&ImageRef> {
+        match &self.workload {
+            Workload::Image { image, .. } => Some(image),
+            Workload::Process { .. } => None,
+        }
     }
 
     /// The first published TCP port, as the task sees it.

@@ -101,7 +101,9 @@ impl Prober {
             CheckKind::Http(
                 check @ HttpCheck { endpoint: Endpoint::Port(PortRef::Number(port)), .. },
             ) => Box::pin(self.http(target, check, *port, timeout)).await,
-            CheckKind::Tcp(TcpCheck { port: PortRef::Number(port), .. }) => {
+            CheckKind::Tcp(TcpCheck { port: PortRef::Number(port), send, expect: None })
+                if send.as_slice().is_empty() =>
+            {
                 Box::pin(self.tcp(target, *port, timeout)).await
             }
             CheckKind::Http(_)

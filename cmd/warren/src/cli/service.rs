@@ -37,6 +37,7 @@ Examples:
   warren service create api --image api:7 --replicas 3 \\
       --startup-tcp 8000,failures=30 --liveness-http /alive:8000,period=5s \\
       --readiness-http path=/ready,port=8000,status=200
+  warren service create cache --image redis:7 --health-preset auto
   warren service create tick -- sh -c 'while sleep 1; do date; done'")]
 pub struct CreateArgs {
     /// 1-63 characters of a-z, 0-9 and '-', beginning with a letter
@@ -137,6 +138,11 @@ pub struct HealthFlags {
     /// are, shell syntax through /bin/sh -c, a JSON array is the argv
     #[arg(long, value_name = "CMD")]
     pub health_cmd: Option<String>,
+    /// What is right for a known server: postgres, redis, mysql, mongodb, rabbitmq, nats, kafka,
+    /// memcached, etcd or nginx, where it listens elsewhere with ,port=N; or auto, which goes by
+    /// the image's name and says what it chose
+    #[arg(long, value_name = "PRESET")]
+    pub health_preset: Option<String>,
     /// Between two attempts [default: 30s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub health_interval: Option<String>,

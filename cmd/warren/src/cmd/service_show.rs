@@ -1,6 +1,6 @@
 //! A service in words.
 
-use warren_core::time::Timestamp;
+use warren_core::{check::PresetCheck, time::Timestamp};
 use warren_proto::v1::{self as pb, health_config::Source};
 
 use super::observe::Live;
@@ -129,11 +129,26 @@ fn stop_words(template: &pb::TaskTemplate) -> String {
     format!("{signal}, SIGKILL after {grace}")
 }
 
+/// Which preset it is, and what that comes to.
+fn preset_lines(template: &pb::TaskTemplate, given: &pb::PresetCheck) -> Vec<String> {
+    let image = template.image.parse().ok();
+    let understood = PresetCheck::try_from(*given)
+        .and_then(|check| Ok((check.chosen(image.as_ref())?, check.checks(image.as_ref())?)));
+    match understood {
+        Ok((preset, found)) => {
+            let title = format!("Checks of the preset {}:", preset.name());
+            section(&title, checks::lines(&(&found).into()))
+        }
+        Err(invalid) => vec![format!("Checks: of a preset that is not understood: {invalid}")],
+    }
+}
+
 /// The health configuration as it was understood, and where nothing was said what that came to.
 fn check_lines(template: &pb::TaskTemplate, tasks: &[pb::TaskDetail]) -> Vec<String> {
     let source = template.health.as_ref().and_then(|health| health.source.as_ref());
     match source {
         Some(Source::Checks(given)) => section("Checks:", checks::lines(given)),
+        Some(Source::Preset(given)) => preset_lines(template, given),
         Some(Source::Disabled(_)) => {
             vec!["Checks: none wanted, only the process is watched".into()]
         }

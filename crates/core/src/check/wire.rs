@@ -156,6 +156,7 @@ impl From<&HealthConfig> for pb::HealthConfig {
         let source = match config {
             HealthConfig::Auto => Source::Auto(Auto {}),
             HealthConfig::Checks(checks) => Source::Checks((&**checks).into()),
+            HealthConfig::Preset(preset) => Source::Preset(preset.into()),
             HealthConfig::Disabled => Source::Disabled(Disabled {}),
         };
         Self { source: Some(source) }
@@ -172,6 +173,7 @@ impl TryFrom<pb::HealthConfig> for HealthConfig {
         Ok(match source {
             None | Some(Source::Auto(Auto {})) => Self::Auto,
             Some(Source::Checks(checks)) => Self::Checks(Box::new(checks.try_into().at("checks")?)),
+            Some(Source::Preset(preset)) => Self::Preset(preset.try_into().at("preset")?),
             Some(Source::Disabled(Disabled {})) => Self::Disabled,
         })
     }

@@ -13,6 +13,16 @@ impl ImageRef {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Without tag and digest, such as `docker.io/library/nginx`.
+    pub fn repository(&self) -> &str {
+        let name = self.0.split('@').next().unwrap_or_default();
+        // A colon before the last `/` is a registry's port.
+        match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => name,
+            Some(_) | None => name,
+        }
+    }
 }
 
 impl fmt::Display for ImageRef {

@@ -9,8 +9,8 @@ use warren_core::{
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
         GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod, HttpPath,
-        HttpVersion, NamedPort, Parts, Payload, PortRef, Role, ServerName, StatusSet, TcpCheck,
-        TextMatch, Timing, Tls, Trust,
+        HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role, ServerName,
+        StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
     clause::Clause,
     event::{Event, EventKind},
@@ -163,6 +163,17 @@ pub fn health_config() -> Vec<Fixture<HealthConfig>> {
         ("health_config", HealthConfig::Checks(Box::new(all_checks()))),
         ("health_config.auto", HealthConfig::Auto),
         ("health_config.disabled", HealthConfig::Disabled),
+        (
+            "health_config.preset",
+            HealthConfig::Preset(PresetCheck {
+                preset: Some(Preset::Redis),
+                port: Some(port(6380)),
+                period: Some(Period::from_millis_const(1_101)),
+                timeout: Some(Timeout::from_millis_const(1_102)),
+                start_period: Some(Delay::from_millis_const(1_103)),
+                failures: Some(Threshold::new_const(4)),
+            }),
+        ),
     ]
 }
 

@@ -44,7 +44,7 @@ fn checks_of(spec: &mut pb::ServiceSpec) -> &mut pb::Checks {
     let health = spec.template.as_mut().unwrap().health.as_mut().unwrap();
     match health.source.as_mut().unwrap() {
         Source::Checks(checks) => checks,
-        Source::Auto(_) | Source::Disabled(_) => unreachable!(),
+        Source::Auto(_) | Source::Preset(_) | Source::Disabled(_) => unreachable!(),
     }
 }
 

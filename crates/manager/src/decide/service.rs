@@ -5,7 +5,7 @@ use std::sync::Arc;
 use warren_core::{
     Invalid,
     change::Change,
-    check::HealthConfig,
+    check::{HealthConfig, PresetCheck},
     event::EventKind,
     id::ServiceId,
     service::Service,
@@ -85,7 +85,7 @@ pub fn remove(draft: &mut Draft, service: &str) -> Result<(), Rejection> {
 /// What the user should know though the spec is accepted.
 pub fn warnings(template: &TaskTemplate) -> Vec<String> {
     let unwatched = match (&template.health, &template.workload) {
-        (HealthConfig::Disabled | HealthConfig::Checks(_), _) => None,
+        (HealthConfig::Disabled | HealthConfig::Checks(_) | HealthConfig::Preset(_), _) => None,
         (HealthConfig::Auto, Workload::Process { .. }) => {
             Some("no check is given: only the process of each task is watched")
         }
@@ -96,7 +96,18 @@ pub fn warnings(template: &TaskTemplate) -> Vec<String> {
             )
         }
     };
-    unwatched.map(str::to_owned).into_iter().collect()
+    unwatched.map(str::to_owned).into_iter().chain(chosen(template)).collect()
+}
+
+/// The preset that was not named.
+fn chosen(template: &TaskTemplate) -> Option<String> {
+    let HealthConfig::Preset(check @ PresetCheck { preset: None, .. }) = &template.health else {
+        return None;
+    };
+    let image = template.image()?;
+    // A template for which there is none is refused.
+    let preset = check.chosen(Some(image)).ok()?.name();
+    Some(format!("the health preset {preset} was chosen by the image's name {image}"))
 }
 
 #[cfg(test)]
@@ -194,6 +205,7 @@ mod tests {
         };
         assert!(template(|_| {}).starts_with("no check is given: only the process"));
         assert!(template(|t| t.health = HealthConfig::Disabled).is_empty());
+
         assert!(template(|t| t.health = HealthConfig::Checks(Box::new(Checks::NONE))).is_empty());
         let mut unpublished = (*spec("web", 1).template).clone();
         image(&mut unpublished);
@@ -202,5 +214,11 @@ mod tests {
         let publish = Publish { host_port: port, task_port: port, protocol: Protocol::Tcp };
         unpublished.publish = vec![publish];
         assert_eq!(warnings(&unpublished), Vec::<String>::new());
+        unpublished.health = HealthConfig::Preset(PresetCheck::default());
+        assert_eq!(
+            warnings(&unpublished),
+            ["the health preset nginx was chosen by the image's name \
+              docker.io/library/nginx:latest"]
+        );
     }
 }

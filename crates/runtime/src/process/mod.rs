@@ -38,10 +38,13 @@ use crate::{
 pub(crate) mod command;
 mod exec;
 pub(crate) mod files;
+mod here;
 mod launch;
 pub(crate) mod proc;
 mod signal;
 mod state;
+
+pub use self::here::Here;
 
 /// A supervisor answers within milliseconds of its start; a machine under load may take seconds.
 const START_WITHIN: Duration = Duration::from_secs(10);

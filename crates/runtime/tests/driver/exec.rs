@@ -7,7 +7,7 @@ use std::{
 
 use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
 
-use crate::support::{Bench, LONG, argv, processes_of, shell, trials, until};
+use crate::support::{Bench, LONG, argv, processes_of, shell, stat, trials, until};
 
 trials!(
     a_command_has_the_tasks_environment_and_its_output_is_kept_in_order,
@@ -16,6 +16,7 @@ trials!(
     a_flood_keeps_its_two_ends,
     what_a_command_leaves_in_the_background_is_not_waited_for,
     a_command_that_nobody_waits_for_any_more_is_killed,
+    commands_that_overrun_leave_no_process_and_no_defunct_entry,
 );
 
 async fn a_command_has_the_tasks_environment_and_its_output_is_kept_in_order() {
@@ -103,6 +104,52 @@ async fn a_command_that_nobody_waits_for_any_more_is_killed() {
         () = until(|| processes_of(task).len() == 4) => {}
     }
     until(|| processes_of(task).len() == 1).await;
+}
+
+/// C-76. A few dozen here; `make hammer-exec` makes the thousand.
+async fn commands_that_overrun_leave_no_process_and_no_defunct_entry() {
+    let runs = std::env::var("WARREN_HAMMER_RUNS").map_or(24, |runs| runs.parse().unwrap());
+    let bench = Bench::new();
+    let (first, second) =
+        (bench.start("exec sleep 900").await, bench.start("exec sleep 900").await);
+    let (limit, command) = (Duration::from_millis(200), ["sh", "-c", "sleep 300 & sleep 300"]);
+    let lane = async |task| {
+        let mut over = Vec::new();
+        for _ in 0..runs / 2 {
+            let begun = Instant::now();
+            let end = bench.driver().exec(task, &argv(&command), None, limit).await.unwrap();
+            assert_eq!(end, ExecEnd::TimedOut { output: Output::default() });
+            over.push(begun.elapsed().saturating_sub(limit));
+        }
+        over
+    };
+    let (mut over, others) = tokio::join!(lane(first), lane(second));
+    over.extend(others);
+    over.sort_unstable();
+    let at = |percent: usize| over[(over.len() - 1) * percent / 100];
+    println!(
+        "{} commands past {limit:?}: returned after {:.1?} (50 %), {:.1?} (90 %), {:.1?} (99 %), \
+         {:.1?} (all)",
+        over.len(),
+        at(50),
+        at(90),
+        at(99),
+        at(100)
+    );
+    // A machine may be busy with other tests; the distribution says how it was.
+    assert!(at(100) < Duration::from_secs(5), "{:?}", at(100));
+    for task in [first, second] {
+        until(|| processes_of(task).len() == 1).await;
+    }
+    until(|| defunct_children() == 0).await;
+}
+
+/// Of this process.
+fn defunct_children() -> usize {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let stats = pids.filter_map(stat);
+    stats.filter(|(state, parent)| state == "Z" && *parent == std::process::id()).count()
 }
 
 /// Of this process, in KiB.

@@ -6,8 +6,8 @@ use warren_core::{
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
         GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod, HttpPath,
-        HttpVersion, NamedPort, Parts, Payload, PortRef, Role, ServerName, StatusSet, TcpCheck,
-        TextMatch, Timing, Tls, Trust,
+        HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role, ServerName,
+        StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
 };
 
@@ -180,6 +180,27 @@ pub fn health_config() -> impl Strategy<Value = HealthConfig> {
     prop_oneof![
         Just(HealthConfig::Auto),
         checks().prop_map(|checks| HealthConfig::Checks(Box::new(checks))),
+        preset_check().prop_map(HealthConfig::Preset),
         Just(HealthConfig::Disabled),
     ]
+}
+
+fn preset_check() -> impl Strategy<Value = PresetCheck> {
+    let fields = (
+        // Without one it depends on the image whether a template is valid.
+        select(Preset::ALL.to_vec()).prop_map(Some),
+        option::of(port()),
+        option::of(span()),
+        option::of(span()),
+        option::of(span()),
+        option::of(threshold()),
+    );
+    fields.prop_map(|(preset, port, period, timeout, start_period, failures)| PresetCheck {
+        preset,
+        port,
+        period,
+        timeout,
+        start_period,
+        failures,
+    })
 }

@@ -1,0 +1,194 @@
+//! Where an attempt from the shell goes. A service's check never names a host; here the user may.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use warren_core::check::{Check, CheckKind, HttpHeader};
+
+use crate::failure::Failure;
+
+/// A host that was named, or loopback.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place {
+    host: Option<String>,
+    /// As the URL has it, with its port: for the `Host` header.
+    authority: Option<String>,
+}
+
+impl Place {
+    pub const fn here() -> Self {
+        Self { host: None, authority: None }
+    }
+
+    /// A name's first IPv4 address, else its first one.
+    pub async fn resolve(&self) -> Result<IpAddr, Failure> {
+        let Some(host) = self.host.as_deref() else { return Ok(Ipv4Addr::LOCALHOST.into()) };
+        if let Ok(address) = host.parse() {
+            return Ok(address);
+        }
+        // Its IPv6 address comes first on many machines, and few servers listen there alone.
+        if host.eq_ignore_ascii_case("localhost") {
+            return Ok(Ipv4Addr::LOCALHOST.into());
+        }
+        let unseen = |why: String| Failure::Unseen(format!("cannot resolve {host:?}: {why}"));
+        let found = tokio::net::lookup_host((host, 0)).await;
+        let found: Vec<_> = found.map_err(|why| unseen(why.to_string()))?.collect();
+        let v4 = found.iter().find(|address| address.is_ipv4());
+        let first = v4.or_else(|| found.first());
+        first.map(std::net::SocketAddr::ip).ok_or_else(|| unseen("it has no address".to_owned()))
+    }
+
+    /// Puts a named host into the `Host` header, unless the check has one of its own.
+    pub fn named_in(&self, mut check: Check) -> Result<Check, Failure> {
+        if let (CheckKind::Http(http), Some(authority)) = (&mut check.kind, &self.authority)
+            && !http.headers.iter().any(|header| header.name().eq_ignore_ascii_case("host"))
+        {
+            let header = HttpHeader::new("Host", authority);
+            http.headers.push(header.map_err(|why| Failure::flag("URL", why))?);
+        }
+        Ok(check)
+    }
+}
+
+/// The place, and what is left for the flag's own spelling.
+pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Failure> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (Some(scheme), rest),
+        Some(_) | None => (None, text),
+    };
+    let end = rest.find(['/', ',']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    let bare = scheme.is_none() && !names_host(authority);
+    if authority.is_empty() || bare {
+        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+    }
+    if authority.contains('@') {
+        let why = "has a user in it; say header=Authorization:VALUE";
+        return Err(Failure::flag("URL", why));
+    }
+    let (host, port) = split(authority)?;
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let spelled = match scheme {
+        Some(scheme) => format!("{scheme}://{port}{after}"),
+        None => format!("{port}{after}"),
+    };
+    if host.is_empty() {
+        return Ok((Place { host: given(address)?, authority: None }, spelled));
+    }
+    refuse_second(address)?;
+    let named = host.parse::<IpAddr>().is_err();
+    let authority = named.then(|| authority.to_owned());
+    Ok((Place { host: Some(host), authority }, spelled))
+}
+
+/// Of `HOST:PORT`, or of a check that names no host.
+pub fn of_port(text: &str, address: Option<&str>) -> Result<(Place, String), Failure> {
+    let end = text.find(',').unwrap_or(text.len());
+    let (first, after) = text.split_at(end);
+    if !names_host(first) {
+        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+    }
+    refuse_second(address)?;
+    let (host, port) = split(first)?;
+    let port = port.ok_or_else(|| Failure::flag("CHECK", format!("{text:?} has no port")))?;
+    Ok((Place { host: Some(host), authority: None }, format!("{port}{after}")))
+}
+
+/// `example.org:80`, `[::1]:80`; neither `:80`, `80` nor `port=80`.
+fn names_host(text: &str) -> bool {
+    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+    !host.is_empty() && !text.contains('=')
+}
+
+/// The host without brackets, and the port.
+fn split(authority: &str) -> Result<(String, Option<&str>), Failure> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (authority, None),
+    };
+    match host.strip_prefix('[').map(|inner| inner.strip_suffix(']').unwrap_or_default()) {
+        Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => Ok((inner.to_owned(), port)),
+        None if !host.contains([':', ']']) => Ok((host.to_owned(), port)),
+        Some(_) | None => {
+            let why = format!("{authority:?} is not HOST:PORT; an IPv6 address is in [brackets]");
+            Err(Failure::flag("CHECK", why))
+        }
+    }
+}
+
+fn given(address: Option<&str>) -> Result<Option<String>, Failure> {
+    match address {
+        Some("") => Err(Failure::flag("--address", "names no host")),
+        Some(host) => Ok(Some(host.to_owned())),
+        None => Ok(None),
+    }
+}
+
+fn refuse_second(address: Option<&str>) -> Result<(), Failure> {
+    match address {
+        Some(_) => Err(Failure::flag("--address", "contradicts the host that the check names")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(host: Option<&str>, authority: Option<&str>) -> Place {
+        Place { host: host.map(str::to_owned), authority: authority.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_url_may_name_a_host_and_the_rest_is_the_flags_own_spelling() {
+        for (text, host, authority, spelled) in [
+            ("http://web.example/", Some("web.example"), Some("web.example"), "http:///"),
+            (
+                "https://web.example:8443/a?b=c,status=200",
+                Some("web.example"),
+                Some("web.example:8443"),
+                "https://:8443/a?b=c,status=200",
+            ),
+            ("http://10.0.0.7:80", Some("10.0.0.7"), None, "http://:80"),
+            ("http://[::1]:80/x", Some("::1"), None, "http://:80/x"),
+            ("web.example:80/x", Some("web.example"), Some("web.example:80"), ":80/x"),
+            ("http://:80/x", None, None, "http://:80/x"),
+            ("/health:8080", None, None, "/health:8080"),
+            (":8080/health", None, None, ":8080/health"),
+            ("8080", None, None, "8080"),
+            ("path=/,port=80,host=a", None, None, "path=/,port=80,host=a"),
+        ] {
+            let read = of_http(text, None).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!(read, (place(host, authority), spelled.to_owned()), "{text}");
+        }
+        let elsewhere = of_http("/x:80", Some("web.example")).unwrap().0;
+        assert_eq!(elsewhere, place(Some("web.example"), None));
+    }
+
+    #[test]
+    fn a_port_may_have_a_host_before_it() {
+        for (text, host, spelled) in [
+            ("6379", None, "6379"),
+            (":6379", None, ":6379"),
+            ("port=6379,timeout=1s", None, "port=6379,timeout=1s"),
+            ("db.example:5432,timeout=1s", Some("db.example"), "5432,timeout=1s"),
+            ("[::1]:5432", Some("::1"), "5432"),
+        ] {
+            let read = of_port(text, None).unwrap();
+            assert_eq!(read, (place(host, None), spelled.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_place_is_wrong_usage() {
+        for (text, address) in [
+            ("http://a:b@web.example/", None),
+            ("http://web.example/", Some("10.0.0.1")),
+            ("http://::1/", None),
+            ("http://[x]:80/", None),
+            ("/x:80", Some("")),
+        ] {
+            assert_eq!(of_http(text, address).unwrap_err().exit_code(), 2, "{text}");
+        }
+        assert_eq!(of_port("a:1", Some("b")).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,97 @@
+//! `warren check`.
+#![allow(rustdoc::broken_intra_doc_links, reason = "help texts, where brackets mean optional")]
+
+use clap::{Args, Subcommand};
+
+use super::OutputArgs;
+
+/// Make one attempt from here, as a worker would
+///
+/// The same engine with the same keys as the health flags of `service create`, but from this
+/// shell: in its network, with its files, and at whatever host is named. Exit code 0: it passed;
+/// 1: it failed; 125: it was inconclusive; 2: wrong usage.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+To try the checks of a running task where it runs, see 'warren task check'.
+
+Examples:
+  warren check http http://localhost:8080/health
+  warren check exec -- pg_isready -h localhost")]
+pub struct CheckArgs {
+    #[command(subcommand)]
+    pub kind: Kind,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Kind {
+    Http(HttpArgs),
+    Tcp(TcpArgs),
+    Exec(ExecArgs),
+}
+
+/// Ask over HTTP or HTTPS
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren check http https://example.org/
+  warren check http /health:8080,status=200,header=X-Probe:1
+  warren check http :8080/ready --address 10.0.0.7 --timeout 500ms -o json")]
+pub struct HttpArgs {
+    /// A URL, HOST:PORT/PATH, or what --health-http takes, which is looked for on loopback; keys
+    /// may follow
+    #[arg(value_name = "URL|CHECK", allow_hyphen_values = true)]
+    pub check: String,
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// Connect by TCP
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren check tcp 6379
+  warren check tcp db.example.org:5432 --timeout 2s")]
+pub struct TcpArgs {
+    /// HOST:PORT, or what --health-tcp takes, which is looked for on loopback
+    #[arg(value_name = "HOST:PORT|CHECK", allow_hyphen_values = true)]
+    pub check: String,
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// Run a command
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren check exec 'test -f /tmp/ready && echo yes'
+  warren check exec --timeout 200ms -- sh -c 'sleep 300 & sleep 300'")]
+pub struct ExecArgs {
+    /// What --health-cmd takes
+    #[arg(value_name = "CMD", required_unless_present = "words")]
+    pub check: Option<String>,
+    /// The program and its arguments, without a shell
+    #[arg(last = true, value_name = "WORD", conflicts_with = "check")]
+    pub words: Vec<String>,
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// Of the kinds that connect.
+#[derive(Debug, Args)]
+pub struct NetArgs {
+    /// Where to look for a check that names no host: a name or an address [default: 127.0.0.1]
+    #[arg(long, value_name = "HOST")]
+    pub address: Option<String>,
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// Of every kind.
+#[derive(Debug, Args)]
+pub struct LookArgs {
+    /// For the whole attempt; the key timeout= says the same [default: 5s]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub timeout: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}

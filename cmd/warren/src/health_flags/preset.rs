@@ -1,0 +1,44 @@
+//! `--health-preset`, and what the timing flags change of it.
+
+use warren_core::{
+    Invalid,
+    bounds::{Delay, Period, Timeout},
+    check::{HealthConfig, PresetCheck},
+    invalid::At,
+};
+
+use super::{
+    keys::{known, once, pieces},
+    named, port, span, threshold,
+};
+use crate::{cli::service::HealthFlags, failure::Failure};
+
+pub const FLAG: &str = "--health-preset";
+
+pub fn config(flags: &HealthFlags, value: &str) -> Result<HealthConfig, Failure> {
+    let spelled = named(FLAG, spelled(value))?;
+    let interval = flags.health_interval.as_deref().map(|text| span(text, Period::new));
+    let timeout = flags.health_timeout.as_deref().map(|text| span(text, Timeout::new));
+    let start = flags.health_start_period.as_deref().map(|text| span(text, Delay::new));
+    let retries = flags.health_retries.as_deref().map(threshold);
+    Ok(HealthConfig::Preset(PresetCheck {
+        period: named("--health-interval", interval.transpose())?,
+        timeout: named("--health-timeout", timeout.transpose())?,
+        start_period: named("--health-start-period", start.transpose())?,
+        failures: named("--health-retries", retries.transpose())?,
+        ..spelled
+    }))
+}
+
+/// `redis`, `auto`, `redis,port=6380`.
+fn spelled(text: &str) -> Result<PresetCheck, Invalid> {
+    let pieces = pieces(text);
+    let (name, keys) = pieces.split_first().map_or(("", &[][..]), |(name, keys)| (&**name, keys));
+    let preset = if name == "auto" { None } else { Some(name.parse()?) };
+    let mut number = None;
+    for piece in keys {
+        let (key, value) = known(piece, &["port"])?;
+        once(&mut number, key, port(value).at(key)?)?;
+    }
+    Ok(PresetCheck { preset, port: number, ..PresetCheck::default() })
+}

@@ -1,0 +1,128 @@
+//! `warren check` as it is typed: what it prints, and its exit codes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    process::{Command, Stdio},
+    thread,
+};
+
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn check(words: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_warren"))
+        .arg("check")
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Gives each connection this answer and tells what was asked.
+fn server(answer: &'static str) -> (SocketAddr, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (asked, heard) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+                request.push(byte[0]);
+            }
+            // Nobody may be listening any more.
+            drop(asked.send(String::from_utf8(request).unwrap()));
+            drop(stream.write_all(answer.as_bytes()));
+        }
+    });
+    (address, heard)
+}
+
+const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+const BROKEN: &str = "HTTP/1.1 503 No\r\nContent-Length: 7\r\n\r\nno disk";
+
+/// C-154.
+#[test]
+fn http_goes_to_the_url_and_tells_each_phase_and_the_clause() {
+    let (address, heard) = server(FINE);
+    let port = address.port();
+    let seen = check(&["http", &format!("http://localhost:{port}/health?deep=1")]);
+    assert_eq!((seen.code, seen.err.as_str()), (Some(0), ""), "{}", seen.out);
+    let asked = heard.recv().unwrap();
+    assert!(asked.starts_with("GET /health?deep=1 HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains(&format!("\r\nHost: localhost:{port}\r\n")), "{asked}");
+    assert!(asked.contains("\r\nUser-Agent: warren-check/"), "{asked}");
+    for told in ["Outcome: pass\n", "Latency: connect ", ", first byte ", ", total ", "C-51: "] {
+        assert!(seen.out.contains(told), "{told}: {}", seen.out);
+    }
+}
+
+#[test]
+fn a_failure_exits_1_with_its_evidence() {
+    let (address, _heard) = server(BROKEN);
+    let port = address.port();
+    let seen = check(&["http", &format!("/x:{port},header=X-A:1")]);
+    assert_eq!(seen.code, Some(1));
+    assert!(seen.out.contains("Outcome: fail (explicit)\n"), "{}", seen.out);
+    assert!(
+        seen.out.contains("HTTP 503 from GET /x") && seen.out.contains("no disk"),
+        "{}",
+        seen.out
+    );
+    let expected = check(&["http", &format!("/x:{port},status=503")]);
+    assert_eq!(expected.code, Some(0), "{}", expected.out);
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let seen = check(&["tcp", &nobody.to_string(), "-o", "json"]);
+    assert_eq!(seen.code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
+    assert_eq!(json["attempt"]["outcome"], "OUTCOME_FAIL_REFUSED", "{json:#}");
+    assert_eq!((&json["clause"], &json["roles"]), (&61.into(), &serde_json::json!([])));
+    let yaml = check(&["tcp", &address.to_string(), "-o", "yaml"]);
+    assert!(yaml.code == Some(0) && yaml.out.contains("clause: 60\n"), "{}", yaml.out);
+}
+
+#[test]
+fn a_command_runs_here_and_is_killed_at_its_time() {
+    let seen = check(&["exec", "test -n \"$PATH\" && pwd"]);
+    assert_eq!(seen.code, Some(0), "{}", seen.out);
+    assert!(seen.out.contains(&format!("Seen: {}", std::env::current_dir().unwrap().display())));
+    let seen = check(&["exec", "--", "sh", "-c", "echo why; exit 7"]);
+    assert_eq!(seen.code, Some(1));
+    assert!(seen.out.contains("Seen: exit code 7: why\n"), "{}", seen.out);
+    assert!(seen.out.contains("Clause: C-70: "), "{}", seen.out);
+    let seen = check(&["exec", "no-such-program"]);
+    assert!(seen.code == Some(1) && seen.out.contains("not found in PATH"), "{}", seen.out);
+    let words = ["exec", "--timeout", "100ms", "--", "sh", "-c", "sleep 300 & sleep 300"];
+    let seen = check(&words);
+    assert_eq!(seen.code, Some(1));
+    assert!(seen.out.contains("fail (timeout)") && seen.out.contains("C-72"), "{}", seen.out);
+}
+
+#[test]
+fn what_nobody_could_look_at_exits_125_and_wrong_usage_2() {
+    let seen = check(&["http", "http://no-such-host.invalid/"]);
+    assert_eq!(seen.code, Some(125), "{}", seen.err);
+    assert!(seen.err.contains("cannot resolve \"no-such-host.invalid\""), "{}", seen.err);
+    for (words, named) in [
+        (&["http", "/health"][..], "CHECK: port: is required"),
+        (&["http", "http://x/,mood=good"], "\"mood\" is not a key here"),
+        (&["tcp", "70000"], "CHECK: port: 70000"),
+        (&["tcp", "80", "--timeout", "never"], "--timeout: "),
+        (&["tcp", "80,timeout=1s", "--timeout", "2s"], "--timeout: contradicts timeout="),
+        (&["http", "http://x/", "--address", "y"], "--address: contradicts"),
+        (&["exec", ""], "CMD: names no program"),
+    ] {
+        let seen = check(words);
+        assert_eq!(seen.code, Some(2), "{words:?}: {}{}", seen.out, seen.err);
+        assert!(seen.err.contains(named), "{words:?}: {}", seen.err);
+    }
+}

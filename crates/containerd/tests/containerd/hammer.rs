@@ -1,0 +1,82 @@
+//! C-76: commands that overrun, again and again. A few dozen here; `make hammer-exec` makes the
+//! thousand, by the variable `WARREN_HAMMER_RUNS`.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use warren_core::id::TaskId;
+use warren_runtime::{ExecEnd, Runtime};
+
+use crate::lab::{Lab, eventually, shell};
+
+const LIMIT: Duration = Duration::from_millis(200);
+/// A machine may be busy with other tests; the distribution says how it was.
+const GENEROUS: Duration = Duration::from_secs(5);
+
+fn runs() -> usize {
+    std::env::var("WARREN_HAMMER_RUNS").map_or(24, |runs| runs.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_overrun_leave_no_process() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let tasks = [lab.run(&driver, |_| {}).await, lab.run(&driver, |_| {}).await];
+    let each = runs().div_ceil(tasks.len());
+    let driver = &driver;
+    let lanes = tasks.iter().map(async |(task, _)| {
+        let mut over = Vec::new();
+        for _ in 0..each {
+            let begun = Instant::now();
+            let end =
+                driver.exec(*task, &shell("sleep 300 & sleep 300"), None, LIMIT).await.unwrap();
+            over.push(begun.elapsed().saturating_sub(LIMIT));
+            assert!(matches!(end, ExecEnd::TimedOut { .. }), "{end:?}");
+        }
+        over
+    });
+    let mut over: Vec<_> = join_all(lanes).await.concat();
+    over.sort_unstable();
+    let at = |percent: usize| over[(over.len() - 1) * percent / 100];
+    println!(
+        "{} commands past {LIMIT:?}: returned after {:.1?} (50 %), {:.1?} (90 %), {:.1?} (99 %), \
+         {:.1?} (all)",
+        over.len(),
+        at(50),
+        at(90),
+        at(99),
+        at(100)
+    );
+    assert!(at(100) < GENEROUS, "{:?}", at(100));
+    for (task, running) in &tasks {
+        eventually("only the task's own process is left", async || {
+            in_cgroup(*task) == [running.pid]
+        })
+        .await;
+    }
+    eventually("nothing is defunct here", async || defunct_here() == 0).await;
+}
+
+/// Those that run; what has ended is not among them.
+fn in_cgroup(task: TaskId) -> Vec<u32> {
+    let groups = crate::lab::cgroups(task);
+    let group = groups.iter().find(|path| path.to_string_lossy().contains("pids"));
+    let group = group.or(groups.first()).unwrap();
+    let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap();
+    processes.lines().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Children of this process that have ended and that it takes no note of.
+fn defunct_here() -> usize {
+    let own = std::process::id().to_string();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let stats = all.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let is_defunct = |stat: &String| {
+        let mut fields =
+            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace();
+        fields.next() == Some("Z") && fields.next() == Some(&*own)
+    };
+    stats.filter(is_defunct).count()
+}
