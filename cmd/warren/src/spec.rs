@@ -146,13 +146,13 @@ fn named_port(text: &str) -> Result<NamedPort, Invalid> {
 
 /// `8080:80`, `8080:80/tcp`, `53:53/udp`, or `8080:http` for a port that has a name.
 fn publish(text: &str, ports: &[NamedPort]) -> Result<Publish, Invalid> {
-    let (ports, protocol) = match text.rsplit_once('/') {
+    let (pair, protocol) = match text.rsplit_once('/') {
         None => (text, Protocol::Tcp),
-        Some((ports, "tcp")) => (ports, Protocol::Tcp),
-        Some((ports, "udp")) => (ports, Protocol::Udp),
+        Some((pair, "tcp")) => (pair, Protocol::Tcp),
+        Some((pair, "udp")) => (pair, Protocol::Udp),
         Some((_, other)) => return Err(Invalid::new(format!("{other:?} is not tcp or udp"))),
     };
-    let Some((host, task)) = ports.split_once(':').filter(|(_, task)| !task.contains(':')) else {
+    let Some((host, task)) = pair.split_once(':').filter(|(_, task)| !task.contains(':')) else {
         return Err(Invalid::new(format!("{text:?} is not HOST_PORT:TASK_PORT")));
     };
     let port = |text: &str| Port::new(values::count(text)?);

@@ -138,6 +138,22 @@ fn words_without_an_image_are_a_process_on_the_node() {
     assert_eq!((split.command, split.args), (strings(&["sh", "-c"]), strings(&["date"])));
 }
 
+/// C-102.
+#[test]
+fn a_port_that_has_a_name_is_published_and_checked_by_it() {
+    let words = ["web", "--image", "x", "--port", "http=80", "--publish", "8080:http"];
+    let spec = build(&[&words[..], &["--readiness-http", "/x,port=http"]].concat()).unwrap();
+    let template = spec.template.unwrap();
+    assert_eq!((template.publish[0].host_port, template.publish[0].task_port), (8080, 80));
+    let Some(pb::health_config::Source::Checks(checks)) = template.health.unwrap().source else {
+        panic!("no checks")
+    };
+    let Some(pb::check::Kind::Http(http)) = checks.readiness.unwrap().kind else {
+        panic!("no HTTP check")
+    };
+    assert_eq!(http.endpoint, Some(pb::http_check::Endpoint::PortName("http".to_owned())));
+}
+
 /// What follows an image, and the words of its refusal.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["--replicas", "-1"], "--replicas: -1 is negative"),
