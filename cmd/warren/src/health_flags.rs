@@ -137,7 +137,7 @@ fn all_flags(flags: &HealthFlags) -> Group<'_> {
 }
 
 fn role_flags(flags: &HealthFlags, role: Role) -> Group<'_> {
-    let (kinds, rule) = match role {
+    let (given, rule) = match role {
         Role::Startup => (
             [
                 (Kind::Http, &flags.startup_http),
@@ -169,7 +169,7 @@ fn role_flags(flags: &HealthFlags, role: Role) -> Group<'_> {
             flags.readiness_match,
         ),
     };
-    Group::new(role.name(), kinds, rule)
+    Group::new(role.name(), given, rule)
 }
 
 impl<'a> Group<'a> {

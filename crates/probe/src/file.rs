@@ -28,7 +28,7 @@ pub(crate) async fn look(target: &Target, check: &FileCheck) -> Result<End, End>
     // A file from the future is as wrong as one from the past, or it would be fresh for ever.
     let (age, word) = match now.checked_sub(written) {
         Some(age) => (age, "ago"),
-        None => (written - now, "in the future"),
+        None => (written.saturating_sub(now), "in the future"),
     };
     let message = format!("{path_name} was last written {age:.1?} {word}");
     if age <= max_age.get() {

@@ -19,9 +19,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use prost::Message;
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
-use warren_core::{check::GrpcCheck, outcome::Evidence};
+use tokio::{task::JoinSet, time::Instant};
+use warren_core::{check::GrpcCheck, clause::Clause, outcome::Evidence};
 
 use crate::{
     Prober, Target, clause,
@@ -48,7 +47,7 @@ pub(crate) struct Kept(Mutex<Vec<(GrpcCheck, Connection)>>);
 struct Connection {
     sender: SendRequest<Bytes>,
     /// Ends by RST with it.
-    driver: AbortOnDropHandle<()>,
+    driver: JoinSet<()>,
     attempts: u32,
 }
 
@@ -194,14 +193,14 @@ impl Call<'_> {
 
     fn is_grpc(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), End> {
         if status != StatusCode::OK {
-            return Err(self.no(clause::GRPC, format!("HTTP {} instead of gRPC", status.as_u16())));
+            return Err(self.no(clause::GRPC, &format!("HTTP {} instead of gRPC", status.as_u16())));
         }
         let kind = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
         if kind.starts_with(b"application/grpc") {
             return Ok(());
         }
         let what = message::excerpt(kind);
-        Err(self.no(clause::GRPC, format!("content type {what:?} instead of application/grpc")))
+        Err(self.no(clause::GRPC, &format!("content type {what:?} instead of application/grpc")))
     }
 
     /// What the call's status, and then the answer itself, say.
@@ -221,23 +220,23 @@ impl Call<'_> {
             }
             Some(Ok(5)) => {
                 let why = format!("NOT_FOUND: its health service does not know {asked}");
-                return Err(self.no(clause::GRPC_HELP, why));
+                return Err(self.no(clause::GRPC_HELP, &why));
             }
             Some(Ok(12)) => {
-                let why = "UNIMPLEMENTED: it does not serve grpc.health.v1.Health".to_owned();
+                let why = "UNIMPLEMENTED: it does not serve grpc.health.v1.Health";
                 return Err(self.no(clause::GRPC_HELP, why));
             }
             Some(Ok(code)) => {
                 let said = text("grpc-message").unwrap_or_default();
                 let said = percent_decode_str(said).collect::<Vec<u8>>();
                 let why = format!("{}: {}", code_name(code), message::excerpt(&said));
-                return Err(self.no(clause::GRPC, why.trim_end_matches(": ").to_owned()));
+                return Err(self.no(clause::GRPC, why.trim_end_matches(": ")));
             }
             Some(Err(_)) | None => {
-                return Err(self.no(clause::GRPC, "an answer without grpc-status".to_owned()));
+                return Err(self.no(clause::GRPC, "an answer without grpc-status"));
             }
         }
-        let status = decode(message).map_err(|why| self.no(clause::GRPC, why.to_owned()))?;
+        let status = decode(message).map_err(|why| self.no(clause::GRPC, why))?;
         let status = ServingStatus::try_from(status).unwrap_or(ServingStatus::Unknown);
         let told = format!("{} for {asked} from {}", status.name(), self.peer);
         match status {
@@ -248,7 +247,7 @@ impl Call<'_> {
         }
     }
 
-    fn no(&self, clause: warren_core::clause::Clause, why: String) -> End {
+    fn no(&self, clause: Clause, why: &str) -> End {
         End::fail(clause, Evidence::Explicit, format!("gRPC from {}: {why}", self.peer))
     }
 }
@@ -259,19 +258,19 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http2::greet(stream).await?;
-    let driver = tokio::spawn(async move {
-        // Whoever asks next is told.
-        drop(connection.await);
-    });
-    Ok(Connection { sender, driver: AbortOnDropHandle::new(driver), attempts: 0 })
+    let mut driver = JoinSet::new();
+    // Whoever asks next is told how it ended.
+    driver.spawn(async move { drop(connection.await) });
+    Ok(Connection { sender, driver, attempts: 0 })
 }
 
 impl Kept {
     fn take(&self, check: &GrpcCheck) -> Option<Connection> {
         let mut all = self.all();
         let at = all.iter().position(|(known, _)| known == check)?;
-        let (_, connection) = all.swap_remove(at);
-        Some(connection).filter(|connection| !connection.driver.is_finished())
+        let (_, mut connection) = all.swap_remove(at);
+        let has_ended = connection.driver.try_join_next().is_some();
+        (!has_ended).then_some(connection)
     }
 
     fn put(&self, check: &GrpcCheck, connection: Connection) {

@@ -114,8 +114,12 @@ impl<'a> Visit<'a> {
         };
         let config = self.prober.tls.of(&tls.trust, alpn).await?;
         let name = tls::name(tls, self.host.as_deref(), self.peer);
-        let stream = tls::handshake(config, stream, name, self.peer, self.trace).await?;
-        self.exchange(stream, request, path).await
+        // Boxed, as HTTP/2 is: a plain exchange shall not carry the room for it.
+        Box::pin(async {
+            let stream = tls::handshake(config, stream, name, self.peer, self.trace).await?;
+            self.exchange(stream, request, path).await
+        })
+        .await
     }
 
     async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
@@ -126,7 +130,7 @@ impl<'a> Visit<'a> {
     ) -> Result<Answer, End> {
         match self.check.version {
             HttpVersion::Http1 => self.exchange_1(stream, request, path).await,
-            HttpVersion::Http2 => self.exchange_2(stream, request, path).await,
+            HttpVersion::Http2 => Box::pin(self.exchange_2(stream, request, path)).await,
         }
     }
 

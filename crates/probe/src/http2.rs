@@ -24,6 +24,10 @@ const HEAD: u32 = 64 * 1024;
 /// Interim answers are kept until somebody takes them, so a storm of them must end.
 const INTERIM: usize = 64;
 
+/// How a connection ends that the other side has closed.
+const CLOSED: [ErrorKind; 3] =
+    [ErrorKind::BrokenPipe, ErrorKind::ConnectionAborted, ErrorKind::UnexpectedEof];
+
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) struct Received(pub(crate) RecvStream);
@@ -99,13 +103,13 @@ pub(crate) fn judge(error: &h2::Error, peer: Peer<'_>, trace: &Trace) -> End {
             let message = format!("{why}{when}");
             End::fail(clause::NO_CONNECTION, Evidence::Refused, message)
         };
-        return match error.kind() {
-            ErrorKind::ConnectionReset => lost(&format!("connection reset by {peer}")),
-            ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted | ErrorKind::UnexpectedEof => {
-                lost(&format!("{peer} closed the connection"))
-            }
-            _ => End::of_io(error, peer, &when),
-        };
+        if error.kind() == ErrorKind::ConnectionReset {
+            return lost(&format!("connection reset by {peer}"));
+        }
+        if CLOSED.contains(&error.kind()) {
+            return lost(&format!("{peer} closed the connection"));
+        }
+        return End::of_io(error, peer, &when);
     }
     let message = if error.is_remote() {
         format!("{peer} broke off{when}: {error}")

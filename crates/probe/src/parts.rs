@@ -12,7 +12,7 @@ use warren_core::{
     outcome::{Evidence, Outcome},
 };
 
-use crate::{Prober, Seen, Target, clause, end::End, exec};
+use crate::{Prober, Seen, Target, clause, end::End, exec, message::fit};
 
 /// How many must pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) async fn attempt(
                 Seen::new(exec::run(target, check, left).await, begun)
             }
             CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Grpc(_) | CheckKind::File(_) => {
-                prober.look(target, kind, limit).await
+                Box::pin(prober.look(target, kind, limit)).await
             }
             // Parts are made of none.
             CheckKind::All(_) | CheckKind::Any(_) => {
@@ -65,17 +65,13 @@ pub(crate) async fn attempt(
         if rule.is_decided_by(one.outcome) {
             // The others end here.
             let message = format!("{}: {}", title(index, parts), one.message);
-            return decided(one, message, waited);
+            return Seen { message: fit(message), waited, ..one };
         }
         seen[index] = Some(one);
     }
     drop(looks);
     let all: Vec<Seen> = seen.into_iter().flatten().collect();
     Seen { waited, ..Seen::new(rule.undecided(parts, &all), begun) }
-}
-
-fn decided(one: Seen, message: String, waited: Duration) -> Seen {
-    Seen { message: crate::message::fit(message), waited, ..one }
 }
 
 impl Rule {

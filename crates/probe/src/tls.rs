@@ -64,16 +64,16 @@ impl Configs {
         }
         let trust = trust.clone();
         // The node's own authorities are a file or a hundred.
-        let make = tokio::task::spawn_blocking(move || config(&trust, alpn)).await;
+        let joined = tokio::task::spawn_blocking(move || config(&trust, alpn)).await;
         let lost = |why: String| End::inconclusive(clause::OBSERVER, why);
-        let made = make.map_err(|error| lost(format!("cannot set up TLS: {error}")))?;
-        let made = Arc::new(made.map_err(lost)?);
+        let config = joined.map_err(|error| lost(format!("cannot set up TLS: {error}")))?;
+        let config = Arc::new(config.map_err(lost)?);
         let mut cache = self.made();
         if cache.len() >= CACHED {
             cache.clear();
         }
-        cache.insert(key, Arc::clone(&made));
-        Ok(made)
+        cache.insert(key, Arc::clone(&config));
+        Ok(config)
     }
 
     fn made(&self) -> MutexGuard<'_, HashMap<(Trust, Alpn), Arc<ClientConfig>>> {

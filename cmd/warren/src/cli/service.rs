@@ -135,7 +135,7 @@ pub struct HealthFlags {
     /// One HTTP check for liveness and readiness: /health:8080, :8080/health,
     /// http://:8080/health, /health (the one published port), or path=/,port=80 (or a name of
     /// --port, or socket=/run/x.sock) with further keys scheme=http|https|h2c version=1.1|2
-    /// tls=any|node|CA_FILE server-name= host= header=NAME:VALUE status=200-299+304 method=
+    /// tls=any|node|FILE server-name= host= header=NAME:VALUE status=200-299+304 method=
     /// body= body-regex= body-not= body-not-regex=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_http: Vec<String>,
@@ -144,7 +144,7 @@ pub struct HealthFlags {
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_tcp: Vec<String>,
     /// One gRPC health check (grpc.health.v1) for liveness and readiness: 50051, :50051 or
-    /// port=50051 (or socket=) with further keys service= tls=any|node|CA_FILE server-name=
+    /// port=50051 (or socket=) with further keys service= tls=any|node|FILE server-name=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_grpc: Vec<String>,
     /// One file of the task for liveness and readiness: /run/ready, or path=/run/beat,max-age=30s

@@ -217,7 +217,7 @@ impl HttpFields {
         let Self { body, body_not, host, mut headers, status, method, .. } = self;
         headers.extend(host);
         let endpoint = endpoint(port, socket, context)?;
-        let tls = tls.finish()?;
+        let tls = tls.finish();
         let mut check = HttpCheck::new(Port::new(80)?);
         check.endpoint = endpoint;
         check.headers = headers;

@@ -52,7 +52,7 @@ pub fn grpc(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelli
     })?;
     let endpoint = endpoint(number, socket, context)?;
     let service = service.unwrap_or_default();
-    let check = GrpcCheck { endpoint, service, tls: tls.finish()? };
+    let check = GrpcCheck { endpoint, service, tls: tls.finish() };
     Ok(Spelling { kind: CheckKind::Grpc(check), timing })
 }
 

@@ -71,12 +71,12 @@ impl TlsKeys {
     }
 
     /// `None`: nothing was said.
-    pub fn finish(self) -> Result<Option<Tls>, Invalid> {
+    pub fn finish(self) -> Option<Tls> {
         let Self { trust, server_name } = self;
         match (trust, server_name) {
-            (None, None) => Ok(None),
-            (None, server_name) => Ok(Some(Tls { server_name, ..Tls::default() })),
-            (Some(trust), server_name) => Ok(Some(Tls { trust, server_name })),
+            (None, None) => None,
+            (None, server_name) => Some(Tls { server_name, ..Tls::default() }),
+            (Some(trust), server_name) => Some(Tls { trust, server_name }),
         }
     }
 }
@@ -106,11 +106,11 @@ pub fn port_ref(text: &str, context: &Context<'_>) -> Result<PortRef, Invalid> {
     if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Port::new(values::count(text)?).map(PortRef::Number);
     }
-    let mut named = context.ports.iter();
-    if let Some(named) = named.find(|named| named.name.as_str() == text) {
-        return Ok(PortRef::Name(named.name.clone()));
+    let mut ports = context.ports.iter();
+    if let Some(port) = ports.find(|port| port.name.as_str() == text) {
+        return Ok(PortRef::Name(port.name.clone()));
     }
-    let names: Vec<&str> = context.ports.iter().map(|named| named.name.as_str()).collect();
+    let names: Vec<&str> = context.ports.iter().map(|port| port.name.as_str()).collect();
     let known = match names.as_slice() {
         [] => format!("say --port {text}=NUMBER"),
         names => format!("there are {}", names.join(", ")),

@@ -130,8 +130,8 @@ fn kind(kind: Kind) -> String {
     wrong.strip_prefix(&format!("{CHECKS}.liveness.")).unwrap().to_owned()
 }
 
-fn regex(regex: &str) -> Option<pb::TextMatch> {
-    Some(pb::TextMatch { pattern: Some(pb::text_match::Pattern::Regex(regex.to_owned())) })
+fn regex(regex: &str) -> pb::TextMatch {
+    pb::TextMatch { pattern: Some(pb::text_match::Pattern::Regex(regex.to_owned())) }
 }
 
 fn with_name(name: &str) -> Kind {
@@ -152,7 +152,7 @@ fn an_option_of_a_check_names_the_field_that_is_wrong() {
         format!("{startup}.tls: needs the scheme HTTPS")
     );
     assert_eq!(http(|h| h.endpoint = None), format!("{startup}.port: is required"));
-    let wrong = http(|h| h.body_not = regex("("));
+    let wrong = http(|h| h.body_not = Some(regex("(")));
     assert!(wrong.starts_with(&format!("{startup}.body_not.regex: \"(\" is not a ")), "{wrong}");
     let tcp = pb::TcpCheck { send: vec![0; 4097], ..tcp_port(1) };
     assert_eq!(kind(Kind::Tcp(tcp)), "tcp.send: is longer than 4 KiB");
