@@ -2,16 +2,16 @@
 
 use warren_core::{
     Invalid,
-    bounds::{Delay, Period, Timeout},
+    bounds::{Delay, Period, Port, Timeout},
     check::{HealthConfig, PresetCheck},
     invalid::At,
 };
 
 use super::{
     keys::{known, once, pieces},
-    named, port, span, threshold,
+    named, span, threshold,
 };
-use crate::{cli::service::HealthFlags, failure::Failure};
+use crate::{cli::service::HealthFlags, failure::Failure, values};
 
 pub const FLAG: &str = "--health-preset";
 
@@ -38,7 +38,7 @@ fn spelled(text: &str) -> Result<PresetCheck, Invalid> {
     let mut number = None;
     for piece in keys {
         let (key, value) = known(piece, &["port"])?;
-        once(&mut number, key, port(value).at(key)?)?;
+        once(&mut number, key, values::count(value).and_then(Port::new).at(key)?)?;
     }
     Ok(PresetCheck { preset, port: number, ..PresetCheck::default() })
 }

@@ -64,7 +64,8 @@ impl PresetCheck {
             period,
             timeout: timeout.unwrap_or(own.timeout),
             start_period: start_period.unwrap_or(own.start_period),
-            confirm_interval: Timing::default_confirm(period),
+            confirm_interval: Timing::quick(period),
+            start_interval: Timing::quick(period),
             failures: failures.unwrap_or(own.failures),
             ..own
         };
