@@ -38,6 +38,7 @@ END
         test) list_group demo; cat <<'END'
 curl curl
 docker-registry docker-registry
+e2fsprogs mkfs.ext4
 jq jq
 memcached memcached
 nats-server nats-server

@@ -115,6 +115,12 @@ impl Warren {
         self.daemon.take().unwrap().kill();
     }
 
+    /// It ends by itself: its exit code, and what it has logged.
+    pub fn ended(mut self, limit: Duration) -> (Option<i32>, String) {
+        let mut daemon = self.daemon.take().unwrap();
+        (daemon.exit_code(limit), daemon.log())
+    }
+
     /// SIGTERM, and its exit code within ten seconds. What it ran runs on.
     pub fn stop(mut self) -> Option<i32> {
         self.daemon.take().unwrap().stop()

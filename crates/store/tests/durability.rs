@@ -163,6 +163,25 @@ fn after_one_failed_sync_nothing_more_is_written_and_the_batch_is_there_whole_or
     assert!(reopened == before || reopened == after, "revision {}", reopened.revision);
 }
 
+#[test]
+fn a_full_disk_fails_the_commit_and_what_was_acknowledged_survives_the_power_too() {
+    let disk = Disk::default();
+    let (mut store, mut kept) = RedbStore::with_backend(disk.clone()).unwrap();
+    let first = [service(1, 1), task(1, 1, None, 0)];
+    apply(&mut kept, &first);
+    commit(&mut store, &first).unwrap();
+
+    disk.fills_after(0);
+    let fault = commit(&mut store, &[service(2, 1)]).unwrap_err();
+    assert!(matches!(fault, CommitFault::Database(_)), "{fault}");
+    drop(store);
+    disk.make_room();
+    disk.lose_power();
+    let (mut store, reopened) = RedbStore::with_backend(disk).unwrap();
+    assert_eq!(reopened, kept);
+    commit(&mut store, &[service(2, 1)]).unwrap();
+}
+
 const CHILD_DIR: &str = "WARREN_STORE_TEST_DIR";
 
 #[test]

@@ -46,4 +46,33 @@ proptest! {
         let (_store, reopened) = RedbStore::with_backend(disk).unwrap();
         prop_assert_eq!(reopened, cluster);
     }
+
+    #[test]
+    fn a_failing_disk_keeps_a_batch_whole_or_not_at_all_and_all_that_was_acknowledged(
+        steps in proptest::collection::vec(
+            (proptest::collection::vec(change(), 1..12), 0..24_i64, any::<bool>()),
+            1..6,
+        )
+    ) {
+        let disk = Disk::default();
+        let (mut store, mut kept) = RedbStore::with_backend(disk.clone()).unwrap();
+        for (batch, room, power_fails) in &steps {
+            let mut next = kept.clone();
+            apply(&mut next, batch);
+            disk.fills_after(*room);
+            if commit(&mut store, batch).is_ok() {
+                disk.make_room();
+                kept = next;
+                continue;
+            }
+            drop(store);
+            disk.make_room();
+            if *power_fails {
+                disk.lose_power();
+            }
+            let (reopened, found) = RedbStore::with_backend(disk.clone()).unwrap();
+            prop_assert!(found == kept || found == next, "half of a batch: {found:?}");
+            (store, kept) = (reopened, found);
+        }
+    }
 }

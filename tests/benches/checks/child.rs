@@ -3,10 +3,16 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
+
+use tempfile::TempDir;
+
+/// Names the directory of a process to it.
+const DIR: &str = "WARREN_BENCH_DIR";
 
 /// What it has taken of the processor since its start.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,20 +26,24 @@ pub struct Process {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
+    /// Goes after the process, which is killed and cannot clean up.
+    _dir: TempDir,
 }
 
 impl Process {
     /// Starts this program in another role and waits until it is ready.
     pub fn start(args: &[String]) -> Self {
+        let dir = tempfile::tempdir_in(memory()).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(args)
+            .env(DIR, dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, stdin, stdout };
+        let mut process = Self { child, stdin, stdout, _dir: dir };
         let line = process.line();
         assert_eq!(line, "ready", "{args:?}");
         process
@@ -61,6 +71,17 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What processes write is not what is measured, so it is spared the disk.
+fn memory() -> &'static Path {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() { shm } else { Path::new("/tmp") }
+}
+
+/// Of the process that was started.
+pub fn dir() -> PathBuf {
+    std::env::var_os(DIR).unwrap().into()
 }
 
 /// In the process that was started: it can be asked from now on.

@@ -25,7 +25,7 @@ use crate::{
 
 /// Ready once every task is healthy. `mode` says what checks they have.
 pub fn run(plan: &Plan, mode: &str) {
-    let dir = tempfile::tempdir_in(memory()).unwrap();
+    let dir = child::dir();
     // As `warren worker` makes it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut registry = Registry::default();
@@ -33,13 +33,13 @@ pub fn run(plan: &Plan, mode: &str) {
     let tasks: Vec<_> = (0..plan.targets).map(|target| assignment(plan, mode, target)).collect();
     runtime.block_on(async {
         let (manager, channel) = Manager::start(tasks);
-        let state = StateFile::open(dir.path(), NodeId::from_u64(9)).unwrap();
-        let config = config(dir.path(), metrics);
+        let state = StateFile::open(&dir, NodeId::from_u64(9)).unwrap();
+        let config = config(&dir, metrics);
         let drivers = Drivers::new([Arc::new(AllRun { netns: plan.netns }) as Arc<dyn Runtime>]);
         let worker = warren_worker::run(config, state, drivers, channel, CancellationToken::new());
         let told = async {
             manager.all_well().await;
-            settled(&dir.path().join("worker.pb")).await;
+            settled(&dir.join("worker.pb")).await;
             let asked = tokio::task::spawn_blocking(move || tell(&registry));
             asked.await.unwrap();
         };
@@ -58,12 +58,6 @@ async fn settled(file: &Path) {
         before = Some(written());
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-}
-
-/// The state file is not what is measured, so it is spared the disk.
-fn memory() -> &'static Path {
-    let shm = Path::new("/dev/shm");
-    if shm.is_dir() { shm } else { Path::new("/tmp") }
 }
 
 fn config(dir: &Path, metrics: Metrics) -> Config {

@@ -1,0 +1,171 @@
+//! Real processes under real faults: a full disk, a runtime that dies, `kill -9` in a loop while
+//! services churn. `crates/sim` plays many more of them; these show that its ports are honest.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use warren_tests::{Machine, Warren, eventually, have_root, text};
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A file system of a few MiB in a file.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(directory: &Path) -> Self {
+        let image = directory.with_extension("img");
+        File::create(&image).unwrap().set_len(12 << 20).unwrap();
+        fs::create_dir_all(directory).unwrap();
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(directory));
+        Self(directory.to_owned())
+    }
+
+    /// Until nothing more fits.
+    fn fill(&self) {
+        let mut filler = File::create(self.filler()).unwrap();
+        while filler.write_all(&[1; 4096]).and_then(|()| filler.sync_data()).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // At once, also where something of it is still open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", text(&output));
+}
+
+fn names(warren: &Warren) -> Vec<String> {
+    let services = warren.json("service ls");
+    let services = services["services"].as_array().unwrap().iter();
+    let name =
+        |row: &serde_json::Value| row["service"]["spec"]["name"].as_str().unwrap().to_owned();
+    services.map(name).collect()
+}
+
+#[test]
+fn a_full_disk_ends_the_manager_with_the_cause_and_nothing_acknowledged_is_lost() {
+    if !have_root("a full disk") {
+        return;
+    }
+    let machine = Machine::without_containerd();
+    let data = machine.path().join("data-manager");
+    let disk = SmallDisk::mount(&data);
+    // Elsewhere: there must be room for the cause.
+    symlink(machine.path().join("manager.log"), data.join("manager.log")).unwrap();
+    let manager = machine.start("manager", &[]);
+    let create = |manager: &Warren, number: usize| {
+        let filling = format!("FILLING={}", "x".repeat(60_000));
+        let line = format!("service create s{number:03} --replicas 0 --no-healthcheck --env");
+        manager.cli((line.as_str(), &[filling.as_str(), "--", "/bin/true"][..]))
+    };
+    assert!(create(&manager, 0).status.success());
+    disk.fill();
+    // The file has some room of its own.
+    let mut kept = vec!["s000".to_owned()];
+    while create(&manager, kept.len()).status.success() {
+        kept.push(format!("s{:03}", kept.len()));
+        assert!(kept.len() < 500, "the disk is never full");
+    }
+    let (code, log) = manager.ended(LIMIT);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("see that its disk is well and has room"), "{log}");
+    assert!(log.contains("No space left on device"), "{log}");
+
+    disk.make_room();
+    let manager = machine.start("manager", &[]);
+    let found = names(&manager);
+    // The last one was not acknowledged; it may be there all the same.
+    assert_eq!(found[..kept.len()], kept[..]);
+    assert!(found.len() <= kept.len() + 1, "{found:?}");
+    assert!(create(&manager, 900).status.success());
+    assert_eq!(manager.stop(), Some(0));
+}
+
+#[test]
+fn while_containerd_is_dead_tasks_are_unknown_and_none_is_replaced() {
+    if !have_root("a dead containerd") {
+        return;
+    }
+    let mut machine = Machine::new();
+    let warren = machine.run();
+    warren.import("web");
+    warren.ok("service create web --image warren-test/web:1 --replicas 2 --health-cmd true \
+         --health-interval 500ms --health-start-period 30s");
+    warren.shows("web", "Health: 2/2 healthy", LIMIT);
+    let tasks = || ["web.1", "web.2"].map(|slot| (warren.task_id(slot), warren.task_pid(slot)));
+    let before = tasks();
+    machine.kill_containerd();
+    eventually("both tasks to be unknown", LIMIT, || {
+        let shown = warren.ok("service inspect web");
+        if shown.contains("2/2 unknown") { Ok(()) } else { Err(shown) }
+    });
+    machine.start_containerd();
+    warren.shows("web", "Health: 2/2 healthy", LIMIT);
+    assert_eq!(tasks(), before);
+    warren.ok("service rm web --wait");
+}
+
+/// Processes whose command line is exactly this.
+fn alive(command: &str) -> usize {
+    let found = Command::new("pgrep").args(["-f", "-x", command]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().count()
+}
+
+#[test]
+fn services_that_churn_while_everything_is_killed_are_as_they_were_asked_to_be() {
+    let machine = Machine::without_containerd();
+    // Seconds that nobody else sleeps.
+    let sleep = format!("/bin/sleep 8{}", std::process::id());
+    let mut manager = machine.start("manager", &[]);
+    let address = manager.host.clone();
+    let worker = || machine.start("worker", &["--manager", &address]);
+    let mut current = worker();
+    manager.ok(&format!("service create web --replicas 1 --no-healthcheck -- {sleep}"));
+    let mut asked = 1;
+    for round in 0..8 {
+        let wanted = 1 + (round * 3) % 5;
+        manager.ok(&format!("service scale web={wanted}"));
+        asked = wanted;
+        // In the middle of whatever that led to.
+        if round % 2 == 0 {
+            manager.kill();
+            manager = machine.start("manager", &[]);
+        } else {
+            current.kill();
+            current = worker();
+        }
+        let detail = manager.json("service inspect web");
+        assert_eq!(detail["service"]["spec"]["replicas"], asked, "round {round}");
+    }
+    manager.shows("web", &format!("Health: {asked}/{asked} healthy"), LIMIT);
+    eventually("no process but those", LIMIT, || {
+        let (alive, shown) = (alive(&sleep), manager.ok("service inspect web"));
+        if alive == asked { Ok(()) } else { Err(format!("{alive} are alive\n{shown}")) }
+    });
+    manager.ok("service rm web --wait");
+    eventually("no process", LIMIT, || match alive(&sleep) {
+        0 => Ok(()),
+        left => Err(format!("{left} are alive")),
+    });
+    assert_eq!(current.stop(), Some(0));
+}
