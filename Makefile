@@ -26,6 +26,10 @@ sim: setup-build ## many simulated clusters: make sim SEEDS=100000 [FIRST=1]
 	WARREN_SIM_SEEDS=$(or $(SEEDS),1000) WARREN_SIM_FIRST=$(or $(FIRST),1) \
 		$(CARGO) test -p warren-sim every_seed -- --nocapture
 
+deb: setup-build ## a Debian package, with unit files, in target/
+	$(CARGO) build --release -p warren
+	deploy/deb/build.sh target/release/warren target/warren.deb
+
 check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -38,4 +42,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test sim bench-checks check
+.PHONY: help demo run test sim bench-checks deb check

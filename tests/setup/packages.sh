@@ -39,8 +39,12 @@ END
 curl curl
 docker-registry docker-registry
 jq jq
+nats-server nats-server
+postgresql =psql
+prometheus promtool
 python3-pip =pip3
 python3-venv =python3
+redis-server redis-server
 skopeo skopeo
 util-linux nsenter
 END
@@ -115,7 +119,7 @@ keep_services_off() {
     [ ! -d /run/systemd/system ] || now=(--now)
     for package in "$@"; do
         case $package in
-            containerd|docker-registry|haproxy)
+            containerd|docker-registry|haproxy|nats-server|postgresql|prometheus|redis-server)
                 systemctl --quiet disable "${now[@]}" "$package.service" || true ;;
         esac
     done

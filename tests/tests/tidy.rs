@@ -35,6 +35,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "warren-store",
             "warren-runtime",
             "warren-containerd",
+            "warren-vitals",
             "warren-worker",
             "warren-manager",
         ],
