@@ -30,6 +30,9 @@ deb: setup-build ## a Debian package, with unit files, in target/
 	$(CARGO) build --release -p warren
 	deploy/deb/build.sh target/release/warren target/warren.deb
 
+bench-vitals: setup-build ## what a health endpoint costs beside a bare handler
+	$(CARGO) bench -p warren-vitals --bench health
+
 check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -42,4 +45,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test sim bench-checks deb check
+.PHONY: help demo run test sim bench-checks deb bench-vitals check

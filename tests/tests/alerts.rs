@@ -52,7 +52,8 @@ fn prometheus(dir: &Path, target: SocketAddr) -> (Daemon, SocketAddr) {
 }
 
 fn query(address: SocketAddr, expression: &str) -> Result<Vec<Value>, String> {
-    let encoded: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encode = |encoded: String, byte: u8| encoded + &format!("%{byte:02x}");
+    let encoded = expression.bytes().fold(String::new(), encode);
     let (status, body) = get(address, &format!("/api/v1/query?query={encoded}"));
     if status != 200 {
         return Err(format!("{status} {body}"));

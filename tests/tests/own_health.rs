@@ -163,8 +163,8 @@ fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
 fn the_debian_package_has_the_binary_and_the_units() {
     let machine = Machine::without_containerd();
     let package = machine.path().join("warren.deb");
-    let mut build = Command::new(repository().join("deploy/deb/build.sh"));
-    let built = build.arg(binary()).arg(&package).output().unwrap();
+    let mut script = Command::new(repository().join("deploy/deb/build.sh"));
+    let built = script.arg(binary()).arg(&package).output().unwrap();
     assert!(built.status.success(), "{}", text(&built));
     let root = machine.path().join("root");
     let unpacked = Command::new("dpkg-deb").arg("-x").arg(&package).arg(&root).output().unwrap();

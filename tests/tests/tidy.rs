@@ -40,6 +40,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "warren-manager",
         ],
     ),
+    ("warren-examples", &["warren-vitals"]),
     ("warren-tests", &[]),
 ];
 
@@ -187,7 +188,7 @@ fn every_suppression_has_its_reason() {
 fn sources() -> Vec<PathBuf> {
     let root = root();
     let mut all = Vec::new();
-    for top in ["crates", "cmd", "tests"] {
+    for top in ["crates", "cmd", "examples", "tests"] {
         all.extend(files(&root.join(top), &["rs"]));
     }
     assert!(all.len() > 50, "the sources were not found");

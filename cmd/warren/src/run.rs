@@ -172,7 +172,7 @@ async fn announce(ready: &str, session: Option<watch::Receiver<SessionState>>, v
         drop(tokio::time::timeout(WELCOME_WITHIN, up).await);
     }
     listen::announce(ready);
-    health::tell_systemd(vitals).await
+    health::tell_systemd(vitals).await;
 }
 
 /// Runs the parts until a signal or a fault. The worker ends before its manager, so that what it

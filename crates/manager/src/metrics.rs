@@ -41,9 +41,9 @@ impl Collector for Metrics {
         self.events(&mut encoder)?;
         let revision = self.handle.published().cluster.revision;
         let help = "The last batch that is durable";
-        let mut metric =
+        let metric =
             encoder.encode_descriptor("warren_store_revision", help, None, MetricType::Counter)?;
-        ConstCounter::new(revision).encode(metric.no_labels())
+        ConstCounter::new(revision).encode(metric)
     }
 }
 
@@ -132,7 +132,7 @@ impl Metrics {
 
 fn gauge<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,
-    name: &str,
+    name: &'a str,
     help: &str,
 ) -> Result<MetricEncoder<'a>, fmt::Error> {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)

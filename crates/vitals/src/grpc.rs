@@ -50,11 +50,12 @@ pub struct GrpcHealth {
     names: Arc<[String]>,
 }
 
+/// With the numbers of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Serving {
-    Serving = 1,
-    NotServing = 2,
-    ServiceUnknown = 3,
+    Yes = 1,
+    No = 2,
+    Unknown = 3,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -88,15 +89,15 @@ impl GrpcHealth {
 
     async fn serving(&self) -> Serving {
         match self.vitals.ready().await.status {
-            Status::Healthy | Status::Degraded => Serving::Serving,
-            Status::Unhealthy => Serving::NotServing,
+            Status::Healthy | Status::Degraded => Serving::Yes,
+            Status::Unhealthy => Serving::No,
         }
     }
 
     fn watch(self, name: &str) -> Watched {
         if !self.knows(name) {
             // Names do not come later, and the asker need not ask again.
-            let unknown = stream::once(async { Ok(Serving::ServiceUnknown.into()) });
+            let unknown = stream::once(async { Ok(Serving::Unknown.into()) });
             return Box::pin(unknown.chain(stream::pending()));
         }
         let start = Watch { changes: self.vitals.subscribe(), health: self, told: None };

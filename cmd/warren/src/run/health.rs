@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::Write,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -33,7 +33,7 @@ const SLOW_TTL: Duration = Duration::from_secs(5);
 const STEP_MAX: Duration = Duration::from_secs(1);
 const STEP_REMEMBERED: Duration = Duration::from_mins(5);
 /// 2026. A clock that was never set stands long before.
-const CLOCK_MIN: Duration = Duration::from_secs(1_767_225_600);
+const CLOCK_MIN: Duration = Duration::from_hours(490_896);
 
 /// The process's health while it is put together.
 pub struct Health {
@@ -238,7 +238,7 @@ mod tests {
     fn what_cannot_be_written_is_told() {
         let dir = tempfile::tempdir().unwrap();
         assert!(write(&dir.path().join("health.probe")).is_ok());
-        let error = write(&PathBuf::from("/proc/health.probe")).unwrap_err();
+        let error = write(Path::new("/proc/health.probe")).unwrap_err();
         assert!(!error.message().is_empty());
     }
 }

@@ -165,13 +165,13 @@ mod tests {
     #[test]
     fn membership_and_progress_count_and_idleness_does_not() {
         let clock = FakeClock::new();
-        let consumer = Consumer::with_clock(Duration::from_secs(60), &clock);
+        let consumer = Consumer::with_clock(Duration::from_mins(1), &clock);
         assert_eq!(said(&consumer), Err("in no consumer group".to_owned()));
         consumer.assigned(&[0, 1]);
         clock.advance(Duration::from_hours(1));
         assert_eq!(said(&consumer), Ok("2 partitions, 0 behind".to_owned()), "nothing to do");
         consumer.end(0, 10);
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         assert_eq!(said(&consumer), Ok("2 partitions, 10 behind".to_owned()));
         clock.advance(Duration::from_secs(1));
         let stuck = "partition 0: 10 behind and no progress for 61 s";

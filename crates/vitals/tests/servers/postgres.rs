@@ -86,5 +86,5 @@ async fn deadpool_and_a_bare_client_see_the_same() {
     until(&health, Status::Healthy).await;
     server.stop();
     until(&health, Status::Unhealthy).await;
-    tokio::time::timeout(Duration::from_secs(60), connections.join_all()).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), connections.join_all()).await.unwrap();
 }
