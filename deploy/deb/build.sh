@@ -27,7 +27,7 @@ Description: runs services on a cluster and knows which of their tasks really wo
  machine runs the tasks and checks them.
 END
     install -m 755 "$here/deb/postinst" "$here/deb/prerm" "$root/DEBIAN"
-    dpkg-deb --root-owner-group --build "$root" "$package"
+    dpkg-deb -Zgzip --root-owner-group --build "$root" "$package"
 }
 
 [ $# = 2 ] || { echo "usage: build.sh BINARY PACKAGE.deb" >&2; exit 2; }

@@ -91,6 +91,7 @@ fn metrics_tell_of_services_and_forget_those_that_are_gone() {
         "warren_service_desired_tasks{service=\"idle\"} 2",
         "warren_service_tasks{service=\"idle\",state=\"unhealthy\"} 0",
         "warren_nodes{state=\"up\"} 1",
+        "warren_worker_observer_score 0",
         "warren_events_total{kind=\"service_created\"} 1",
         "health_component_up{component=\"control-loop\",critical=\"true\"} 1",
     ] {
@@ -147,7 +148,7 @@ fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
         .args(words.map(|word| if word.starts_with("127.0.0.1:") { "127.0.0.1:0" } else { word }));
     command.env("WARREN_DATA_DIR", &data).env("NOTIFY_SOCKET", &socket);
     command.env("WATCHDOG_USEC", "200000");
-    let daemon = Daemon::start(command, machine.path().join("log"));
+    let mut daemon = Daemon::start(command, machine.path().join("log"));
     assert_eq!(next(), "READY=1", "{}", daemon.log());
     assert_eq!([next(), next()], ["WATCHDOG=1", "WATCHDOG=1"]);
     daemon.signal(Signal::SIGTERM);
@@ -155,16 +156,19 @@ fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
         let said = next();
         if said == "STOPPING=1" { Ok(()) } else { Err(said) }
     });
-    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(daemon.exit_code(LIMIT), Some(0));
 }
 
-/// Built from the binary under test, since a release build would take its time.
+/// Made of the binary under test, without its symbols, since a release build would take its time.
 #[test]
 fn the_debian_package_has_the_binary_and_the_units() {
     let machine = Machine::without_containerd();
     let package = machine.path().join("warren.deb");
+    let small = machine.path().join("warren");
+    let stripped = Command::new("strip").arg("-o").arg(&small).arg(binary()).status().unwrap();
+    assert!(stripped.success());
     let mut script = Command::new(repository().join("deploy/deb/build.sh"));
-    let built = script.arg(binary()).arg(&package).output().unwrap();
+    let built = script.arg(&small).arg(&package).output().unwrap();
     assert!(built.status.success(), "{}", text(&built));
     let root = machine.path().join("root");
     let unpacked = Command::new("dpkg-deb").arg("-x").arg(&package).arg(&root).output().unwrap();

@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 use warren_tests::{Daemon, Machine, Warren, binary, eventually, text};
 
 const LIMIT: Duration = Duration::from_mins(1);
-const ROLES: &str = "--startup-http path=/health/startup,port=8080,period=200ms,timeout=5s,failures=100 \
+const ROLES: &str = "\
+     --startup-http path=/health/startup,port=8080,period=200ms,timeout=5s,failures=100 \
      --readiness-http path=/health/ready,port=8080,period=300ms,timeout=5s,failures=2 \
      --liveness-http path=/liveness,port=8080,period=300ms,timeout=5s,failures=3";
 

@@ -13,6 +13,7 @@ mod signals;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use prometheus_client::registry::Registry;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use vitals::Vitals;
@@ -38,12 +39,12 @@ const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 pub fn both(args: &RunArgs) -> Result<(), Failure> {
     let listening = Listening::checked(&args.listen)?;
     let node = Node::checked(&args.node)?;
-    let health = Health::checked(&args.health, "warren")?;
+    let mut health = Health::checked(&args.health, "warren")?;
     let home = start(&args.common)?;
     in_runtime(async move {
         let manager = Host::Unix(home.socket());
         let (bound, manager_part) = open_manager(&home, &listening).await?;
-        let worker_part = WorkerPart::open(&home, &node, &manager).await?;
+        let worker_part = WorkerPart::open(&home, &node, &manager, health.registry()).await?;
         let parts = (Some(manager_part), Some(worker_part));
         let served = serve_health(health, &home, &parts)?;
         run(&bound.to_string(), parts, served).await
@@ -67,10 +68,10 @@ pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
 pub fn worker(args: &WorkerArgs) -> Result<(), Failure> {
     let manager = Host::parse(&args.manager).map_err(|why| Failure::flag("--manager", why))?;
     let node = Node::checked(&args.node)?;
-    let health = Health::checked(&args.health, "warren-worker")?;
+    let mut health = Health::checked(&args.health, "warren-worker")?;
     let home = start(&args.common)?;
     in_runtime(async move {
-        let part = WorkerPart::open(&home, &node, &manager).await?;
+        let part = WorkerPart::open(&home, &node, &manager, health.registry()).await?;
         let parts = (None, Some(part));
         let served = serve_health(health, &home, &parts)?;
         run(&format!("worker of {manager}"), parts, served).await
@@ -117,7 +118,12 @@ struct WorkerPart {
 }
 
 impl WorkerPart {
-    async fn open(home: &Home, node: &Node, manager: &Host) -> Result<Self> {
+    async fn open(
+        home: &Home,
+        node: &Node,
+        manager: &Host,
+        registry: &mut Registry,
+    ) -> Result<Self> {
         let mut state = StateFile::open(&home.worker_dir(), machine::fresh_node_id()?)?;
         if let Some(cluster) = node.join_cluster {
             state.join_for_good(cluster).await?;
@@ -131,7 +137,7 @@ impl WorkerPart {
             memory_bytes: machine::memory_bytes(),
             clock: Arc::new(SystemClock),
             session: watch::Sender::default(),
-            metrics: warren_worker::Metrics::default(),
+            metrics: warren_worker::Metrics::new(registry),
             engine: Engine::start().context("cannot start the thread of the checks")?,
         };
         let manager = manager.endpoint()?.connect_lazy();

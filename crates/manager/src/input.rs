@@ -26,49 +26,16 @@ pub type Reply<T> = oneshot::Sender<Result<T, Rejection>>;
 /// Decoded once, decided by the control loop alone.
 #[derive(Debug)]
 pub enum Input {
-    CreateService {
-        spec: ServiceSpec,
-        reply: Reply<Arc<Service>>,
-    },
-    UpdateService {
-        update: ServiceUpdate,
-        reply: Reply<Arc<Service>>,
-    },
-    DeleteService {
-        service: String,
-        reply: Reply<()>,
-    },
-    StopTask {
-        task: String,
-        reply: Reply<()>,
-    },
-    JudgeTask {
-        judgement: Judgement,
-        reply: Reply<Health>,
-    },
-    RemoveNode {
-        node: String,
-        reply: Reply<()>,
-    },
-    Hello {
-        hello: Hello,
-        reply: Reply<Joined>,
-    },
-    Reports {
-        node: NodeId,
-        epoch: u64,
-        reports: Vec<TaskReport>,
-        reply: Reply<()>,
-    },
-    /// Nothing but a sign of life.
-    Turn {
-        reply: Reply<()>,
-    },
-    SessionLost {
-        node: NodeId,
-        session: SessionId,
-        last_heard: Instant,
-    },
+    CreateService { spec: ServiceSpec, reply: Reply<Arc<Service>> },
+    UpdateService { update: ServiceUpdate, reply: Reply<Arc<Service>> },
+    DeleteService { service: String, reply: Reply<()> },
+    StopTask { task: String, reply: Reply<()> },
+    JudgeTask { judgement: Judgement, reply: Reply<Health> },
+    RemoveNode { node: String, reply: Reply<()> },
+    Hello { hello: Hello, reply: Reply<Joined> },
+    Reports { node: NodeId, epoch: u64, reports: Vec<TaskReport>, reply: Reply<()> },
+    Turn { reply: Reply<()> },
+    SessionLost { node: NodeId, session: SessionId, last_heard: Instant },
 }
 
 #[derive(Debug, Clone)]

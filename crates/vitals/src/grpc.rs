@@ -1,5 +1,5 @@
-//! `grpc.health.v1` for tonic's servers, as gRPC specifies it: `Watch` of an unknown name stays open
-//! and says so, and there is `List`. (`tonic-health` 0.14 ends the one and lacks the other.)
+//! `grpc.health.v1` for tonic's servers, as gRPC specifies it: `Watch` of an unknown name stays
+//! open and says so, and there is `List`. (`tonic-health` 0.14 ends the one and lacks the other.)
 
 use std::{
     collections::HashMap,

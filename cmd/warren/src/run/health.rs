@@ -23,12 +23,14 @@ use warren_worker::SessionState;
 use super::settings::Home;
 use crate::{cli::process::HealthArgs, failure::Failure};
 
-/// A write costs the disk a turn, so it is tried now and then, whether somebody asks or not.
+/// A write costs the disk a turn, so it is tried now and then.
 const STORE_EVERY: Duration = Duration::from_secs(10);
 /// A disk may be busy for that long and still be one.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Asking more often would tell nothing new.
-const SLOW_TTL: Duration = Duration::from_secs(5);
+/// All checks run whether somebody asks or not, so that the metrics are always those of now. What
+/// is at hand is looked at each second; asking containerd or a disk more often tells nothing new.
+const OFTEN: Duration = Duration::from_secs(1);
+const SELDOM: Duration = Duration::from_secs(5);
 /// Tables of nodes and of history have times of this clock: who compares them should know.
 const STEP_MAX: Duration = Duration::from_secs(1);
 const STEP_REMEMBERED: Duration = Duration::from_mins(5);
@@ -55,14 +57,19 @@ impl Health {
         let address = address.map_err(|why| Failure::flag("--health-listen", why))?;
         let vitals = Vitals::new(service, env!("CARGO_PKG_VERSION"))
             .disclosure(Disclosure::Loopback)
-            .component(Component::non_critical("clock", Clock::new()));
+            .component(Component::non_critical("clock", Clock::new()).periodic(SELDOM));
         Ok(Self { address, vitals, registry: Registry::default() })
+    }
+
+    /// For the parts that count for themselves.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
     }
 
     /// Whatever part of Warren this is, it keeps things there.
     pub fn of_home(&mut self, home: &Home) {
         let disk = vitals::disk(home.data_dir());
-        self.add(Component::non_critical("disk", disk).on_demand(SLOW_TTL));
+        self.add(Component::non_critical("disk", disk).periodic(SELDOM));
     }
 
     pub fn of_manager(&mut self, manager: &Manager, home: &Home) {
@@ -70,7 +77,8 @@ impl Health {
         let writing = vitals::blocking(move || write(&file));
         let store = Component::critical("store", writing);
         self.add(store.periodic(STORE_EVERY).timeout(STORE_TIMEOUT));
-        self.add(Component::critical("control-loop", ControlLoop(manager.pulse())));
+        let turns = Component::critical("control-loop", ControlLoop(manager.pulse()));
+        self.add(turns.periodic(OFTEN));
         manager.register(&mut self.registry);
     }
 
@@ -79,10 +87,10 @@ impl Health {
         session: watch::Receiver<SessionState>,
         containerd: Option<Containerd>,
     ) {
-        self.add(Component::critical("session", Session(session)));
+        self.add(Component::critical("session", Session(session)).periodic(OFTEN));
         if let Some(containerd) = containerd {
             let answers = Component::critical("containerd", Answers(containerd));
-            self.add(answers.on_demand(SLOW_TTL));
+            self.add(answers.periodic(SELDOM));
         }
     }
 

@@ -12,7 +12,8 @@ use crate::check::{Check, CheckError, Context, Details};
 /// # async fn build() -> Result<(), sqlx::Error> {
 /// # use vitals::Vitals;
 /// let pool = sqlx::PgPool::connect("postgres://app@db/payments").await?;
-/// let health = Vitals::new("payments", "1.0.0").critical("postgres", vitals::postgres(pool.clone()));
+/// let health =
+///     Vitals::new("payments", "1.0.0").critical("postgres", vitals::postgres(pool.clone()));
 /// # drop(health);
 /// # Ok(())
 /// # }
