@@ -10,7 +10,7 @@ use std::{
 
 /// The rooms from the bottom up, and the rooms that each one may use. `docs/architecture.md`
 /// draws the same picture.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("warren-proto", &[]),
     ("warren-core", &["warren-proto"]),
     ("warren-verdict", &["warren-core"]),

@@ -17,7 +17,7 @@ const PATIENCE_SECONDS: f64 = 1.0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_ansi(false).init();
     let queue = env::var("QUEUE").unwrap_or_else(|_| "redis://127.0.0.1/".to_owned());
     let client = redis::Client::open(queue).context("QUEUE is no address")?;
 

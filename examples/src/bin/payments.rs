@@ -18,7 +18,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_ansi(false).init();
     let database = env::var("DATABASE").unwrap_or_else(|_| "redis://127.0.0.1/".to_owned());
     let client = redis::Client::open(database).context("DATABASE is no address")?;
     let ledger =
