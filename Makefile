@@ -30,6 +30,13 @@ hammer-exec: setup-build setup-test ## a thousand commands that overrun, with bo
 	WARREN_HAMMER_RUNS=1000 $(CARGO) test -p warren-containerd -p warren-runtime \
 		--test containerd --test driver overrun -- --nocapture
 
+deb: setup-build ## a Debian package, with unit files, in target/
+	$(CARGO) build --release -p warren
+	deploy/deb/build.sh target/release/warren target/warren.deb
+
+bench-vitals: setup-build ## what a health endpoint costs beside a bare handler
+	$(CARGO) bench -p warren-vitals --bench health
+
 check: setup-build ## formatting, lints and the docs' own checks
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -42,4 +49,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test sim bench-checks hammer-exec check
+.PHONY: help demo run test sim bench-checks hammer-exec deb bench-vitals check

@@ -42,6 +42,8 @@ e2fsprogs mkfs.ext4
 jq jq
 memcached memcached
 nats-server nats-server
+postgresql =psql
+prometheus promtool
 python3-pip =pip3
 python3-venv =python3
 redis-server redis-server
@@ -119,7 +121,7 @@ keep_services_off() {
     [ ! -d /run/systemd/system ] || now=(--now)
     for package in "$@"; do
         case $package in
-            containerd|docker-registry|haproxy|memcached|nats-server|redis-server)
+            containerd|docker-registry|haproxy|memcached|nats-server|postgresql|prometheus|redis-server)
                 systemctl --quiet disable "${now[@]}" "$package.service" || true ;;
         esac
     done

@@ -3,6 +3,7 @@
 //! A [`Machine`] is a directory with a private containerd; on it run any number of Warren
 //! processes, which tests start, kill and start again. All of it is gone when it is dropped.
 
+pub mod http;
 mod machine;
 mod process;
 

@@ -91,6 +91,11 @@ impl Machine {
         self.containerd.take().unwrap().kill();
     }
 
+    /// SIGSTOP and SIGCONT: it stays there and answers nothing.
+    pub fn signal_containerd(&self, signal: Signal) {
+        self.containerd.as_ref().unwrap().signal(signal);
+    }
+
     /// containerd's own tool, for looking behind Warren's back.
     pub fn ctr(&self, arguments: &[&str]) -> std::process::Output {
         let mut ctr = Command::new("ctr");

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Read,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -108,6 +109,14 @@ impl Warren {
     /// What it has logged.
     pub fn log(&self) -> String {
         self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
+    }
+
+    /// Where it serves its health, as its log has it.
+    pub fn health_address(&self) -> SocketAddr {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("health endpoints are served"));
+        let line = line.unwrap_or_else(|| panic!("no health endpoints:\n{log}"));
+        line.split("address=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
     }
 
     /// SIGKILL, as a crash would. What it ran runs on.

@@ -10,7 +10,7 @@ use std::{
 
 /// The rooms from the bottom up, and the rooms that each one may use. `docs/architecture.md`
 /// draws the same picture.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("warren-proto", &[]),
     ("warren-core", &["warren-proto"]),
     ("warren-verdict", &["warren-core"]),
@@ -36,10 +36,12 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "warren-runtime",
             "warren-containerd",
             "warren-probe",
+            "warren-vitals",
             "warren-worker",
             "warren-manager",
         ],
     ),
+    ("warren-examples", &["warren-vitals"]),
     ("warren-tests", &[]),
 ];
 
@@ -187,7 +189,7 @@ fn every_suppression_has_its_reason() {
 fn sources() -> Vec<PathBuf> {
     let root = root();
     let mut all = Vec::new();
-    for top in ["crates", "cmd", "tests"] {
+    for top in ["crates", "cmd", "examples", "tests"] {
         all.extend(files(&root.join(top), &["rs"]));
     }
     assert!(all.len() > 50, "the sources were not found");

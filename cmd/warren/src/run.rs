@@ -4,6 +4,7 @@
 //! whose manager or worker fails ends, so that whoever supervises it sees that.
 
 mod drivers;
+mod health;
 mod listen;
 mod machine;
 mod settings;
@@ -12,13 +13,16 @@ mod signals;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::task::JoinSet;
+use prometheus_client::registry::Registry;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use vitals::Vitals;
 use warren_containerd::Containerd;
 use warren_manager::{Manager, ManagerConfig};
-use warren_worker::{Drivers, Engine, StateFile, SystemClock};
+use warren_worker::{Drivers, Engine, SessionState, StateFile, SystemClock};
 
 use self::{
+    health::{Health, Served},
     listen::{Bound, Listening},
     settings::{Home, Node},
 };
@@ -35,22 +39,28 @@ const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 pub fn both(args: &RunArgs) -> Result<(), Failure> {
     let listening = Listening::checked(&args.listen)?;
     let node = Node::checked(&args.node)?;
+    let mut health = Health::checked(&args.health, "warren")?;
     let home = start(&args.common)?;
     in_runtime(async move {
         let manager = Host::Unix(home.socket());
         let (bound, manager_part) = open_manager(&home, &listening).await?;
-        let worker_part = WorkerPart::open(&home, &node, &manager).await?;
-        run(&bound.to_string(), Some(manager_part), Some(worker_part)).await
+        let worker_part = WorkerPart::open(&home, &node, &manager, health.registry()).await?;
+        let parts = (Some(manager_part), Some(worker_part));
+        let served = serve_health(health, &home, &parts)?;
+        run(&bound.to_string(), parts, served).await
     })
 }
 
 /// `warren manager`.
 pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
     let listening = Listening::checked(&args.listen)?;
+    let health = Health::checked(&args.health, "warren-manager")?;
     let home = start(&args.common)?;
     in_runtime(async move {
         let (bound, part) = open_manager(&home, &listening).await?;
-        run(&bound.to_string(), Some(part), None).await
+        let parts = (Some(part), None);
+        let served = serve_health(health, &home, &parts)?;
+        run(&bound.to_string(), parts, served).await
     })
 }
 
@@ -58,10 +68,13 @@ pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
 pub fn worker(args: &WorkerArgs) -> Result<(), Failure> {
     let manager = Host::parse(&args.manager).map_err(|why| Failure::flag("--manager", why))?;
     let node = Node::checked(&args.node)?;
+    let mut health = Health::checked(&args.health, "warren-worker")?;
     let home = start(&args.common)?;
     in_runtime(async move {
-        let part = WorkerPart::open(&home, &node, &manager).await?;
-        run(&format!("worker of {manager}"), None, Some(part)).await
+        let part = WorkerPart::open(&home, &node, &manager, health.registry()).await?;
+        let parts = (None, Some(part));
+        let served = serve_health(health, &home, &parts)?;
+        run(&format!("worker of {manager}"), parts, served).await
     })
 }
 
@@ -105,7 +118,12 @@ struct WorkerPart {
 }
 
 impl WorkerPart {
-    async fn open(home: &Home, node: &Node, manager: &Host) -> Result<Self> {
+    async fn open(
+        home: &Home,
+        node: &Node,
+        manager: &Host,
+        registry: &mut Registry,
+    ) -> Result<Self> {
         let mut state = StateFile::open(&home.worker_dir(), machine::fresh_node_id()?)?;
         if let Some(cluster) = node.join_cluster {
             state.join_for_good(cluster).await?;
@@ -118,8 +136,8 @@ impl WorkerPart {
             cpus: machine::cpus(),
             memory_bytes: machine::memory_bytes(),
             clock: Arc::new(SystemClock),
-            welcomed: Arc::default(),
-            metrics: warren_worker::Metrics::default(),
+            session: watch::Sender::default(),
+            metrics: warren_worker::Metrics::new(registry),
             engine: Engine::start().context("cannot start the thread of the checks")?,
         };
         let manager = manager.endpoint()?.connect_lazy();
@@ -137,15 +155,42 @@ impl WorkerPart {
     }
 }
 
+/// What this process runs.
+type ProcessParts = (Option<ManagerPart>, Option<WorkerPart>);
+
+fn serve_health(mut health: Health, home: &Home, parts: &ProcessParts) -> Result<Served> {
+    let (manager, worker) = parts;
+    health.of_home(home);
+    if let Some(part) = manager {
+        health.of_manager(&part.manager, home);
+    }
+    if let Some(part) = worker {
+        health.of_worker(part.config.session.subscribe(), part.containerd.clone());
+    }
+    health.serve()
+}
+
+/// Tells that all is ready, and then that it lives. Never returns.
+async fn announce(ready: &str, session: Option<watch::Receiver<SessionState>>, vitals: &Vitals) {
+    if let Some(mut session) = session {
+        let up = session.wait_for(|state| *state == SessionState::Up);
+        // The listeners are bound all the same: late is better than never.
+        drop(tokio::time::timeout(WELCOME_WITHIN, up).await);
+    }
+    listen::announce(ready);
+    health::tell_systemd(vitals).await;
+}
+
 /// Runs the parts until a signal or a fault. The worker ends before its manager, so that what it
 /// reported last is still taken.
-async fn run(ready: &str, manager: Option<ManagerPart>, worker: Option<WorkerPart>) -> Result<()> {
+async fn run(ready: &str, parts: ProcessParts, health: Served) -> Result<()> {
+    let (manager, worker) = parts;
     let (end_worker, end_manager) = (CancellationToken::new(), CancellationToken::new());
     let first = if worker.is_some() { &end_worker } else { &end_manager };
-    let signals = signals::watch(first.clone())?;
+    let signals = signals::watch(first.clone(), health.vitals.clone())?;
     // A worker may start before its manager; only where both are ours does ready mean both.
-    let welcomed = match (&manager, &worker) {
-        (Some(_), Some(worker)) => Some(Arc::clone(&worker.config.welcomed)),
+    let session = match (&manager, &worker) {
+        (Some(_), Some(worker)) => Some(worker.config.session.subscribe()),
         (Some(_) | None, _) => None,
     };
     let mut parts = JoinSet::new();
@@ -165,14 +210,7 @@ async fn run(ready: &str, manager: Option<ManagerPart>, worker: Option<WorkerPar
             ended.context("the worker ended")
         });
     }
-    let mut announced = std::pin::pin!(async {
-        if let Some(welcomed) = welcomed {
-            // The listeners are bound all the same: late is better than never.
-            drop(tokio::time::timeout(WELCOME_WITHIN, welcomed.notified()).await);
-        }
-        listen::announce(ready);
-        std::future::pending::<()>().await;
-    });
+    let mut announced = std::pin::pin!(announce(ready, session, &health.vitals));
     let mut result = Ok(());
     loop {
         let ended = tokio::select! {

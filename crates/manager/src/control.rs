@@ -190,6 +190,7 @@ impl Control {
                 }
                 answer(reply, Ok(()))
             }
+            Input::Turn { reply } => answer(reply, Ok(())),
             Input::SessionLost { node, session, last_heard } => {
                 self.presence.lost(node, session, last_heard);
                 Box::new(|| {})
@@ -239,12 +240,12 @@ impl Control {
                 Change::PutHealth(id, _) | Change::RemoveTask(id) => {
                     self.note_expiry(&cluster, *id);
                 }
+                Change::PutEvent(event) => self.counters.event(event.kind),
                 Change::PutService(_)
                 | Change::RemoveService(_)
                 | Change::PutTask(_)
                 | Change::PutNode(_)
                 | Change::RemoveNode(_)
-                | Change::PutEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }

@@ -2,11 +2,32 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use warren_core::event::EventKind;
+
 use crate::decide::report::Settled;
 
-/// Reports, by what became of them.
+/// The kinds of events, with their words.
+const EVENTS: [(EventKind, &str); 14] = [
+    (EventKind::ServiceCreated, "service_created"),
+    (EventKind::ServiceUpdated, "service_updated"),
+    (EventKind::ServiceRemoved, "service_removed"),
+    (EventKind::TaskCreated, "task_created"),
+    (EventKind::TaskPlaced, "task_placed"),
+    (EventKind::TaskStarted, "task_started"),
+    (EventKind::TaskStopping, "task_stopping"),
+    (EventKind::TaskEnded, "task_ended"),
+    (EventKind::HealthChanged, "health_changed"),
+    (EventKind::ReadyChanged, "ready_changed"),
+    (EventKind::NodeUp, "node_up"),
+    (EventKind::NodeDown, "node_down"),
+    (EventKind::NodeRemoved, "node_removed"),
+    (EventKind::ExternalVerdict, "external_verdict"),
+];
+
+/// Reports, by what became of them, and events, by kind.
 #[derive(Debug, Default)]
 pub struct Counters {
+    events: [AtomicU64; EVENTS.len()],
     taken: AtomicU64,
     unknown: AtomicU64,
     foreign: AtomicU64,
@@ -36,6 +57,19 @@ impl Counters {
             stale: read(&self.stale),
             backward: read(&self.backward),
             invalid: read(&self.invalid),
+        }
+    }
+
+    /// Events since the start, by the word for their kind.
+    pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.events.iter().map(|count| count.load(Ordering::Relaxed));
+        EVENTS.iter().map(|(_, word)| *word).zip(counts)
+    }
+
+    pub(crate) fn event(&self, kind: EventKind) {
+        let known = EVENTS.iter().zip(&self.events).find(|((known, _), _)| *known == kind);
+        if let Some((_, count)) = known {
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -34,6 +34,7 @@ pub enum Input {
     RemoveNode { node: String, reply: Reply<()> },
     Hello { hello: Hello, reply: Reply<Joined> },
     Reports { node: NodeId, epoch: u64, reports: Vec<TaskReport>, reply: Reply<()> },
+    Turn { reply: Reply<()> },
     SessionLost { node: NodeId, session: SessionId, last_heard: Instant },
 }
 

@@ -3,6 +3,7 @@
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{Stream, TryStreamExt};
+use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -33,7 +34,9 @@ use crate::{
     counters::Counters,
     input::{Handle, QUEUE_MAX},
     listen::Listener,
+    metrics,
     publish::Published,
+    pulse::Pulse,
     rpc::{Context, routes},
     world::{RealWorld, World},
 };
@@ -102,6 +105,16 @@ impl Manager {
     /// What is counted, for whoever shows it.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.context.counters)
+    }
+
+    /// Adds what there is to count and to measure to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        metrics::register(registry, self.context.handle.clone(), self.counters());
+    }
+
+    /// Tells, while the manager serves, whether its control loop turns.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.context.handle.clone())
     }
 
     /// Serves until `shutdown`, and then ends in order: streams end, connections close, and what

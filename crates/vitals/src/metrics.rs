@@ -11,7 +11,7 @@ use prometheus_client::{
 
 use crate::{
     live::Live,
-    report::{ComponentReport, Report},
+    report::{ComponentReport, Report, overall},
     settings::Mode,
     shared::{Scope, Shared},
     state::Reason,
@@ -74,9 +74,12 @@ impl Collector for Exporter {
         let missing: Vec<_> = internal.into_iter().filter(|part| !named(&part.name)).collect();
         report.components.extend(missing);
         let components = self.0.components();
+        // Nobody has asked for them yet, so nothing is known.
+        report.components.retain(|part| !is_unasked(part, &components));
+        report.status = overall(&report.components);
         encode_info(&mut encoder, &report)?;
         encode_status(&mut encoder, &report)?;
-        encode_up(&mut encoder, &report, &components)?;
+        encode_up(&mut encoder, &report)?;
         encode_failures(&mut encoder, &components)?;
         encode_durations(&mut encoder, &components)?;
         let times: [(&str, &str, When); 2] = [
@@ -113,25 +116,22 @@ fn encode_status(encoder: &mut DescriptorEncoder<'_>, report: &Report) -> fmt::R
     Ok(())
 }
 
+fn is_unasked(part: &ComponentReport, components: &[Arc<Live>]) -> bool {
+    let live = components.iter().find(|live| live.name == part.name);
+    let on_demand = |live: &Arc<Live>| matches!(live.settings.mode, Mode::OnDemand { .. });
+    part.last_run.is_none() && live.is_some_and(on_demand)
+}
+
 /// A component that is checked on demand is as it was when somebody asked last; when that was is in
 /// the timestamps.
-fn encode_up(
-    encoder: &mut DescriptorEncoder<'_>,
-    report: &Report,
-    components: &[Arc<Live>],
-) -> fmt::Result {
-    let unknown = |part: &ComponentReport| {
-        let live = components.iter().find(|live| live.name == part.name);
-        let on_demand = |live: &Arc<Live>| matches!(live.settings.mode, Mode::OnDemand { .. });
-        part.last_run.is_none() && live.is_some_and(on_demand)
-    };
+fn encode_up(encoder: &mut DescriptorEncoder<'_>, report: &Report) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "health_component_up",
         "Whether a component works: 1 when healthy or degraded; absent until it was asked for",
         None,
         MetricType::Gauge,
     )?;
-    for part in report.components.iter().filter(|part| !unknown(part)) {
+    for part in &report.components {
         let critical = if part.is_critical() { "true" } else { "false" };
         let labels = [("component", part.name.as_str()), ("critical", critical)];
         let value = ConstGauge::new(i64::from(part.status != Status::Unhealthy));

@@ -21,7 +21,7 @@ mod task;
 
 use std::{path::PathBuf, sync::Arc};
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use warren_core::{
@@ -46,10 +46,18 @@ pub struct Config {
     pub cpus: u32,
     pub memory_bytes: u64,
     pub clock: Arc<dyn Clock>,
-    /// Told when the manager has taken the node in.
-    pub welcomed: Arc<Notify>,
+    /// Told when the manager has taken the node in, and when the session is lost.
+    pub session: watch::Sender<SessionState>,
     pub metrics: Metrics,
     pub engine: Engine,
+}
+
+/// Whether the manager knows of this worker now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionState {
+    #[default]
+    Down,
+    Up,
 }
 
 /// Runs until `shutdown`; tasks go on without it.

@@ -22,7 +22,7 @@ use warren_proto::v1::{
 };
 
 use crate::{
-    Config,
+    Config, SessionState,
     agent::{AgentHandle, Event},
     calls::Calls,
 };
@@ -86,6 +86,7 @@ impl Session {
             if began.elapsed() >= SESSION_MIN {
                 retry = RETRY_FIRST;
             }
+            self.config.session.send_replace(SessionState::Down);
             match ended {
                 Ok(()) => tracing::info!("the manager closed the session"),
                 // A person must act; meanwhile all goes on as it is.
@@ -135,7 +136,7 @@ impl Session {
                     Some(FromManager::Welcome(welcome)) => {
                         heartbeat = every(heartbeat_of(&welcome));
                         self.join(&welcome).await?;
-                        self.config.welcomed.notify_one();
+                        self.config.session.send_replace(SessionState::Up);
                     }
                     Some(message) => self.take(message, calls).await?,
                 },

@@ -68,7 +68,7 @@ fn config(dir: &Path, metrics: Metrics) -> Config {
         cpus: 2,
         memory_bytes: 1 << 30,
         clock: Arc::new(SystemClock),
-        welcomed: Arc::default(),
+        session: tokio::sync::watch::Sender::default(),
         metrics,
         engine: Engine::start().unwrap(),
     }

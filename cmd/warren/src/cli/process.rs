@@ -16,6 +16,8 @@ pub struct RunArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     #[command(flatten)]
+    pub health: HealthArgs,
+    #[command(flatten)]
     pub listen: ListenArgs,
     #[command(flatten)]
     pub node: NodeArgs,
@@ -27,6 +29,8 @@ pub struct RunArgs {
 pub struct ManagerArgs {
     #[command(flatten)]
     pub common: CommonArgs,
+    #[command(flatten)]
+    pub health: HealthArgs,
     #[command(flatten)]
     pub listen: ListenArgs,
 }
@@ -43,6 +47,8 @@ pub struct WorkerArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     #[command(flatten)]
+    pub health: HealthArgs,
+    #[command(flatten)]
     pub node: NodeArgs,
 }
 
@@ -58,6 +64,13 @@ pub struct CommonArgs {
     /// What to log: error, warn, info, debug, trace, or target=level,…
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+}
+
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Serve health endpoints of this process, and /metrics, on this TCP address. Absent: nowhere
+    #[arg(long, env = "WARREN_HEALTH_LISTEN", value_name = "ADDR")]
+    pub health_listen: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
+mod actix;
 mod answers;
+mod grpc;
 mod lifecycle;
 mod listener;
 mod metrics;

@@ -35,6 +35,7 @@ async fn a_scrape_tells_what_is_known_and_runs_nothing() {
     let before = scrape(&registry);
     assert_eq!(value(&before, r#"app_info{service="payments",version="1.2.3"}"#), "1");
     assert!(!before.contains("health_component_up{"), "nobody asked yet:\n{before}");
+    assert_eq!(value(&before, r#"health_status{status="healthy"}"#), "1", "nothing is known bad");
     assert_eq!((database.runs(), cache.runs()), (0, 0));
 
     cache.fail("down");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use warren_core::{
     assignment::Assignment,
@@ -81,7 +81,7 @@ impl World {
             cpus: 2,
             memory_bytes: 1 << 30,
             clock: Arc::new(SystemClock),
-            welcomed: Arc::default(),
+            session: watch::Sender::default(),
             metrics: Metrics::default(),
             engine: Engine::here(),
         };

@@ -1,0 +1,149 @@
+//! What the manager says of the cluster and of itself to whoever scrapes the process. A scrape
+//! reads the published snapshot, so it waits for nobody and the series of a service end with it.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+use warren_core::node::NodeState;
+use warren_plan::summary::{Summary, summarize};
+
+use crate::{
+    counters::{Counters, ReportCounts},
+    input::Handle,
+};
+
+/// Adds the manager's metrics to a registry.
+pub fn register(registry: &mut Registry, handle: Handle, counters: Arc<Counters>) {
+    registry.register_collector(Box::new(Metrics { handle, counters }));
+}
+
+struct Metrics {
+    handle: Handle,
+    counters: Arc<Counters>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.services(&mut encoder)?;
+        self.nodes(&mut encoder)?;
+        self.reports(&mut encoder)?;
+        self.events(&mut encoder)?;
+        let revision = self.handle.published().cluster.revision;
+        let help = "The last batch that is durable";
+        let metric =
+            encoder.encode_descriptor("warren_store_revision", help, None, MetricType::Counter)?;
+        ConstCounter::new(revision).encode(metric)
+    }
+}
+
+impl Metrics {
+    fn services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (published, now) = (self.handle.published(), self.handle.now());
+        let cluster = &published.cluster;
+        let summaries: Vec<_> = cluster
+            .services()
+            .map(|service| (service.spec.name.to_string(), summarize(cluster, service, now)))
+            .collect();
+        let mut metric = gauge(encoder, "warren_service_tasks", "Slots of a service by state")?;
+        for (name, summary) in &summaries {
+            let Summary {
+                replicas: _,
+                healthy,
+                ready: _,
+                unhealthy,
+                starting,
+                unknown,
+                restarting,
+                flapping,
+            } = *summary;
+            for (state, count) in [
+                ("healthy", healthy),
+                ("unhealthy", unhealthy),
+                ("starting", starting),
+                ("unknown", unknown),
+                ("restarting", restarting),
+                ("flapping", flapping),
+            ] {
+                one(&mut metric, &[("service", name), ("state", state)], count)?;
+            }
+        }
+        let help = "Slots of a service whose task takes traffic";
+        let mut metric = gauge(encoder, "warren_service_ready_tasks", help)?;
+        for (name, summary) in &summaries {
+            one(&mut metric, &[("service", name)], summary.ready)?;
+        }
+        let help = "Slots that a service should have";
+        let mut metric = gauge(encoder, "warren_service_desired_tasks", help)?;
+        for (name, summary) in &summaries {
+            one(&mut metric, &[("service", name)], summary.replicas)?;
+        }
+        Ok(())
+    }
+
+    fn nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let published = self.handle.published();
+        let mut metric = gauge(encoder, "warren_nodes", "Nodes by state")?;
+        for (state, word) in [(NodeState::Up, "up"), (NodeState::Down, "down")] {
+            let nodes = published.cluster.nodes().filter(|node| node.state == state);
+            let count = u32::try_from(nodes.count()).unwrap_or(u32::MAX);
+            one(&mut metric, &[("state", word)], count)?;
+        }
+        Ok(())
+    }
+
+    fn reports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let ReportCounts { taken, unknown, foreign, stale, backward, invalid } =
+            self.counters.reports();
+        let help = "Reports of workers by what became of them";
+        let mut metric =
+            encoder.encode_descriptor("warren_reports", help, None, MetricType::Counter)?;
+        for (result, count) in [
+            ("taken", taken),
+            ("unknown", unknown),
+            ("foreign", foreign),
+            ("stale", stale),
+            ("backward", backward),
+            ("invalid", invalid),
+        ] {
+            ConstCounter::new(count).encode(metric.encode_family(&[("result", result)])?)?;
+        }
+        Ok(())
+    }
+
+    fn events(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Rows of the history that were written since the start";
+        let mut metric =
+            encoder.encode_descriptor("warren_events", help, None, MetricType::Counter)?;
+        for (kind, count) in self.counters.events() {
+            ConstCounter::new(count).encode(metric.encode_family(&[("kind", kind)])?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)
+}
+
+fn one<const N: usize>(
+    metric: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str); N],
+    value: u32,
+) -> fmt::Result {
+    ConstGauge::new(i64::from(value)).encode(metric.encode_family(labels)?)
+}
