@@ -1,9 +1,9 @@
 //! A whole cluster in one thread: the real manager, workers and planner over pipes in memory,
 //! under a clock that jumps to the next thing to happen, with one seed for all chance.
 //!
-//! A [`script`] says what people do and what breaks, and when. Seeds make scripts of their own;
+//! A `script` says what people do and what breaks, and when. Seeds make scripts of their own;
 //! those under `tests/sim` are written by hand, and their transcripts are kept as behaviour. The
-//! [`oracle`] looks at every durable batch, every message and every start of a task; once
+//! `oracle` looks at every durable batch, every message and every start of a task; once
 //! everything is well again the cluster must come to rest as it was asked to be.
 //!
 //! Each process touches the world through ports alone: the store or the state file, the runtime,
