@@ -14,7 +14,7 @@ mod tests;
 use warren_core::{
     Invalid,
     bounds::{Delay, Period, Port, Threshold, Timeout},
-    check::{Check, Checks, HealthConfig, Role, Timing},
+    check::{Check, Checks, Flapping, HealthConfig, Role, Timing},
     spec::{Protocol, Publish},
 };
 
@@ -176,6 +176,9 @@ fn timing_flags(flags: &HealthFlags) -> Vec<&'static str> {
         ("--health-timeout", &flags.health_timeout),
         ("--health-retries", &flags.health_retries),
         ("--health-start-period", &flags.health_start_period),
+        ("--health-start-interval", &flags.health_start_interval),
+        ("--health-min-failing", &flags.health_min_failing),
+        ("--health-flapping", &flags.health_flapping),
     ]
     .into_iter()
     .filter_map(|(flag, value)| value.as_ref().map(|_| flag))
@@ -192,10 +195,15 @@ fn timing_alone(flag: &str) -> Failure {
 /// The check of `--health-*` in its roles.
 fn one_check(flags: &HealthFlags, given: &Given<'_>, context: &Context) -> Result<Checks, Failure> {
     let spelling = given.named(spelling::parse(given.kind, given.value, &[], context))?;
-    let mut timing = one_check_default();
+    Ok(Checks::one(spelling.kind, one_timing(flags, one_check_default())?))
+}
+
+/// `timing` with what the flags say.
+fn one_timing(flags: &HealthFlags, mut timing: Timing) -> Result<Timing, Failure> {
     if let Some(text) = &flags.health_interval {
         timing.period = named("--health-interval", span(text, Period::new))?;
-        timing.confirm_interval = Timing::default_confirm(timing.period);
+        timing.confirm_interval = Timing::quick(timing.period);
+        timing.start_interval = Timing::quick(timing.period);
     }
     if let Some(text) = &flags.health_timeout {
         timing.timeout = named("--health-timeout", span(text, Timeout::new))?;
@@ -206,7 +214,16 @@ fn one_check(flags: &HealthFlags, given: &Given<'_>, context: &Context) -> Resul
     if let Some(text) = &flags.health_start_period {
         timing.start_period = named("--health-start-period", span(text, Delay::new))?;
     }
-    Ok(Checks::one(spelling.kind, timing))
+    if let Some(text) = &flags.health_start_interval {
+        timing.start_interval = named("--health-start-interval", span(text, Period::new))?;
+    }
+    if let Some(text) = &flags.health_min_failing {
+        timing.min_failing = named("--health-min-failing", span(text, Delay::new))?;
+    }
+    if let Some(text) = &flags.health_flapping {
+        timing.flapping = named("--health-flapping", flapping(text))?;
+    }
+    Ok(timing)
 }
 
 /// Docker's, but for the timeout: a probe that takes more than ten seconds is no answer.
@@ -220,32 +237,30 @@ fn one_check_default() -> Timing {
 
 /// The check of one role, with its own keys for the timing.
 fn role_check(role: Role, given: &Given<'_>, context: &Context) -> Result<Check, Invalid> {
-    let keys = match role {
-        Role::Startup => &spelling::STARTUP_TIMING[..],
-        Role::Liveness | Role::Readiness => &spelling::TIMING[..],
-    };
+    let keys = spelling::timing_keys(role);
     let Spelling { kind, timing: keys } = spelling::parse(given.kind, given.value, keys, context)?;
     let mut timing = Timing::default_for(role);
-    let mut confirm = None;
-    for (key, value) in &keys {
-        timing_key(&mut timing, &mut confirm, key, value).map_err(|invalid| invalid.at(key))?;
+    // The period first: others depend on it unless they are named.
+    for (key, value) in keys.iter().filter(|(key, _)| key == "period") {
+        timing.period = span(value, Period::new).map_err(|invalid| invalid.at(key))?;
+        timing.confirm_interval = Timing::quick(timing.period);
+        timing.start_interval = Timing::quick(timing.period);
     }
-    timing.confirm_interval = confirm.unwrap_or_else(|| Timing::default_confirm(timing.period));
+    for (key, value) in keys.iter().filter(|(key, _)| key != "period") {
+        timing_key(&mut timing, key, value).map_err(|invalid| invalid.at(key))?;
+    }
     Ok(Check { kind, timing })
 }
 
-fn timing_key(
-    timing: &mut Timing,
-    confirm: &mut Option<Period>,
-    key: &str,
-    value: &str,
-) -> Result<(), Invalid> {
+fn timing_key(timing: &mut Timing, key: &str, value: &str) -> Result<(), Invalid> {
     match key {
-        "period" => timing.period = span(value, Period::new)?,
         "timeout" => timing.timeout = span(value, Timeout::new)?,
         "delay" => timing.delay = span(value, Delay::new)?,
         "start-period" => timing.start_period = span(value, Delay::new)?,
-        "confirm" => *confirm = Some(span(value, Period::new)?),
+        "start-interval" => timing.start_interval = span(value, Period::new)?,
+        "confirm" => timing.confirm_interval = span(value, Period::new)?,
+        "min-failing" => timing.min_failing = span(value, Delay::new)?,
+        "flapping" => timing.flapping = flapping(value)?,
         "failures" => timing.failures = threshold(value)?,
         "successes" => timing.successes = threshold(value)?,
         _ => return Err(Invalid::new("is not a key of the timing")),
@@ -262,6 +277,19 @@ fn span<T>(
 
 fn threshold(text: &str) -> Result<Threshold, Invalid> {
     Threshold::new(values::count(text)?)
+}
+
+/// `4/10`, or `off`.
+fn flapping(text: &str) -> Result<Option<Flapping>, Invalid> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let Some((failures, window)) = text.split_once('/') else {
+        return Err(Invalid::new(format!(
+            "{text:?} is not FAILURES/ATTEMPTS such as 4/10, or off"
+        )));
+    };
+    Flapping::new(values::count(failures)?, values::count(window)?).map(Some)
 }
 
 /// Used by the spellings.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warren_core::{
     bounds::{Delay, Period, Span, Threshold, Timeout},
-    check::{CheckKind, Checks, Command, ExecCheck, Timing},
+    check::{CheckKind, Checks, Command, ExecCheck, Flapping, Timing},
 };
 use warren_runtime::ImageFacts;
 
@@ -42,6 +42,10 @@ fn timing(check: &Healthcheck) -> Timing {
     let period: Period = within(or_default(check.interval, INTERVAL));
     let timeout: Timeout = within(or_default(check.timeout, TIMEOUT));
     let start_period: Delay = within(or_default(check.start_period, Duration::ZERO));
+    let start_interval = match check.start_interval {
+        None | Some(0) => Timing::quick(period),
+        Some(_) => within(or_default(check.start_interval, Duration::ZERO)),
+    };
     let retries = check.retries.filter(|retries| *retries > 0).unwrap_or(RETRIES);
     let failures = u32::try_from(retries).unwrap_or(u32::MAX).clamp(1, 1000);
     Timing {
@@ -49,9 +53,12 @@ fn timing(check: &Healthcheck) -> Timing {
         timeout,
         delay: Delay::MIN,
         start_period,
-        confirm_interval: Timing::default_confirm(period),
+        start_interval,
+        confirm_interval: Timing::quick(period),
         failures: Threshold::new(failures).unwrap_or(Threshold::ONE),
         successes: Threshold::ONE,
+        min_failing: Delay::MIN,
+        flapping: Some(Flapping::DEFAULT),
     }
 }
 
@@ -128,7 +135,8 @@ mod tests {
     fn timings_are_taken_and_brought_within_bounds() {
         let facts =
             of(r#"{"StopSignal":"SIGQUIT","Healthcheck":{"Test":["CMD","a"],"Interval":1500000001,
-                "Timeout":1,"Retries":5000,"StartPeriod":30000000000}}"#);
+                "Timeout":1,"Retries":5000,"StartPeriod":30000000000,
+                "StartInterval":2000000000}}"#);
         let checks = facts.checks.unwrap();
         let timing = checks.liveness.unwrap().timing;
         assert_eq!(timing.period.get(), Duration::from_millis(1501));
@@ -136,6 +144,7 @@ mod tests {
         assert_eq!(timing.failures.get(), 1000);
         let startup = checks.startup.unwrap().timing;
         assert_eq!(startup.start_period.get(), Duration::from_secs(30));
+        assert_eq!(startup.start_interval.get(), Duration::from_secs(2));
         assert_eq!(facts.stop_signal.map(StopSignal::number), Some(3));
     }
 }

@@ -135,6 +135,7 @@ pub struct Healthcheck {
     pub interval: Option<i64>,
     pub timeout: Option<i64>,
     pub start_period: Option<i64>,
+    pub start_interval: Option<i64>,
     pub retries: Option<i64>,
 }
 

@@ -12,9 +12,8 @@ mod text;
 mod tls;
 mod wire;
 
-use std::time::Duration;
-
 use crate::{
+    Invalid,
     bounds::{Delay, Period, Port, Threshold, Timeout},
     spec::ImageRef,
 };
@@ -90,11 +89,12 @@ impl Checks {
     /// One check for liveness and readiness, as docker's HEALTHCHECK and `--health-*` mean it. A
     /// start period gives it the startup role as well.
     pub fn one(kind: CheckKind, timing: Timing) -> Self {
-        let steady = Timing { start_period: Delay::MIN, ..timing };
-        let startup = (timing.start_period > Delay::MIN)
-            .then(|| Check { kind: kind.clone(), timing: timing.hurried() });
-        let check = Check { kind, timing: steady };
-        Self { startup, liveness: Some(check.clone()), readiness: Some(check) }
+        let check = |role, kind| Check { kind, timing: timing.kept_by(role) };
+        Self {
+            startup: (timing.start_period > Delay::MIN).then(|| check(Role::Startup, kind.clone())),
+            liveness: Some(check(Role::Liveness, kind.clone())),
+            readiness: Some(check(Role::Readiness, kind)),
+        }
     }
 
     pub const fn is_empty(&self) -> bool {
@@ -147,12 +147,18 @@ pub struct Timing {
     pub delay: Delay,
     /// Startup only: failures are ignored so long, and the first pass ends it.
     pub start_period: Delay,
+    /// Between attempts until the first pass.
+    pub start_interval: Period,
     /// Between attempts from the first failure of a passing check until its verdict.
     pub confirm_interval: Period,
     /// So many consecutive failures fail.
     pub failures: Threshold,
     /// So many consecutive passes recover.
     pub successes: Threshold,
+    /// Startup and liveness only: failure must be unbroken for so long before it costs the task.
+    pub min_failing: Delay,
+    /// None: it never flaps, as startup never does.
+    pub flapping: Option<Flapping>,
 }
 
 impl Timing {
@@ -170,35 +176,62 @@ impl Timing {
             timeout: Timeout::from_millis_const(5_000),
             delay: Delay::MIN,
             start_period: Delay::MIN,
-            confirm_interval: Self::default_confirm(period),
+            start_interval: Self::quick(period),
+            confirm_interval: Self::quick(period),
             failures,
             successes: Threshold::ONE,
+            min_failing: Delay::MIN,
+            flapping: Some(Flapping::DEFAULT),
+        }
+        .kept_by(role)
+    }
+
+    /// Without what means nothing to the role.
+    #[must_use]
+    pub const fn kept_by(self, role: Role) -> Self {
+        match role {
+            Role::Startup => Self { flapping: None, ..self },
+            Role::Liveness => Self { start_period: Delay::MIN, ..self },
+            Role::Readiness => Self { start_period: Delay::MIN, min_failing: Delay::MIN, ..self },
         }
     }
 
-    /// The same patience at the pace of startup: as docker's start interval, so that a task which
-    /// is up after two seconds does not wait half a minute to be seen.
-    fn hurried(self) -> Self {
-        let millis = |period: Period| u64::try_from(period.get().as_millis()).unwrap_or(u64::MAX);
-        let patience = millis(self.period).saturating_mul(u64::from(self.failures.get()));
-        // No slower than it was, and no faster than the largest threshold can count.
-        let pace = millis(Self::default_for(Role::Startup).period)
-            .max(patience.div_ceil(u64::from(Threshold::MAX.get())))
-            .min(millis(self.period));
-        let count = u32::try_from(patience.div_ceil(pace)).ok().map(Threshold::new);
-        match (Period::new(Duration::from_millis(pace)), count) {
-            (Ok(period), Some(Ok(failures))) => {
-                let confirm_interval = self.confirm_interval.min(period);
-                Self { period, confirm_interval, failures, ..self }
-            }
-            // Not reached: the pace is between two valid ones and the count at most the largest.
-            (Ok(_) | Err(_), _) => self,
-        }
-    }
-
-    /// min(period, 1 s).
-    pub fn default_confirm(period: Period) -> Period {
+    /// min(period, 1 s): the pace of a start and of a confirmation where the owner named none.
+    pub fn quick(period: Period) -> Period {
         period.min(Period::from_millis_const(1_000))
+    }
+}
+
+/// When a check flaps: so many of its last attempts failed, with passes in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flapping {
+    failures: u32,
+    window: u32,
+}
+
+impl Flapping {
+    /// 4 of the last 10: an intermittent fault of one in three shows within some 18 attempts, and
+    /// a single outage never does.
+    pub const DEFAULT: Self = Self { failures: 4, window: 10 };
+
+    /// Both within 2-64, and no more failures than attempts. One failure is no pattern, and 64
+    /// attempts are a word of memory.
+    pub fn new(failures: u32, window: u32) -> Result<Self, Invalid> {
+        if !(2..=64).contains(&window) {
+            return Err(Invalid::new(format!("{window} is not in 2..=64")).at("window"));
+        }
+        if !(2..=window).contains(&failures) {
+            return Err(Invalid::new(format!("{failures} is not in 2..={window}")).at("failures"));
+        }
+        Ok(Self { failures, window })
+    }
+
+    pub const fn failures(self) -> u32 {
+        self.failures
+    }
+
+    pub const fn window(self) -> u32 {
+        self.window
     }
 }
 
@@ -250,33 +283,23 @@ impl HealthConfig {
 mod tests {
     use super::*;
 
-    fn timing(period_ms: u64, failures: u32) -> Timing {
-        Timing {
-            period: Period::from_millis_const(period_ms),
-            start_period: Delay::from_millis_const(60_000),
-            failures: Threshold::new_const(failures),
-            ..Timing::default_for(Role::Liveness)
-        }
-    }
-
+    // C-8: the same patience, at the pace of a start.
     #[test]
-    fn one_check_looks_every_second_while_it_starts_and_keeps_its_patience() {
-        for (period, failures, pace, count) in [
-            (30_000, 3, 1_000, 90),
-            (1_000, 3, 1_000, 3),
-            (200, 4, 200, 4),
-            (1_500, 3, 1_000, 5),
-            (86_400_000, 1000, 86_400_000, 1000),
-        ] {
-            let port = Port::new(80).unwrap();
-            let checks = Checks::one(CheckKind::Tcp(TcpCheck::new(port)), timing(period, failures));
-            let startup = checks.startup.unwrap().timing;
-            assert_eq!(startup.period.get(), Duration::from_millis(pace));
-            assert_eq!(startup.failures.get(), count);
-            assert_eq!(startup.start_period.get(), Duration::from_mins(1));
-            let liveness = checks.liveness.unwrap().timing;
-            assert_eq!(liveness.period.get(), Duration::from_millis(period));
-            assert_eq!(liveness.start_period, Delay::MIN);
-        }
+    fn one_check_has_each_role_with_what_concerns_it() {
+        let timing = Timing {
+            start_period: Delay::from_millis_const(60_000),
+            min_failing: Delay::from_millis_const(90_000),
+            ..Timing::default_for(Role::Liveness)
+        };
+        let kind = CheckKind::Tcp(TcpCheck::new(Port::new(80).unwrap()));
+        let checks = Checks::one(kind.clone(), timing);
+        let [startup, liveness, readiness] =
+            Role::ALL.map(|role| checks.get(role).as_ref().unwrap().timing);
+        assert_eq!(startup, Timing { flapping: None, ..timing });
+        assert_eq!(liveness, Timing { start_period: Delay::MIN, ..timing });
+        assert_eq!(readiness, Timing { min_failing: Delay::MIN, ..liveness });
+        assert_eq!(startup.start_interval.get().as_secs(), 1);
+        let started = Checks::one(kind, Timing { start_period: Delay::MIN, ..timing });
+        assert_eq!(started.startup, None);
     }
 }

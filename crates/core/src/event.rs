@@ -35,6 +35,7 @@ pub enum EventKind {
     NodeDown,
     NodeRemoved,
     ExternalVerdict,
+    FlappingChanged,
 }
 
 mod wire {
@@ -51,7 +52,7 @@ mod wire {
         TaskCreated, TaskPlaced, TaskStarted, TaskStopping, TaskEnded,
         HealthChanged, ReadyChanged,
         NodeUp, NodeDown, NodeRemoved,
-        ExternalVerdict,
+        ExternalVerdict, FlappingChanged,
     );
 
     impl From<&Event> for pb::Event {

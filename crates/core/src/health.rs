@@ -70,6 +70,8 @@ pub struct RoleHealth {
     pub since: Timestamp,
     pub streak: Streak,
     pub last: Option<Attempt>,
+    /// Passes and failures alternate, though no threshold may be reached.
+    pub flapping_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,12 @@ impl Health {
             reason: String::new(),
             roles: ByRole::default(),
         }
+    }
+
+    /// Since when one of its roles flaps.
+    pub fn flapping_since(&self) -> Option<Timestamp> {
+        let roles = Role::ALL.into_iter().filter_map(|role| self.roles.get(role).as_ref());
+        roles.filter_map(|role| role.flapping_since).min()
     }
 }
 

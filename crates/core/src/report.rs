@@ -30,6 +30,7 @@ pub struct HealthTransition {
     pub status: HealthStatus,
     pub ready: bool,
     pub reason: String,
+    pub flapping: bool,
 }
 
 mod wire {
@@ -81,12 +82,13 @@ mod wire {
 
     impl From<&HealthTransition> for pb::HealthTransition {
         fn from(transition: &HealthTransition) -> Self {
-            let HealthTransition { at, status, ready, reason } = transition;
+            let HealthTransition { at, status, ready, reason, flapping } = transition;
             Self {
                 at: Some((*at).into()),
                 status: pb::HealthStatus::from(*status).into(),
                 ready: *ready,
                 reason: reason.clone(),
+                flapping: *flapping,
             }
         }
     }
@@ -95,12 +97,13 @@ mod wire {
         type Error = Invalid;
 
         fn try_from(wire: pb::HealthTransition) -> Result<Self, Invalid> {
-            let pb::HealthTransition { at, status, ready, reason } = wire;
+            let pb::HealthTransition { at, status, ready, reason, flapping } = wire;
             Ok(Self {
                 at: required("at", at)?,
                 status: enumerated::<pb::HealthStatus, _>("status", status)?,
                 ready,
                 reason: text(reason),
+                flapping,
             })
         }
     }

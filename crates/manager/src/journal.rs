@@ -53,6 +53,7 @@ fn log_event(event: &Event) {
         | EventKind::ReadyChanged
         | EventKind::NodeUp
         | EventKind::NodeRemoved
-        | EventKind::ExternalVerdict => write!(info),
+        | EventKind::ExternalVerdict
+        | EventKind::FlappingChanged => write!(info),
     }
 }

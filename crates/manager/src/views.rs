@@ -32,6 +32,7 @@ fn summary(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceS
         starting: summary.starting,
         unknown: summary.unknown,
         restarting: summary.restarting,
+        flapping: summary.flapping,
         text: summary.text(),
     }
 }

@@ -23,6 +23,8 @@ pub struct Summary {
     pub unknown: u32,
     /// The last task failed, and the next one is not healthy yet.
     pub restarting: u32,
+    /// Apart from the others: a task of the slot passes and fails by turns.
+    pub flapping: u32,
 }
 
 impl Summary {
@@ -34,6 +36,7 @@ impl Summary {
             (self.unhealthy, "unhealthy"),
             (self.unknown, "unknown"),
             (self.starting, "starting"),
+            (self.flapping, "flapping"),
         ];
         let healthy = format!("{}/{replicas} healthy", self.healthy);
         let others = others.into_iter().filter(|(count, _)| *count > 0);
@@ -50,6 +53,8 @@ pub fn summarize(cluster: &Cluster, service: &Service, now: Timestamp) -> Summar
     let slots = slots(cluster, &policy, service, now);
     for slot in slots.range(1..=replicas).map(|(_, slot)| slot) {
         summary.ready += u32::from(slot.live().any(|live| live.health.ready));
+        let flaps = |live: &Live| live.health.flapping_since().is_some();
+        summary.flapping += u32::from(slot.live().any(flaps));
         *summary.count_of(slot) += 1;
     }
     summary

@@ -182,9 +182,12 @@ fn checks() -> Checks {
             timeout: Timeout::from_millis_const(1_000),
             delay: Delay::MIN,
             start_period: Delay::MIN,
-            confirm_interval: Timing::default_confirm(period),
+            start_interval: period,
+            confirm_interval: Timing::quick(period),
             failures: Threshold::new(failures).unwrap(),
             successes: Threshold::ONE,
+            min_failing: Delay::MIN,
+            flapping: None,
         };
         Some(Check { kind, timing })
     };

@@ -40,7 +40,8 @@ impl Sharing {
         };
         let (a, b) = (liveness.timing, readiness.timing);
         let same = liveness.kind == readiness.kind
-            && (a.period, a.timeout, a.delay) == (b.period, b.timeout, b.delay);
+            && (a.period, a.timeout, a.delay, a.start_interval)
+                == (b.period, b.timeout, b.delay, b.start_interval);
         if same { Self::Together } else { Self::Apart }
     }
 

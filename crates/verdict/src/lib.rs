@@ -7,6 +7,7 @@
 //! A worker runs one loop for each of [`groups`]: ask [`TaskVerdicts::next_attempt`], sleep,
 //! attempt, tell [`TaskVerdicts::observe`], ask again.
 
+mod flap;
 mod group;
 mod machine;
 pub mod reason;

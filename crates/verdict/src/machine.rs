@@ -15,7 +15,7 @@ use crate::{
     reason,
     run::{Known, RoleRun},
     schedule::Elapsed,
-    watch::Watch,
+    watch::{Pace, Watch},
 };
 
 /// The verdicts of one task, from its process's start to its end.
@@ -78,8 +78,9 @@ impl TaskVerdicts {
     }
 
     /// Folds the outcome of an attempt that ended at `now` into every role of the group. The
-    /// health when it changed in a way that is reported: a role's verdict, and with it perhaps
-    /// the status, readiness and reason. An outcome that nobody waits for changes nothing.
+    /// health when it changed in a way that is reported: a role's verdict, whether it flaps, and
+    /// with them perhaps the status, readiness and reason. An outcome that nobody waits for
+    /// changes nothing.
     ///
     /// The hot path. It takes constant time: at most two folds of a few comparisons, one push
     /// into a full-grown ring, and no allocation unless a verdict changes.
@@ -126,10 +127,23 @@ impl TaskVerdicts {
         let Some(watch) = watch else {
             return Next::Never;
         };
+        let decisive = self.fed_runs(role).flat_map(RoleRun::decisive).flatten();
+        Next::At(watch.next(now, self.pace(role), decisive))
+    }
+
+    fn pace(&self, role: Role) -> Pace {
         let confirm = self.run(self.sharing.confirmed_by(role));
-        let fed = self.sharing.fed_by(role).iter().filter_map(|&fed| self.run(fed));
-        let decisive = fed.flat_map(RoleRun::decisive).flatten();
-        Next::At(watch.next(now, confirm.is_some_and(RoleRun::wants_confirmation), decisive))
+        if confirm.is_some_and(RoleRun::wants_confirmation) {
+            Pace::Confirming
+        } else if self.fed_runs(role).any(RoleRun::is_starting) {
+            Pace::Starting
+        } else {
+            Pace::Steady
+        }
+    }
+
+    fn fed_runs(&self, role: Role) -> impl Iterator<Item = &RoleRun> {
+        self.sharing.fed_by(role).iter().filter_map(|&fed| self.run(fed))
     }
 
     /// The health as it is now, with streaks and last attempts.
@@ -217,7 +231,8 @@ impl TaskVerdicts {
             return gone.clone();
         }
         let Some(role) = self.culprit() else {
-            return String::new();
+            let flaps = Role::ALL.into_iter().find_map(|role| self.run(role)?.window().why());
+            return flaps.unwrap_or_default().to_owned();
         };
         match self.run(role).map(RoleRun::why) {
             None | Some("") => reason::not_yet(role),

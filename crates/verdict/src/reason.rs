@@ -30,6 +30,10 @@ pub(crate) fn unseen(role: Role, count: u32, over: Duration, last: &Attempt) -> 
     sentence(role, "could not be checked", count, over, last)
 }
 
+pub(crate) fn flaps(role: &str, failures: u32, of: u32, last: &Attempt) -> String {
+    format!("{role} flaps, {failures} of its last {of} attempts failed: {}", quote(last))
+}
+
 pub(crate) fn not_yet(role: Role) -> String {
     format!("waiting for {} to pass for the first time", role.name())
 }

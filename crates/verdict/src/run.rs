@@ -7,7 +7,7 @@ use warren_core::{
     time::Timestamp,
 };
 
-use crate::{reason, schedule::Elapsed, watch::longest_silence};
+use crate::{flap::Window, reason, schedule::Elapsed, watch::longest_silence};
 
 /// A role of one task. What was seen and whether anybody could look are kept apart: `known` and
 /// `run` hear only of conclusive outcomes, `sight` of the observer's own trouble.
@@ -16,8 +16,11 @@ pub(crate) struct RoleRun {
     role: Role,
     timing: Timing,
     known: Known,
+    /// Ever: until then attempts come at the start interval.
+    has_passed: bool,
     run: Run,
     sight: Sight,
+    window: Window,
     since: Timestamp,
     why: String,
 }
@@ -60,16 +63,26 @@ enum Sight {
 
 impl RoleRun {
     pub(crate) fn new(role: Role, timing: Timing, since: Timestamp) -> Self {
-        let (known, run, sight) = (Known::Pending, Run::None, Sight::Seen);
-        Self { role, timing, known, run, sight, since, why: String::new() }
+        Self {
+            role,
+            timing,
+            known: Known::Pending,
+            has_passed: false,
+            run: Run::None,
+            sight: Sight::Seen,
+            window: Window::new(timing.flapping),
+            since,
+            why: String::new(),
+        }
     }
 
     /// Goes on from a record. When a run began is not recorded; the attempts of a run lie at
-    /// least `gap` apart, so it is taken for as short as it can have been, up to `now`.
+    /// least `gap` apart, so it is taken for as short as it can have been, up to `now`. Nor is
+    /// whether it ever passed: `beneath` is what is known of a role whose verdict does not say.
     pub(crate) fn resume(
         &mut self,
         saved: &RoleHealth,
-        unknown: Known,
+        beneath: Known,
         now: Elapsed,
         gap: Elapsed,
     ) {
@@ -79,8 +92,10 @@ impl RoleRun {
             Verdict::Pending => Known::Pending,
             Verdict::Passing => Known::Passing,
             Verdict::Failing => Known::Failing,
-            Verdict::Unknown => unknown,
+            Verdict::Unknown => beneath,
         };
+        self.has_passed = self.known == Known::Passing || beneath == Known::Passing;
+        self.window.resume(saved.flapping_since);
         (self.run, self.sight) = match saved.streak {
             Streak::None => (Run::None, Sight::Seen),
             Streak::Passes(count) => (Run::Passes(count), Sight::Seen),
@@ -99,8 +114,8 @@ impl RoleRun {
         }
     }
 
-    /// Folds one outcome; the attempt began at `start`. Whether the verdict changed. Constant
-    /// time; allocates the reason of a new verdict and nothing else.
+    /// Folds one outcome; the attempt began at `start`. Whether the verdict changed, or flapping
+    /// began or ended. Constant time; allocates the reason of such a change and nothing else.
     pub(crate) fn fold(&mut self, attempt: &Attempt, start: Elapsed) -> bool {
         let before = self.verdict();
         match attempt.outcome {
@@ -113,7 +128,17 @@ impl RoleRun {
             self.since = attempt.at.after(attempt.latency);
             self.why = self.explain(attempt, start);
         }
-        changed
+        changed | self.flap(attempt)
+    }
+
+    /// What comes before the first pass is a start, not a flap.
+    fn flap(&mut self, attempt: &Attempt) -> bool {
+        match attempt.outcome {
+            _ if !self.has_passed => false,
+            Outcome::Inconclusive => false,
+            Outcome::Pass => self.window.push(false, self.role.name(), attempt),
+            Outcome::Fail(_) => self.window.push(true, self.role.name(), attempt),
+        }
     }
 
     /// The process is gone: failing without a threshold. A startup that passed has had its say.
@@ -154,8 +179,28 @@ impl RoleRun {
         why.clone_into(&mut self.why);
     }
 
+    pub(crate) const fn window(&self) -> &Window {
+        &self.window
+    }
+
+    pub(crate) const fn window_mut(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
     pub(crate) fn health(&self, last: Option<Attempt>) -> RoleHealth {
-        RoleHealth { verdict: self.verdict(), since: self.since, streak: self.streak(), last }
+        RoleHealth {
+            verdict: self.verdict(),
+            since: self.since,
+            streak: self.streak(),
+            last,
+            flapping_since: self.window.since(),
+        }
+    }
+
+    /// It has never passed, and somebody waits for that. An observer that is itself in trouble
+    /// is not hurried.
+    pub(crate) const fn is_starting(&self) -> bool {
+        !self.has_passed && matches!(self.sight, Sight::Seen)
     }
 
     /// A passing role has failed, and its verdict waits for more failures. An observer that is
@@ -193,7 +238,7 @@ impl RoleRun {
             Run::Passes(count) => count.saturating_add(1),
             Run::None | Run::Failures { .. } => 1,
         };
-        (self.run, self.sight) = (Run::Passes(count), Sight::Seen);
+        (self.run, self.sight, self.has_passed) = (Run::Passes(count), Sight::Seen, true);
         self.known = match self.known {
             Known::Failing if count < self.timing.successes.get() => Known::Failing,
             Known::Pending | Known::Passing | Known::Failing => Known::Passing,
@@ -236,13 +281,14 @@ impl RoleRun {
     }
 
     /// How long failure must be unbroken: what the owner's numbers come to on a plain grid, where
-    /// a verdict costs the task its life. Readiness only costs traffic, and is quick.
+    /// a verdict costs the task its life. Readiness only costs traffic, and is quick; until it
+    /// has passed there is none to lose.
     fn patience(&self) -> Elapsed {
-        match self.role {
-            Role::Startup | Role::Liveness => {
-                self.timing.period.get() * (self.timing.failures.get() - 1)
-            }
-            Role::Readiness => Elapsed::ZERO,
+        let plain = self.timing.period.get() * (self.timing.failures.get() - 1);
+        match (self.role, self.known) {
+            (Role::Startup | Role::Liveness, _) => plain.max(self.timing.min_failing.get()),
+            (Role::Readiness, Known::Pending) => plain,
+            (Role::Readiness, Known::Passing | Known::Failing) => Elapsed::ZERO,
         }
     }
 

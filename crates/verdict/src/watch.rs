@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use warren_core::{
+    bounds::Period,
     check::{Role, Timing},
     id::TaskId,
     outcome::Attempt,
@@ -24,10 +25,22 @@ pub(crate) fn longest_silence(timing: &Timing) -> Duration {
     timing.period.get() * timing.failures.get()
 }
 
+/// How fast a check is attempted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// On the grid of the start interval.
+    Starting,
+    /// Off any grid.
+    Confirming,
+    /// On the grid of the period.
+    Steady,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     timing: Timing,
-    phase: Duration,
+    task: TaskId,
+    lead: Role,
     last_start: Option<Elapsed>,
     recent: VecDeque<Attempt>,
 }
@@ -35,12 +48,8 @@ pub(crate) struct Watch {
 impl Watch {
     /// `lead` stands for the group; `timing` is that of the role that decides its pace.
     pub(crate) fn new(task: TaskId, lead: Role, timing: Timing) -> Self {
-        Self {
-            timing,
-            phase: phase(task, lead, timing.period),
-            last_start: None,
-            recent: VecDeque::with_capacity(RECENT),
-        }
+        let recent = VecDeque::with_capacity(RECENT);
+        Self { timing, task, lead, last_start: None, recent }
     }
 
     /// Goes on after a worker's restart, as if an attempt had been made just now: every check of
@@ -72,10 +81,20 @@ impl Watch {
         self.recent.back()
     }
 
-    /// The least time between the starts of two attempts. Half a period, so that an attempt which
-    /// is a little late never costs the next point of the grid.
-    pub(crate) fn gap(&self) -> Duration {
-        confirm_interval(&self.timing).min(self.timing.period.get() / 2)
+    /// The least time between the starts of two attempts, at any pace.
+    pub(crate) fn least_gap(&self) -> Duration {
+        self.gap(self.timing.period).min(self.gap(self.start_interval()))
+    }
+
+    /// The least time between the starts of two attempts on the grid of this period: half of it,
+    /// so that an attempt which is a little late never costs the next point.
+    fn gap(&self, period: Period) -> Duration {
+        confirm_interval(&self.timing).min(period.get() / 2)
+    }
+
+    /// Never slower than the period.
+    fn start_interval(&self) -> Period {
+        self.timing.start_interval.min(self.timing.period)
     }
 
     /// When to attempt next, at `now` or later. A point of the grid that comes less than a gap
@@ -83,21 +102,24 @@ impl Watch {
     pub(crate) fn next(
         &self,
         now: Elapsed,
-        confirm: bool,
+        pace: Pace,
         decisive: impl Iterator<Item = Elapsed>,
     ) -> Elapsed {
         let Some(last) = self.last_start else {
             return self.timing.delay.get().max(now);
         };
-        if confirm {
-            return (last + confirm_interval(&self.timing)).max(now);
-        }
-        let soonest = last + self.gap();
-        let grid = next_due(now.max(soonest), self.phase, self.timing.period);
+        let period = match pace {
+            Pace::Starting => self.start_interval(),
+            Pace::Confirming => return (last + confirm_interval(&self.timing)).max(now),
+            Pace::Steady => self.timing.period,
+        };
+        let gap = self.gap(period);
+        let soonest = last + gap;
+        let grid = next_due(now.max(soonest), phase(self.task, self.lead, period), period);
         // One that passed during the last attempt has not been answered yet.
         let decisive = decisive.filter(|&at| at > last).min();
         match decisive.map(|at| at.max(soonest).max(now)) {
-            Some(at) if at < grid + self.gap() => at,
+            Some(at) if at < grid + gap => at,
             Some(_) | None => grid,
         }
     }

@@ -206,6 +206,7 @@ mod tests {
             status: HealthStatus::Healthy,
             ready: true,
             reason: String::new(),
+            flapping: false,
         };
         let status = TaskStatus { phase: Phase::Running, ..TaskStatus::pending(at) };
         Update { task: TASK, status, health: None, purpose: Purpose::Report(Some(transition)) }

@@ -156,12 +156,23 @@ pub struct HealthFlags {
     /// role as well [default: 0s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub health_start_period: Option<String>,
+    /// Between two attempts until the first pass [default: 1s, or the interval if that is less]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub health_start_interval: Option<String>,
+    /// A task is not replaced before it has failed for so long without a pass [default: 0s]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub health_min_failing: Option<String>,
+    /// Marks a task as flapping when so many of so many attempts failed; off never does
+    /// [default: 4/10]
+    #[arg(long, value_name = "N/M", allow_hyphen_values = true)]
+    pub health_flapping: Option<String>,
     /// Watch the process only, whatever the image says
     #[arg(long)]
     pub no_healthcheck: bool,
 
     /// Until it passes the other checks wait; failing ends the task. Keys as in --health-http,
-    /// and period= timeout= failures= successes= delay= confirm= start-period=
+    /// and period= timeout= failures= successes= delay= confirm= start-interval= start-period=
+    /// min-failing=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub startup_http: Option<String>,
     /// The same as a TCP check
@@ -171,7 +182,7 @@ pub struct HealthFlags {
     #[arg(long, value_name = "CHECK")]
     pub startup_cmd: Option<String>,
 
-    /// Failing replaces the task. Keys as for startup, without start-period=
+    /// Failing replaces the task. Keys as for startup without start-period=, and flapping=4/10
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub liveness_http: Option<String>,
     /// The same as a TCP check
@@ -181,7 +192,8 @@ pub struct HealthFlags {
     #[arg(long, value_name = "CHECK")]
     pub liveness_cmd: Option<String>,
 
-    /// Failing takes the task out of traffic and never replaces it. Keys as for liveness
+    /// Failing takes the task out of traffic and never replaces it. Keys as for liveness, without
+    /// min-failing=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub readiness_http: Option<String>,
     /// The same as a TCP check

@@ -106,6 +106,9 @@ fn health(view: View<'_>, now: Timestamp) -> Vec<String> {
         format!("Health: {}, since {}", view.health(), at(health.since.as_ref(), now)),
         format!("Ready: {}, since {}", view.ready(), at(health.ready_since.as_ref(), now)),
     ];
+    if let Some(since) = words::flapping_since(health) {
+        lines.push(format!("Flapping: since {}", at(Some(&since), now)));
+    }
     if !health.reason.is_empty() {
         lines.push(format!("Reason: {}", words::plain(&health.reason)));
     }
@@ -173,7 +176,8 @@ fn verdict_words(health: Option<&pb::RoleHealth>, now: Timestamp) -> String {
     ];
     let counted = counts.into_iter().filter(|(count, _)| *count > 0);
     let streak = counted.map(|(count, name)| format!("{count} {name} in a row"));
-    let verdict = format!("{}{since}", words::verdict(health.verdict()));
+    let flaps = if health.flapping_since.is_some() { ", flapping" } else { "" };
+    let verdict = format!("{}{since}{flaps}", words::verdict(health.verdict()));
     std::iter::once(verdict).chain(streak).collect::<Vec<_>>().join(", ")
 }
 

@@ -4,7 +4,7 @@ use warren_core::{
     Invalid,
     bounds::Port,
     check::{
-        CheckKind, ExecCheck, HttpCheck, HttpHeader, HttpMethod, HttpPath, Scheme, StatusSet,
+        CheckKind, ExecCheck, HttpCheck, HttpHeader, HttpMethod, HttpPath, Role, Scheme, StatusSet,
         TcpCheck, Tls,
     },
     invalid::At,
@@ -17,9 +17,42 @@ use super::{
 };
 
 /// The keys of a role's timing.
-pub const TIMING: [&str; 6] = ["period", "timeout", "failures", "successes", "delay", "confirm"];
-pub const STARTUP_TIMING: [&str; 7] =
-    ["period", "timeout", "failures", "successes", "delay", "confirm", "start-period"];
+pub const fn timing_keys(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Startup => &[
+            "period",
+            "timeout",
+            "failures",
+            "successes",
+            "delay",
+            "confirm",
+            "start-interval",
+            "start-period",
+            "min-failing",
+        ],
+        Role::Liveness => &[
+            "period",
+            "timeout",
+            "failures",
+            "successes",
+            "delay",
+            "confirm",
+            "start-interval",
+            "min-failing",
+            "flapping",
+        ],
+        Role::Readiness => &[
+            "period",
+            "timeout",
+            "failures",
+            "successes",
+            "delay",
+            "confirm",
+            "start-interval",
+            "flapping",
+        ],
+    }
+}
 
 const HTTP_EXAMPLES: &str = "path=/,port=80, /health:8080, :8080/health or http://:8080/health";
 const TCP_EXAMPLES: &str = "6379, :6379 or port=6379";

@@ -277,6 +277,11 @@ fn timing_out_of_range_names_its_flag() {
         ("--health-retries", "1001", "1001 is not in 1..=1000"),
         ("--health-start-period", "-1s", "-1s is negative"),
         ("--health-start-period", "2d", "172800s is not in 0ns..=86400s"),
+        ("--health-start-interval", "5ms", "5ms is not in 10ms..=86400s"),
+        ("--health-min-failing", "-1m", "-1m is negative"),
+        ("--health-flapping", "4", "\"4\" is not FAILURES/ATTEMPTS such as 4/10, or off"),
+        ("--health-flapping", "1/10", "failures: 1 is not in 2..=10"),
+        ("--health-flapping", "2/65", "window: 65 is not in 2..=64"),
     ] {
         refused(&["--health-tcp", "1", flag, value], &format!("{flag}: {why}"));
     }
@@ -309,6 +314,36 @@ fn each_role_has_its_own_kind_and_timing() {
 }
 
 #[test]
+fn each_flag_of_the_timing_reaches_the_roles_that_it_concerns() {
+    let words = ["--health-tcp", "1", "--health-start-period", "9s", "--health-start-interval"];
+    let more = ["250ms", "--health-min-failing", "2m", "--health-flapping", "3/8"];
+    let checks = checks(&[&words[..], &more].concat());
+    let [startup, liveness, readiness] =
+        Role::ALL.map(|role| checks.get(role).as_ref().unwrap().timing);
+    for timing in [startup, liveness, readiness] {
+        assert_eq!(timing.start_interval.get(), Duration::from_millis(250));
+    }
+    assert_eq!(
+        [startup, liveness, readiness].map(|t| t.min_failing.get()),
+        [120, 120, 0].map(secs)
+    );
+    let rule = Flapping::new(3, 8).ok();
+    assert_eq!([startup, liveness, readiness].map(|t| t.flapping), [None, rule, rule]);
+    let off = super::tests::checks(&["--health-tcp", "1", "--health-flapping", "off"]);
+    assert_eq!(off.liveness.unwrap().timing.flapping, None);
+}
+
+#[test]
+fn a_role_may_say_when_it_flaps_and_how_long_it_must_fail() {
+    let keys = "1,start-interval=2s,min-failing=1m,flapping=2/5,period=10s";
+    let timing = checks(&["--liveness-tcp", keys]).liveness.unwrap().timing;
+    assert_eq!((timing.start_interval.get(), timing.min_failing.get()), (secs(2), secs(60)));
+    assert_eq!(timing.flapping, Flapping::new(2, 5).ok());
+    let readiness = checks(&["--readiness-tcp", "1,flapping=off"]).readiness.unwrap();
+    assert_eq!(readiness.timing.flapping, None);
+}
+
+#[test]
 fn a_role_may_say_how_often_to_confirm() {
     let timing = checks(&["--liveness-tcp", "1,confirm=2s"]).liveness.unwrap().timing;
     assert_eq!(timing.confirm_interval.get(), secs(2));
@@ -325,7 +360,7 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
             "--liveness-tcp",
             "1,start-period=1s",
             "\"start-period\" is not a key here; there are port, period, timeout, failures, \
-             successes, delay, confirm",
+             successes, delay, confirm, start-interval, min-failing, flapping",
         ),
         ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
         (

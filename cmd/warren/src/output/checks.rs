@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use warren_core::check::{
-    Check, CheckKind, Checks, Endpoint, ExecCheck, FileCheck, GrpcCheck, HttpCheck, HttpVersion,
-    Parts, Role, Scheme, StatusSet, TcpCheck, Timing, Tls, Trust,
+    Check, CheckKind, Checks, Endpoint, ExecCheck, FileCheck, Flapping, GrpcCheck, HttpCheck,
+    HttpVersion, Parts, Role, Scheme, StatusSet, TcpCheck, Timing, Tls, Trust,
 };
 use warren_proto::v1 as pb;
 
@@ -18,7 +18,7 @@ pub fn lines(checks: &pb::Checks) -> Vec<String> {
                 checks
                     .get(role)
                     .as_ref()
-                    .map(|check| format!("{}: {}", role.name(), sentence(check)))
+                    .map(|check| format!("{}: {}", role.name(), sentence(role, check)))
             };
             Role::ALL.into_iter().filter_map(line).collect()
         }
@@ -27,7 +27,7 @@ pub fn lines(checks: &pb::Checks) -> Vec<String> {
 }
 
 /// Such as `GET http://:80/ every 10s, timeout 5s, fails after 3, recovers after 1`.
-pub fn sentence(check: &Check) -> String {
+pub fn sentence(role: Role, check: &Check) -> String {
     let Check { kind, timing } = check;
     let mut parts = vec![
         format!("{} every {}", how(kind), words::span(timing.period.get())),
@@ -35,12 +35,26 @@ pub fn sentence(check: &Check) -> String {
         format!("fails after {}", timing.failures.get()),
         format!("recovers after {}", timing.successes.get()),
     ];
-    for (name, span) in [("start period", timing.start_period), ("delay", timing.delay)] {
+    for (name, span) in [
+        ("start period", timing.start_period),
+        ("delay", timing.delay),
+        ("at least failing for", timing.min_failing),
+    ] {
         if !span.get().is_zero() {
             parts.push(format!("{name} {}", words::span(span.get())));
         }
     }
-    if timing.confirm_interval != Timing::default_confirm(timing.period) {
+    if timing.start_interval != Timing::quick(timing.period) {
+        parts.push(format!("starts every {}", words::span(timing.start_interval.get())));
+    }
+    match (role, timing.flapping) {
+        (Role::Startup, _) | (_, Some(Flapping::DEFAULT)) => {}
+        (Role::Liveness | Role::Readiness, None) => parts.push("never flaps".to_owned()),
+        (Role::Liveness | Role::Readiness, Some(marks)) => {
+            parts.push(format!("flaps at {} of {}", marks.failures(), marks.window()));
+        }
+    }
+    if timing.confirm_interval != Timing::quick(timing.period) {
         parts.push(format!("confirms every {}", words::span(timing.confirm_interval.get())));
     }
     parts.join(", ")

@@ -17,8 +17,16 @@ pub fn word(prefix: &str, name: &str) -> String {
     }
 }
 
+/// Such as `healthy`, or `healthy, flapping`.
 pub fn health_status(health: &pb::Health) -> String {
-    word("HEALTH_STATUS_", health.status().as_str_name())
+    let status = word("HEALTH_STATUS_", health.status().as_str_name());
+    if flapping_since(health).is_some() { format!("{status}, flapping") } else { status }
+}
+
+/// Since when one of its roles flaps.
+pub fn flapping_since(health: &pb::Health) -> Option<prost_types::Timestamp> {
+    let roles = [&health.startup, &health.liveness, &health.readiness].into_iter().flatten();
+    roles.filter_map(|role| role.flapping_since).min_by_key(|at| (at.seconds, at.nanos))
 }
 
 pub fn verdict(verdict: pb::Verdict) -> String {

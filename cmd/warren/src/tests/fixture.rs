@@ -103,6 +103,7 @@ fn role(verdict: pb::Verdict, passes: u32, failures: u32, last: pb::Attempt) -> 
         failures,
         inconclusive: 0,
         last: Some(last),
+        flapping_since: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What people see, word for word.
 
 use super::fake::{Manager, State};
+use crate::output::words;
 
 async fn shown(words: &[&str]) -> String {
     let ended = Manager::start().run(words).await;
@@ -132,4 +133,15 @@ async fn a_service_without_checks_says_where_they_would_come_from() {
     });
     let out = manager.run(&["service", "inspect", "web"]).await.out;
     assert!(out.contains("\nHealth: 2/2 healthy\n"), "{out}");
+}
+
+#[test]
+fn a_flapping_task_says_so_beside_its_health() {
+    let mut health = super::fixture::healthy(1);
+    assert_eq!(words::health_status(&health), "healthy");
+    if let Some(readiness) = &mut health.readiness {
+        readiness.flapping_since = Some(super::fixture::before(7));
+    }
+    assert_eq!(words::health_status(&health), "healthy, flapping");
+    assert_eq!(words::flapping_since(&health), Some(super::fixture::before(7)));
 }

@@ -31,7 +31,7 @@ fn seconds(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
-fn tcp(port: u32, period: i64) -> pb::Check {
+fn tcp(port: u32, period: i64, min_failing: i64) -> pb::Check {
     pb::Check {
         kind: Some(pb::check::Kind::Tcp(pb::TcpCheck {
             endpoint: Some(pb::tcp_check::Endpoint::Port(port)),
@@ -45,6 +45,9 @@ fn tcp(port: u32, period: i64) -> pb::Check {
             confirm_interval: Some(seconds(1)),
             failures: Some(3),
             successes: Some(1),
+            start_interval: Some(prost_types::Duration { seconds: 0, nanos: 250_000_000 }),
+            min_failing: Some(seconds(min_failing)),
+            flapping: Some(pb::Flapping { failures: 3, window: 7 }),
         }),
     }
 }
@@ -56,6 +59,7 @@ const EVERY_FLAG: &str = "
     --mount /c:/d:ro --mount type=tmpfs,target=/tmp --network bridge --stop-grace-period 1m30s
     --stop-signal QUIT --pull always --entrypoint \"/init 'a b'\" --user 1000:1000
     --workdir /srv --hostname web.local --health-tcp 80 --health-interval 30s
+    --health-start-interval 250ms --health-min-failing 5m --health-flapping 3/7
     -- nginx -g 'daemon off;'";
 
 fn every_field() -> pb::TaskTemplate {
@@ -95,8 +99,8 @@ fn every_field() -> pb::TaskTemplate {
         health: Some(pb::HealthConfig {
             source: Some(pb::health_config::Source::Checks(pb::Checks {
                 startup: None,
-                liveness: Some(tcp(80, 30)),
-                readiness: Some(tcp(80, 30)),
+                liveness: Some(tcp(80, 30, 300)),
+                readiness: Some(tcp(80, 30, 0)),
             })),
         }),
         ports: Vec::new(),

@@ -7,7 +7,7 @@ mod parts;
 
 use warren_proto::v1 as pb;
 
-use super::{ByRole, Check, CheckKind, Checks, HealthConfig, Role, Timing};
+use super::{ByRole, Check, CheckKind, Checks, Flapping, HealthConfig, Role, Timing};
 use crate::{
     Invalid,
     bounds::{Delay, Threshold},
@@ -100,8 +100,22 @@ impl TryFrom<pb::check::Kind> for CheckKind {
 
 impl From<&Timing> for pb::Timing {
     fn from(timing: &Timing) -> Self {
-        let Timing { period, timeout, delay, start_period, confirm_interval, failures, successes } =
-            timing;
+        let Timing {
+            period,
+            timeout,
+            delay,
+            start_period,
+            start_interval,
+            confirm_interval,
+            failures,
+            successes,
+            min_failing,
+            flapping,
+        } = timing;
+        let flapping = match flapping {
+            Some(Flapping { failures, window }) => (*failures, *window),
+            None => (0, 0),
+        };
         Self {
             period: Some((*period).into()),
             timeout: Some((*timeout).into()),
@@ -110,6 +124,9 @@ impl From<&Timing> for pb::Timing {
             confirm_interval: Some((*confirm_interval).into()),
             failures: Some(failures.get()),
             successes: Some(successes.get()),
+            start_interval: Some((*start_interval).into()),
+            min_failing: Some((*min_failing).into()),
+            flapping: Some(pb::Flapping { failures: flapping.0, window: flapping.1 }),
         }
     }
 }
@@ -125,6 +142,9 @@ impl Timing {
             confirm_interval,
             failures,
             successes,
+            start_interval,
+            min_failing,
+            flapping,
         } = wire;
         let absent = Self::default_for(role);
         let threshold = |field, count: Option<u32>, absent| match count {
@@ -136,16 +156,40 @@ impl Timing {
         if role != Role::Startup && start_period > Delay::MIN {
             return Err(Invalid::new("only the startup check has one").at("start_period"));
         }
+        let min_failing = optional("min_failing", min_failing)?.unwrap_or(Delay::MIN);
+        if role == Role::Readiness && min_failing > Delay::MIN {
+            let why = "a readiness check replaces nothing, so it has none";
+            return Err(Invalid::new(why).at("min_failing"));
+        }
+        let flapping = match flapping {
+            Some(flapping) => flapping_from_wire(flapping).at("flapping")?,
+            None => absent.flapping,
+        };
+        if role == Role::Startup && flapping.is_some() {
+            let why = "a startup check has passed once for all, so it cannot flap";
+            return Err(Invalid::new(why).at("flapping"));
+        }
         Ok(Self {
             period,
             timeout: optional("timeout", timeout)?.unwrap_or(absent.timeout),
             delay: optional("delay", delay)?.unwrap_or(absent.delay),
             start_period,
+            start_interval: optional("start_interval", start_interval)?
+                .unwrap_or_else(|| Self::quick(period)),
             confirm_interval: optional("confirm_interval", confirm_interval)?
-                .unwrap_or_else(|| Self::default_confirm(period)),
+                .unwrap_or_else(|| Self::quick(period)),
             failures: threshold("failures", failures, absent.failures)?,
             successes: threshold("successes", successes, absent.successes)?,
+            min_failing,
+            flapping,
         })
+    }
+}
+
+fn flapping_from_wire(wire: pb::Flapping) -> Result<Option<Flapping>, Invalid> {
+    match wire {
+        pb::Flapping { failures: 0, window: 0 } => Ok(None),
+        pb::Flapping { failures, window } => Flapping::new(failures, window).map(Some),
     }
 }
 

@@ -19,7 +19,7 @@ wire_enum!(HealthStatus: Starting, Healthy, Unhealthy, Unknown, Unchecked);
 
 impl From<&RoleHealth> for pb::RoleHealth {
     fn from(health: &RoleHealth) -> Self {
-        let RoleHealth { verdict, since, streak, last } = health;
+        let RoleHealth { verdict, since, streak, last, flapping_since } = health;
         let (passes, failures, inconclusive) = match *streak {
             Streak::None => (0, 0, 0),
             Streak::Passes(count) => (count, 0, 0),
@@ -33,6 +33,7 @@ impl From<&RoleHealth> for pb::RoleHealth {
             failures,
             inconclusive,
             last: last.as_ref().map(Into::into),
+            flapping_since: flapping_since.map(Into::into),
         }
     }
 }
@@ -41,7 +42,16 @@ impl TryFrom<pb::RoleHealth> for RoleHealth {
     type Error = Invalid;
 
     fn try_from(wire: pb::RoleHealth) -> Result<Self, Invalid> {
-        let pb::RoleHealth { verdict, since, passes, failures, inconclusive, last } = wire;
+        let pb::RoleHealth {
+            verdict,
+            since,
+            // At most one of the three is not zero.
+            passes,
+            failures,
+            inconclusive,
+            last,
+            flapping_since,
+        } = wire;
         let streak = match (passes, failures, inconclusive) {
             (0, 0, 0) => Streak::None,
             (count, 0, 0) => Streak::Passes(count),
@@ -57,6 +67,7 @@ impl TryFrom<pb::RoleHealth> for RoleHealth {
             since: required("since", since)?,
             streak,
             last: optional("last", last)?,
+            flapping_since: optional("flapping_since", flapping_since)?,
         })
     }
 }

@@ -8,9 +8,9 @@ use warren_core::{
     bounds::{Age, Delay, Period, Port, StopGrace, Threshold, Timeout},
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
-        GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod, HttpPath,
-        HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role, ServerName,
-        StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
+        Flapping, GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod,
+        HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role,
+        ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
     clause::Clause,
     event::{Event, EventKind},
@@ -50,16 +50,21 @@ fn port(number: u32) -> Port {
     Port::new(number).unwrap()
 }
 
-fn timing(millis: u64, start_period: Delay) -> Timing {
-    Timing {
+/// Without what means nothing to the role.
+fn timing(role: Role, millis: u64) -> Timing {
+    let timing = Timing {
         period: Period::new(Duration::from_millis(millis + 1)).unwrap(),
         timeout: Timeout::new(Duration::from_millis(millis + 2)).unwrap(),
         delay: Delay::new(Duration::from_millis(millis + 3)).unwrap(),
-        start_period,
+        start_period: Delay::new(Duration::from_millis(millis + 4)).unwrap(),
         confirm_interval: Period::new(Duration::from_millis(millis + 5)).unwrap(),
         failures: Threshold::new(6).unwrap(),
         successes: Threshold::new(7).unwrap(),
-    }
+        start_interval: Period::new(Duration::from_millis(millis + 8)).unwrap(),
+        min_failing: Delay::new(Duration::from_millis(millis + 9)).unwrap(),
+        flapping: Some(Flapping::new(10, 11).unwrap()),
+    };
+    timing.kept_by(role)
 }
 
 fn http_check() -> HttpCheck {
@@ -117,7 +122,7 @@ fn file_check() -> FileCheck {
 
 /// The kinds that [`all_checks`] has not.
 fn more_checks() -> Checks {
-    let check = |kind| Some(Check { kind, timing: timing(4_000, Delay::MIN) });
+    let check = |role, kind| Some(Check { kind, timing: timing(role, 4_000) });
     let shell = ExecCheck::new(Command::shell("test -f /ready || exit 1").unwrap());
     let socket = HttpCheck {
         endpoint: Endpoint::Socket(path("/run/http.sock")),
@@ -125,13 +130,19 @@ fn more_checks() -> Checks {
     };
     let named = TcpCheck { port: PortRef::Name("admin".parse().unwrap()), ..tcp_check() };
     ByRole {
-        startup: check(CheckKind::File(file_check())),
-        liveness: check(CheckKind::Any(
-            Parts::new(vec![CheckKind::Grpc(grpc_check()), CheckKind::Exec(shell)]).unwrap(),
-        )),
-        readiness: check(CheckKind::All(
-            Parts::new(vec![CheckKind::Http(socket), CheckKind::Tcp(named)]).unwrap(),
-        )),
+        startup: check(Role::Startup, CheckKind::File(file_check())),
+        liveness: check(
+            Role::Liveness,
+            CheckKind::Any(
+                Parts::new(vec![CheckKind::Grpc(grpc_check()), CheckKind::Exec(shell)]).unwrap(),
+            ),
+        ),
+        readiness: check(
+            Role::Readiness,
+            CheckKind::All(
+                Parts::new(vec![CheckKind::Http(socket), CheckKind::Tcp(named)]).unwrap(),
+            ),
+        ),
     }
 }
 
@@ -140,16 +151,18 @@ fn a_ca() -> Ca {
 }
 
 fn all_checks() -> Checks {
-    let patient = timing(1_000, Delay::new(Duration::from_millis(1_004)).unwrap());
     ByRole {
-        startup: Some(Check { kind: CheckKind::Http(http_check()), timing: patient }),
+        startup: Some(Check {
+            kind: CheckKind::Http(http_check()),
+            timing: timing(Role::Startup, 1_000),
+        }),
         liveness: Some(Check {
             kind: CheckKind::Tcp(tcp_check()),
-            timing: timing(2_000, Delay::MIN),
+            timing: timing(Role::Liveness, 2_000),
         }),
         readiness: Some(Check {
             kind: CheckKind::Exec(exec_check()),
-            timing: timing(3_000, Delay::MIN),
+            timing: timing(Role::Readiness, 3_000),
         }),
     }
 }
@@ -375,7 +388,8 @@ pub fn attempt() -> Vec<Fixture<Attempt>> {
 }
 
 pub fn trial() -> Vec<Fixture<Trial>> {
-    let check = Check { kind: CheckKind::Http(http_check()), timing: timing(2_000, Delay::MIN) };
+    let check =
+        Check { kind: CheckKind::Http(http_check()), timing: timing(Role::Liveness, 2_000) };
     let trial = Trial {
         roles: vec![Role::Liveness, Role::Readiness],
         check,
@@ -397,18 +411,21 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         since: at(901),
         streak: Streak::Passes(31),
         last: Some(an_attempt(902, Outcome::Pass)),
+        flapping_since: Some(at(907)),
     };
     let failing = RoleHealth {
         verdict: Verdict::Failing,
         since: at(903),
         streak: Streak::Failures(32),
         last: Some(an_attempt(904, Outcome::Fail(Evidence::Explicit))),
+        flapping_since: None,
     };
     let unknown = RoleHealth {
         verdict: Verdict::Unknown,
         since: at(905),
         streak: Streak::Inconclusive(33),
         last: Some(an_attempt(906, Outcome::Inconclusive)),
+        flapping_since: None,
     };
     vec![
         ("role_health", passing),
@@ -474,7 +491,13 @@ pub fn assignment() -> Vec<Fixture<Assignment>> {
 }
 
 fn a_transition(millis: u64, status: HealthStatus) -> HealthTransition {
-    HealthTransition { at: at(millis), status, ready: true, reason: format!("at {millis}") }
+    HealthTransition {
+        at: at(millis),
+        status,
+        ready: true,
+        reason: format!("at {millis}"),
+        flapping: true,
+    }
 }
 
 pub fn health_transition() -> Vec<Fixture<HealthTransition>> {

@@ -253,6 +253,7 @@ fn an_absent_timing_takes_the_defaults_of_the_role() {
     let quick = pb::Timing { period: Some(span(0, 200_000_000)), ..pb::Timing::default() };
     let timing = Timing::from_wire(Role::Liveness, quick).unwrap();
     assert_eq!(timing.confirm_interval, timing.period);
+    assert_eq!(timing.start_interval, timing.period);
 
     let http = pb::HttpCheck {
         endpoint: Some(pb::http_check::Endpoint::Port(80)),

@@ -191,6 +191,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         EventKind::NodeDown,
         EventKind::NodeRemoved,
         EventKind::ExternalVerdict,
+        EventKind::FlappingChanged,
     ]);
     (
         any::<u64>(),
@@ -242,7 +243,7 @@ fn phases() -> impl Strategy<Value = Phases> {
 
 pub fn trial() -> impl Strategy<Value = Trial> {
     let roles = vec(select(vec![Role::Liveness, Role::Readiness]), 0..3);
-    (roles, a_check(Role::Liveness), attempt(), phases(), nanos(), any::<u16>()).prop_map(
+    (roles, a_check(Role::Readiness), attempt(), phases(), nanos(), any::<u16>()).prop_map(
         |(roles, check, attempt, phases, waited, clause)| Trial {
             roles,
             check,
@@ -263,8 +264,15 @@ pub fn role_health() -> impl Strategy<Value = RoleHealth> {
         (1..=u32::MAX).prop_map(Streak::Failures),
         (1..=u32::MAX).prop_map(Streak::Inconclusive),
     ];
-    (verdict, timestamp(), streak, option::of(attempt()))
-        .prop_map(|(verdict, since, streak, last)| RoleHealth { verdict, since, streak, last })
+    (verdict, timestamp(), streak, option::of(attempt()), option::of(timestamp())).prop_map(
+        |(verdict, since, streak, last, flapping_since)| RoleHealth {
+            verdict,
+            since,
+            streak,
+            last,
+            flapping_since,
+        },
+    )
 }
 
 fn health_status() -> impl Strategy<Value = HealthStatus> {
@@ -345,8 +353,15 @@ pub fn assignment() -> impl Strategy<Value = Assignment> {
 }
 
 pub fn health_transition() -> impl Strategy<Value = HealthTransition> {
-    (timestamp(), health_status(), any::<bool>(), text())
-        .prop_map(|(at, status, ready, reason)| HealthTransition { at, status, ready, reason })
+    (timestamp(), health_status(), any::<bool>(), text(), any::<bool>()).prop_map(
+        |(at, status, ready, reason, flapping)| HealthTransition {
+            at,
+            status,
+            ready,
+            reason,
+            flapping,
+        },
+    )
 }
 
 pub fn task_report() -> impl Strategy<Value = TaskReport> {

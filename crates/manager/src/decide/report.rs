@@ -97,8 +97,8 @@ fn tell_end(draft: &mut Draft, before: &Task, after: &Task) {
     }
 }
 
-/// Each change of status or readiness becomes a row of history with its own time. What the
-/// transitions leave out is made up from the health that they lead to.
+/// Each change of status, readiness or flapping becomes a row of history with its own time. What
+/// the transitions leave out is made up from the health that they lead to.
 fn tell_transitions(
     draft: &mut Draft,
     task: &Task,
@@ -107,11 +107,15 @@ fn tell_transitions(
     health: &Health,
 ) {
     let known = draft.cluster().health(task.id);
-    let mut last = known.map_or((HealthStatus::Starting, false), |known| {
-        (known.observed.status, known.observed.ready)
+    let mut last = known.map_or((HealthStatus::Starting, false, false), |known| {
+        let Health { status, ready, .. } = known.observed;
+        (status, ready, known.observed.flapping_since().is_some())
     });
     // A worker that did not hear that a report was taken sends its transitions once more.
-    let told_until = known.map(|known| known.observed.since.max(known.observed.ready_since));
+    let told_until = known.map(|known| {
+        let Health { since, ready_since, .. } = known.observed;
+        since.max(ready_since).max(known.observed.flapping_since().unwrap_or_default())
+    });
     let is_new = |transition: &HealthTransition| told_until.is_none_or(|t| t < transition.at);
     let dropped = if transitions.first().is_none_or(is_new) { dropped } else { 0 };
     let transitions = transitions.iter().filter(|transition| is_new(transition));
@@ -121,13 +125,16 @@ fn tell_transitions(
         let at = transitions.clone().next().map_or(health.since, |first| first.at);
         draft.tell_at(at, EventKind::HealthChanged, Subject::task(task), message);
     }
+    let flapping_since = health.flapping_since();
     let reached = HealthTransition {
-        at: health.since.max(health.ready_since),
+        at: health.since.max(health.ready_since).max(flapping_since.unwrap_or_default()),
         status: health.status,
         ready: health.ready,
         reason: health.reason.clone(),
+        flapping: flapping_since.is_some(),
     };
-    for HealthTransition { at, status, ready, reason } in transitions.chain([&reached]) {
+    for transition in transitions.chain([&reached]) {
+        let HealthTransition { at, status, ready, reason, flapping } = transition;
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         if *status != last.0 {
             let message = format!("{} is {}{because}", draft.title(task), status.name());
@@ -138,7 +145,12 @@ fn tell_transitions(
             let message = format!("{} {is}{because}", draft.title(task));
             draft.tell_at(*at, EventKind::ReadyChanged, Subject::task(task), message);
         }
-        last = (*status, *ready);
+        if *flapping != last.2 {
+            let is = if *flapping { "is flapping" } else { "no longer flaps" };
+            let message = format!("{} {is}{because}", draft.title(task));
+            draft.tell_at(*at, EventKind::FlappingChanged, Subject::task(task), message);
+        }
+        last = (*status, *ready, *flapping);
     }
 }
 
@@ -148,7 +160,8 @@ mod tests {
 
     use super::*;
     use crate::decide::fixture::{
-        EPOCH, NODE, OTHER_NODE, TASK, ended, healthy, report, running, with_task,
+        EPOCH, NODE, OTHER_NODE, TASK, ended, healthy, report, running, with_healthy_task,
+        with_task,
     };
 
     fn messages(draft: &Draft) -> Vec<String> {
@@ -206,6 +219,7 @@ mod tests {
             status,
             ready,
             reason: reason.to_owned(),
+            flapping: false,
         };
         let flapped = TaskReport {
             status: running(10),
@@ -234,6 +248,30 @@ mod tests {
         );
     }
 
+    // C-48
+    #[test]
+    fn flapping_is_history_and_leaves_the_task_as_it_is() {
+        let mut draft = with_healthy_task();
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+        let flaps = |seconds, flapping, reason: &str| HealthTransition {
+            at: at(seconds),
+            status: HealthStatus::Healthy,
+            ready: true,
+            reason: reason.to_owned(),
+            flapping,
+        };
+        let report = TaskReport {
+            health: Some(healthy(1_001)),
+            transitions: vec![flaps(1_010, true, "4 of 10 failed"), flaps(1_200, false, "")],
+            ..report(1)
+        };
+        assert_eq!(take(&mut draft, NODE, EPOCH, report), Settled::Taken);
+        assert_eq!(messages(&draft), ["it is flapping: 4 of 10 failed", "it no longer flaps"]);
+        let told: Vec<_> = draft.cluster().events().map(|event| (event.kind, event.at)).collect();
+        let kind = EventKind::FlappingChanged;
+        assert_eq!(told, [(kind, at(1_010)), (kind, at(1_200))]);
+    }
+
     #[test]
     fn what_comes_again_because_its_acknowledgement_was_lost_is_told_once() {
         let mut draft = with_task();
@@ -243,12 +281,14 @@ mod tests {
             status: HealthStatus::Unhealthy,
             ready: false,
             reason: "500".to_owned(),
+            flapping: false,
         };
         let up = |seconds| HealthTransition {
             at: at(seconds),
             status: HealthStatus::Healthy,
             ready: true,
             reason: String::new(),
+            flapping: false,
         };
         let first = TaskReport {
             health: Some(healthy(14)),

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use warren_core::{health::HealthStatus, id::ServiceId, node::NodeState};
+use warren_core::{
+    health::{HealthStatus, RoleHealth, Streak, Verdict},
+    id::ServiceId,
+    node::NodeState,
+};
 use warren_plan::{effective_health, summary::summarize};
 
 use crate::world::World;
@@ -48,6 +52,28 @@ fn ready_is_counted_apart_from_healthy() {
     let service = Arc::clone(world.cluster.service(web).unwrap());
     let summary = summarize(&world.cluster, &service, world.now);
     assert_eq!((summary.replicas, summary.healthy, summary.ready), (3, 3, 2));
+}
+
+// C-48: a flapping task is healthy, and flaps besides.
+#[test]
+fn flapping_is_counted_apart_from_healthy() {
+    let mut world = World::new(1);
+    let web = world.service("web", 3, &[]);
+    world.serve(web);
+    let since = Some(world.now);
+    let id = world.only(web, 2);
+    world.look(id, |health| {
+        health.roles.readiness = Some(RoleHealth {
+            verdict: Verdict::Passing,
+            since: health.since,
+            streak: Streak::Passes(1),
+            last: None,
+            flapping_since: since,
+        });
+    });
+    assert_eq!(text(&world, web), "3/3 healthy, 1/3 flapping");
+    world.plan();
+    assert_eq!(world.only(web, 2), id, "nothing is replaced for it");
 }
 
 #[test]

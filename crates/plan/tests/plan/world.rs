@@ -180,7 +180,7 @@ impl World {
         self.apply(&Change::PutTask(Box::new(task)));
     }
 
-    fn look(&mut self, id: TaskId, look: impl FnOnce(&mut Health)) {
+    pub fn look(&mut self, id: TaskId, look: impl FnOnce(&mut Health)) {
         let known = self.cluster.health(id).map(|health| (**health).clone());
         let mut health = known.unwrap_or_else(|| TaskHealth::starting(self.now));
         look(&mut health.observed);

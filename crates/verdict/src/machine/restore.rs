@@ -27,7 +27,7 @@ impl TaskVerdicts {
             let Some(from) = saved.roles.get(role) else {
                 continue;
             };
-            let gap = verdicts.watch(role).map(Watch::gap).unwrap_or_default();
+            let gap = verdicts.watch(role).map(Watch::least_gap).unwrap_or_default();
             if let Some(run) = verdicts.roles.get_mut(role) {
                 run.resume(from, known_beneath(saved), now, gap);
             }
@@ -42,6 +42,12 @@ impl TaskVerdicts {
             && let Some(run) = verdicts.roles.get_mut(culprit)
         {
             run.blame(&saved.reason);
+        } else {
+            for role in Role::ALL {
+                if let Some(run) = verdicts.roles.get_mut(role) {
+                    run.window_mut().blame(&saved.reason);
+                }
+            }
         }
         verdicts.overall = Overall {
             status: saved.status,

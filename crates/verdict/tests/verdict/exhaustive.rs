@@ -9,7 +9,7 @@ use warren_core::{
 use warren_verdict::{Elapsed, TaskVerdicts};
 
 use crate::{
-    make::{BLIND, FAIL, PASS, STARTED, TASK, apart, fresh, ms, shared, tell, timing},
+    make::{BLIND, FAIL, PASS, STARTED, TASK, apart, flapping, fresh, ms, shared, tell, timing},
     oracle::{Judgement, Told, is_hidden_blindness, judge},
 };
 
@@ -73,7 +73,9 @@ impl Explorer<'_> {
         node.told.push((role, outcome, now));
         let before = std::mem::replace(&mut node.judgement, self.judge(&node.told));
         let (after, told) = (&node.judgement, &node.told);
-        let verdicts = |judgement: &Judgement| judgement.roles.map(|role| role.map(|role| role.0));
+        let verdicts = |judgement: &Judgement| {
+            (judgement.roles.map(|role| role.map(|role| role.0)), judgement.flapping)
+        };
         let news = verdicts(&before) != verdicts(after);
         assert_eq!(report.is_some(), news, "reported when a verdict changes: {told:?}");
         assert!(news || (before.status, before.ready) == (after.status, after.ready));
@@ -92,6 +94,9 @@ fn judged(health: &Health) -> Judgement {
         ready: health.ready,
         roles: Role::ALL
             .map(|role| health.roles.get(role).as_ref().map(|role| (role.verdict, role.streak))),
+        flapping: Role::ALL.map(|role| {
+            health.roles.get(role).as_ref().is_some_and(|role| role.flapping_since.is_some())
+        }),
     }
 }
 
@@ -165,6 +170,19 @@ fn the_machine_and_the_oracle_agree_on_every_six_outcomes_at_the_pace_of_confirm
 #[test]
 fn the_machine_and_the_oracle_agree_on_every_six_outcomes_far_apart() {
     explore_all(ms(100_000), 6);
+}
+
+// C-46 to C-48: a mark and nothing else.
+#[test]
+fn the_machine_and_the_oracle_agree_about_every_flapping() {
+    for (failures, window) in [(2, 2), (2, 3), (2, 4), (3, 5), (4, 6)] {
+        let timing = flapping(timing(2, 1), failures, window);
+        for checks in [shared(timing), Checks { startup: None, ..apart(timing) }] {
+            let together = checks.liveness == checks.readiness;
+            let names: &[Role] = if together { &[Role::Readiness] } else { &Role::ALL };
+            explore(&(checks, together), &[names], ms(10_000), false, 8);
+        }
+    }
 }
 
 // C-10, C-12 to C-15, C-36: the roles hear different things, in any order.

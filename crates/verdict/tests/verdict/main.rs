@@ -3,11 +3,13 @@
 
 mod evidence;
 mod exhaustive;
+mod flapping;
 mod make;
 mod oracle;
 mod properties;
 mod resume;
 mod roles;
+mod starting;
 mod table;
 mod thresholds;
 mod timing;

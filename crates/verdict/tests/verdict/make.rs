@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warren_core::{
     bounds::{Delay, Period, Port, Threshold, Timeout},
-    check::{Check, CheckKind, Checks, Role, TcpCheck, Timing},
+    check::{Check, CheckKind, Checks, Flapping, Role, TcpCheck, Timing},
     health::{Health, HealthStatus, RoleHealth, Streak, Verdict},
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
@@ -30,17 +30,26 @@ pub fn secs(seconds: u64) -> Elapsed {
     ms(seconds * 1_000)
 }
 
-/// A period of 10 s, confirmation each second.
+/// A period of 10 s from the start, confirmation each second, no flapping.
 pub fn timing(failures: u32, successes: u32) -> Timing {
     Timing {
         period: Period::from_millis_const(PERIOD_MS),
         timeout: Timeout::from_millis_const(5_000),
         delay: Delay::MIN,
         start_period: Delay::MIN,
+        start_interval: Period::from_millis_const(PERIOD_MS),
         confirm_interval: Period::from_millis_const(1_000),
         failures: Threshold::new_const(failures),
         successes: Threshold::new_const(successes),
+        min_failing: Delay::MIN,
+        flapping: None,
     }
+}
+
+/// The same, and so many failures of so many attempts flap.
+pub fn flapping(timing: Timing, failures: u32, window: u32) -> Timing {
+    let flapping = Flapping::new(failures, window);
+    Timing { flapping: Some(flapping.unwrap_or_else(|invalid| panic!("{invalid}"))), ..timing }
 }
 
 /// Checks on different ports share no attempts.

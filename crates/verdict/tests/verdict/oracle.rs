@@ -20,6 +20,7 @@ pub struct Judgement {
     pub ready: bool,
     /// In the order of `Role::ALL`.
     pub roles: [Option<(Verdict, Streak)>; 3],
+    pub flapping: [bool; 3],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,10 @@ pub fn judge(checks: &Checks, together: bool, told: &[Told]) -> Judgement {
         status,
         ready: all.iter().flatten().all(|&(known, _, _)| known == Verdict::Passing),
         roles: all.map(|role| role.map(|(_, verdict, streak)| (verdict, streak))),
+        flapping: [0, 1, 2].map(|index| match (&tapes[index], checks.get(Role::ALL[index])) {
+            (Some(tape), Some(check)) => flaps(tape, &check.timing),
+            (_, _) => false,
+        }),
     }
 }
 
@@ -70,6 +75,28 @@ pub fn is_hidden_blindness(checks: &Checks, together: bool, told: &[Told]) -> bo
         let shown = matches!(judge.streak(&tape), Streak::Inconclusive(_));
         matches!(tape.last(), Some((Seen::Nothing, _))) && !shown
     })
+}
+
+/// Begins with enough failures in the window that are not one run of them, ends with half as many
+/// in a full one. From the first pass on.
+fn flaps(tape: &[(Seen, Elapsed)], timing: &Timing) -> bool {
+    let Some(rule) = timing.flapping else { return false };
+    let conclusive = tape.iter().filter(|(seen, _)| matches!(seen, Seen::Pass | Seen::Fail));
+    let heard: Vec<Seen> =
+        conclusive.map(|(seen, _)| *seen).skip_while(|seen| *seen != Seen::Pass).collect();
+    let mut flaps = false;
+    for end in 1..=heard.len() {
+        let full = end >= rule.window() as usize;
+        let window = &heard[end.saturating_sub(rule.window() as usize)..end];
+        let failed = window.iter().filter(|seen| **seen == Seen::Fail).count();
+        let runs = window.chunk_by(|a, b| a == b).filter(|run| run[0] == Seen::Fail).count();
+        if flaps {
+            flaps = !full || failed > rule.failures() as usize / 2;
+        } else {
+            flaps = failed >= rule.failures() as usize && runs > 1;
+        }
+    }
+    flaps
 }
 
 type Tape = Vec<(Seen, Elapsed)>;
@@ -148,8 +175,11 @@ impl Judge {
         let run = self.run(tape);
         let first = run.last().map_or(*last, |(_, start)| *start);
         let enough = self.timing.failures.get();
+        let plain = self.timing.period.get() * (enough - 1);
+        let passed = tape.iter().any(|(seen, _)| *seen == Seen::Pass);
         let patience = match self.role {
-            Role::Startup | Role::Liveness => self.timing.period.get() * (enough - 1),
+            Role::Startup | Role::Liveness => plain.max(self.timing.min_failing.get()),
+            Role::Readiness if !passed => plain,
             Role::Readiness => Duration::ZERO,
         };
         run.len() >= enough as usize && since(first, *last) >= patience

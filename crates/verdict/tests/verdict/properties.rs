@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::{collection::vec, prelude::*};
 use warren_core::{
     bounds::{Delay, Period, Threshold},
-    check::{Checks, Role, Timing},
+    check::{Checks, Flapping, Role, Timing},
     health::{Health, HealthStatus, Verdict},
     outcome::{Evidence, Outcome},
 };
@@ -18,17 +18,29 @@ use crate::{
 
 fn any_timing() -> impl Strategy<Value = Timing> {
     let periods = prop_oneof![Just(10_u64), 10..2_000_u64, Just(10_000)];
-    (periods, 10..3_000_u64, 0..3_000_u64, 0..20_000_u64, 1..6_u32, 1..4_u32).prop_map(
-        |(period, confirm, delay, start_period, failures, successes)| Timing {
+    let thresholds = (1..6_u32, 1..4_u32, 0..9_000_u64, 0..9_u32, 2..9_u32);
+    let spans = (periods, 10..3_000_u64, 10..3_000_u64, 0..3_000_u64, 0..20_000_u64);
+    (spans, thresholds).prop_map(|(spans, thresholds)| {
+        let (period, start, confirm, delay, start_period) = spans;
+        let (failures, successes, min_failing, flaps, window) = thresholds;
+        Timing {
             period: Period::from_millis_const(period),
+            start_interval: Period::from_millis_const(start),
             confirm_interval: Period::from_millis_const(confirm),
             delay: Delay::from_millis_const(delay),
             start_period: Delay::from_millis_const(start_period),
             failures: Threshold::new_const(failures),
             successes: Threshold::new_const(successes),
+            min_failing: Delay::from_millis_const(min_failing),
+            flapping: Flapping::new(flaps, window).ok(),
             ..timing(1, 1)
-        },
-    )
+        }
+    })
+}
+
+/// How long failure must be unbroken before it costs the task.
+fn patience(timing: &Timing) -> Duration {
+    (timing.period.get() * (timing.failures.get() - 1)).max(timing.min_failing.get())
 }
 
 /// Any checks; every second time liveness and readiness share one.
@@ -38,8 +50,8 @@ fn any_checks() -> impl Strategy<Value = Checks> {
         let liveness = liveness.map(|timing| check(2, timing));
         let readiness = match (&liveness, readiness) {
             (Some(liveness), Some(timing)) if same => {
-                let (period, delay) = (liveness.timing.period, liveness.timing.delay);
-                Some(check(2, Timing { period, delay, ..timing }))
+                let Timing { period, delay, start_interval, .. } = liveness.timing;
+                Some(check(2, Timing { period, delay, start_interval, ..timing }))
             }
             (_, readiness) => readiness.map(|timing| check(3, timing)),
         };
@@ -100,6 +112,7 @@ proptest! {
             let seen = health.roles.get(role).as_ref().map(|role| (role.verdict, role.streak));
             prop_assert_eq!(seen, judged, "{:?}", role);
         }
+        prop_assert_eq!(health.flapping_since().is_some(), judged.flapping.contains(&true));
     }
 
     // C-11, C-14, C-15, C-26
@@ -114,7 +127,11 @@ proptest! {
             let verdicts = |health: &Health| {
                 Role::ALL.map(|role| health.roles.get(role).as_ref().map(|role| role.verdict))
             };
-            prop_assert!(verdicts(&health) != verdicts(&before), "no news");
+            let flaps = |health: &Health| {
+                Role::ALL.map(|role| health.roles.get(role).as_ref()?.flapping_since)
+            };
+            let told = |health: &Health| (verdicts(health), flaps(health));
+            prop_assert!(told(&health) != told(&before), "no news");
             prop_assert!(!failing(&before, Role::Startup), "after the end: {:?}", health);
             if health.ready {
                 prop_assert!(health.was_ready);
@@ -126,7 +143,8 @@ proptest! {
             prop_assert!(health.was_ready || !before.was_ready);
             let all_pass =
                 verdicts(&health).iter().flatten().all(|verdict| *verdict == Verdict::Passing);
-            prop_assert_eq!(health.reason.is_empty(), all_pass, "{:?}", health);
+            let at_rest = all_pass && health.flapping_since().is_none();
+            prop_assert_eq!(health.reason.is_empty(), at_rest, "{:?}", health);
             before = health;
         }
     }
@@ -158,20 +176,24 @@ proptest! {
             let report = task.observe(Role::Liveness, attempt, now);
             let fails = report.is_some_and(|health| failing(&health, Role::Liveness));
             if fails && !was_failing {
-                let patience = timing.period.get() * (timing.failures.get() - 1);
+                let patience = patience(&timing);
                 let lasted = unbroken_since.map(|first| since(first, start));
                 prop_assert!(lasted >= Some(patience), "{lasted:?} < {patience:?}");
             }
         }
     }
 
-    // C-2, C-41, C-42: whatever the phase, and to the nanosecond.
+    // C-2, C-41, C-42, C-44: whatever the phase, and to the nanosecond.
     #[test]
     fn liveness_is_no_more_patient_than_its_owner_either(timing in any_timing()) {
         let checks = Checks { liveness: Some(check(2, timing)), ..Checks::NONE };
         let mut task = fresh(&checks);
         let fails = |_, _| (FAIL, ms(0));
-        let patience = timing.period.get() * (timing.failures.get() - 1);
+        // Two attempts lie a gap apart, though the owner would wait for less.
+        let start = timing.start_interval.min(timing.period).get();
+        let gap = (start / 2).min(timing.confirm_interval.get());
+        let patience = patience(&timing);
+        let patience = if patience.is_zero() { patience } else { patience.max(gap) };
         let until = timing.delay.get() + patience + timing.period.get();
         let worked = work(&mut task, &checks, ms(0), until, fails);
         let dead = worked.first(|health| failing(health, Role::Liveness));

@@ -9,6 +9,7 @@ use warren_core::{
     report::HealthTransition,
     spec::Pull,
     task::{Phase, TaskEnd},
+    time::Timestamp,
 };
 use warren_runtime::{Exit, Running, Runtime, RuntimeError};
 
@@ -107,12 +108,13 @@ impl Actor {
     async fn note(&mut self, noted: Noted, health: Health) {
         match noted {
             Noted::Changed => {
-                let transition = transition(self.health.as_ref(), &health);
+                let transition = transition(self.health.as_ref(), &health, self.now());
                 if transition.is_some() {
                     tracing::info!(
                         task.id = %self.task(),
                         health = health.status.name(),
                         ready = health.ready,
+                        flapping = health.flapping_since().is_some(),
                         reason = health.reason,
                         "task health changed"
                     );
@@ -153,17 +155,23 @@ async fn exit_of(runtime: Arc<dyn Runtime>, clock: Arc<dyn Clock>, task: TaskId)
     }
 }
 
-/// A row for the history, when the status or readiness moved.
-fn transition(before: Option<&Health>, after: &Health) -> Option<HealthTransition> {
-    let moved = before.is_none_or(|b| (b.status, b.ready) != (after.status, after.ready));
-    moved.then(|| HealthTransition {
-        at: if before.is_none_or(|b| b.status != after.status) {
-            after.since
-        } else {
-            after.ready_since
+/// A row for the history, when the status, readiness or flapping moved.
+fn transition(before: Option<&Health>, after: &Health, now: Timestamp) -> Option<HealthTransition> {
+    let status = before.is_none_or(|b| b.status != after.status);
+    let ready = before.is_none_or(|b| b.ready != after.ready);
+    let flapping = after.flapping_since();
+    let flaps = before.and_then(Health::flapping_since).is_some() != flapping.is_some();
+    (status || ready || flaps).then(|| HealthTransition {
+        at: match flapping {
+            _ if status => after.since,
+            _ if ready => after.ready_since,
+            Some(since) => since,
+            // When it ended is recorded nowhere else.
+            None => now,
         },
         status: after.status,
         ready: after.ready,
         reason: after.reason.clone(),
+        flapping: flapping.is_some(),
     })
 }

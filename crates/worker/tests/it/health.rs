@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use warren_core::{
-    check::{Checks, Role},
+    bounds::Period,
+    check::{Checks, Flapping, Role, Timing},
     health::{HealthStatus, Streak},
+    report::TaskReport,
     spec::StopSignal,
 };
 
 use crate::support::{
-    TASK, World, both, exec, failures_of, health_status, is, is_ready, is_running, liveness,
+    TASK, World, assignment, both, exec, failures_of, health_status, is, is_ready, is_running,
+    liveness,
     runtime::{Finds, Step},
     timing,
 };
@@ -88,6 +91,49 @@ async fn liveness_and_readiness_that_ask_the_same_share_one_attempt() {
     for role in [Role::Liveness, Role::Readiness] {
         assert_eq!(failures_of(&unhealthy, role), Streak::Failures(3));
     }
+}
+
+// C-46, C-48
+#[tokio::test(start_paused = true)]
+async fn a_task_that_fails_by_turns_is_reported_as_flapping_once_and_lives_on() {
+    let flapping = Flapping::new(2, 4).ok();
+    let world = World::running(liveness(Timing { flapping, ..timing() })).await;
+    world.manager.report(TASK, is_ready).await;
+    let before = world.manager.count();
+    world.runtime.find(Finds::ByTurns);
+    let flaps = |report: &TaskReport| {
+        report.health.as_ref().is_some_and(|health| health.flapping_since().is_some())
+    };
+    let report = world.manager.report(TASK, flaps).await;
+    assert_eq!((health_status(&report), is_ready(&report)), (Some(HealthStatus::Healthy), true));
+    let reason = "liveness flaps, 2 of its last 4 attempts failed: exit code 1: broken";
+    assert_eq!(report.health.as_ref().unwrap().reason, reason);
+    let [told] = &report.transitions[..] else { panic!("{:?}", report.transitions) };
+    assert_eq!((told.flapping, Some(told.at)), (true, report.health.unwrap().flapping_since()));
+    let attempts = world.runtime.execs().len();
+    world.runtime.until(|runtime| runtime.execs().len() > attempts + 20).await;
+    assert_eq!(world.manager.count(), before + 1);
+    world.runtime.find(Finds::Good);
+    let calm = world.manager.report_after(before + 1, TASK, |report| !flaps(report)).await;
+    assert!(calm.transitions.iter().all(|told| !told.flapping), "{:?}", calm.transitions);
+    assert_eq!(calm.health.unwrap().reason, "");
+}
+
+// C-8
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_not_up_yet_is_looked_at_often_until_it_is() {
+    let fast = Period::from_millis_const(100);
+    let world = World::new();
+    world.runtime.find(Finds::Bad);
+    world.manager.assign([assignment(TASK, both(Timing { start_interval: fast, ..timing() }))]);
+    world.runtime.until(|runtime| runtime.execs().len() == 20).await;
+    world.runtime.find(Finds::Good);
+    world.manager.report(TASK, is_ready).await;
+    let starting = world.runtime.execs();
+    assert!(starting[20] - starting[0] <= fast.get() * 21, "{starting:?}");
+    world.runtime.until(|runtime| runtime.execs().len() == 25).await;
+    let steady = world.runtime.execs();
+    assert_eq!(whole_millis(steady[24] - steady[23]), timing().period.get());
 }
 
 /// The clock of a test moves by whole milliseconds.

@@ -2,12 +2,12 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use warren_core::{
-    bounds::{Delay, Port, Threshold},
+    bounds::{Port, Threshold},
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
-        GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod, HttpPath,
-        HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role, ServerName,
-        StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
+        Flapping, GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod,
+        HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role,
+        ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
 };
 
@@ -25,19 +25,26 @@ fn threshold() -> impl Strategy<Value = Threshold> {
 }
 
 fn timing(role: Role) -> impl Strategy<Value = Timing> {
-    let start_period = match role {
-        Role::Startup => span().boxed(),
-        Role::Liveness | Role::Readiness => Just(Delay::MIN).boxed(),
-    };
-    (span(), span(), span(), start_period, span(), threshold(), threshold()).prop_map(
-        |(period, timeout, delay, start_period, confirm_interval, failures, successes)| Timing {
-            period,
-            timeout,
-            delay,
-            start_period,
-            confirm_interval,
-            failures,
-            successes,
+    let flapping =
+        (2..=64_u32, 2..=64_u32).prop_map(|(a, b)| Flapping::new(a.min(b), a.max(b)).unwrap());
+    let spans = (span(), span(), span(), span(), span(), span(), span());
+    (spans, threshold(), threshold(), option::of(flapping)).prop_map(
+        move |(spans, failures, successes, flapping)| {
+            let (period, timeout, delay, start_period, start_interval, confirm, min_failing) =
+                spans;
+            let timing = Timing {
+                period,
+                timeout,
+                delay,
+                start_period,
+                start_interval,
+                confirm_interval: confirm,
+                failures,
+                successes,
+                min_failing,
+                flapping,
+            };
+            timing.kept_by(role)
         },
     )
 }

@@ -191,9 +191,12 @@ pub fn timing() -> Timing {
         timeout: Timeout::from_millis_const(1_000),
         delay: Delay::MIN,
         start_period: Delay::MIN,
+        start_interval: period,
         confirm_interval: period,
         failures: Threshold::new_const(3),
         successes: Threshold::ONE,
+        min_failing: Delay::MIN,
+        flapping: None,
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Trouble {
 pub enum Finds {
     Good,
     Bad,
+    /// Good and bad, one after the other.
+    ByTurns,
     RuntimeDown,
 }
 
@@ -279,7 +281,11 @@ impl Runtime for FakeRuntime {
     ) -> Result<ExecEnd, RuntimeError> {
         let finds = self.change(|state| {
             state.execs.push(Instant::now());
-            state.finds
+            match state.finds {
+                Finds::ByTurns if state.execs.len().is_multiple_of(2) => Finds::Bad,
+                Finds::ByTurns => Finds::Good,
+                always @ (Finds::Good | Finds::Bad | Finds::RuntimeDown) => always,
+            }
         });
         // An attempt takes some time.
         tokio::time::sleep(timeout / 100).await;
@@ -289,7 +295,7 @@ impl Runtime for FakeRuntime {
         let exited =
             |code, said: &str| Ok(ExecEnd::Exited { code, output: Output(said.to_owned()) });
         match finds {
-            Finds::Good => exited(0, "fine"),
+            Finds::Good | Finds::ByTurns => exited(0, "fine"),
             Finds::Bad => exited(1, "broken"),
             Finds::RuntimeDown => Err(unavailable()),
         }
