@@ -5,7 +5,9 @@
 //! that speak twice about a role contradict each other, and both are named.
 
 mod command;
+mod http;
 mod keys;
+mod kinds;
 mod preset;
 mod spelling;
 #[cfg(test)]
@@ -14,51 +16,60 @@ mod tests;
 use warren_core::{
     Invalid,
     bounds::{Delay, Period, Port, Threshold, Timeout},
-    check::{Check, Checks, HealthConfig, Role, Timing},
+    check::{Check, CheckKind, Checks, HealthConfig, NamedPort, Parts, Role, Timing},
     spec::{Protocol, Publish},
 };
 
-use self::spelling::Spelling;
+use self::spelling::{Spelling, TimingKeys};
 pub use self::{Kind as FlagKind, command::words};
-use crate::{cli::service::HealthFlags, failure::Failure, values};
+use crate::{
+    cli::service::{HealthFlags, MatchWord},
+    failure::Failure,
+    values,
+};
 
-/// What the flags say of a service that publishes `publish`.
-pub fn health_config(flags: &HealthFlags, publish: &[Publish]) -> Result<HealthConfig, Failure> {
-    let context = Context { only_port: only_port(publish) };
+/// What the flags say of a service that publishes `publish` and has named `ports`.
+pub fn health_config(
+    flags: &HealthFlags,
+    publish: &[Publish],
+    ports: &[NamedPort],
+) -> Result<HealthConfig, Failure> {
+    let context = Context { only_port: only_port(publish), ports };
     let timing = timing_flags(flags);
     if flags.no_healthcheck {
-        let kinds = Role::ALL.into_iter().flat_map(|role| role_flags(flags, role));
-        let kinds = kinds.chain(all_flags(flags)).map(|given| given.flag);
-        let kinds = kinds.chain(flags.health_preset.as_ref().map(|_| preset::FLAG.to_owned()));
-        return match kinds.chain(timing.into_iter().map(ToOwned::to_owned)).next() {
+        let groups = Role::ALL.map(|role| role_flags(flags, role));
+        let groups = groups.into_iter().chain([all_flags(flags)]);
+        let used = groups.flat_map(Group::used);
+        let used = used.chain(flags.health_preset.as_ref().map(|_| preset::FLAG.to_owned()));
+        return match used.chain(timing.into_iter().map(ToOwned::to_owned)).next() {
             Some(other) => Err(contradiction("--no-healthcheck", &other)),
             None => Ok(HealthConfig::Disabled),
         };
     }
     if let Some(value) = &flags.health_preset {
-        let roles = Role::ALL.into_iter().flat_map(|role| role_flags(flags, role));
-        return match all_flags(flags).into_iter().chain(roles).next() {
-            Some(other) => Err(contradiction(&other.flag, preset::FLAG)),
+        let roles = Role::ALL.map(|role| role_flags(flags, role));
+        return match [all_flags(flags)].into_iter().chain(roles).flat_map(Group::used).next() {
+            Some(other) => Err(contradiction(&other, preset::FLAG)),
             None => preset::config(flags, value),
         };
     }
-    let all = one_kind(all_flags(flags))?;
+    let all = all_flags(flags).checked()?;
     let mut checks = match &all {
-        Some(given) => one_check(flags, given, &context)?,
+        Some(group) => one_check(flags, group, &context)?,
         None => match timing.first() {
             Some(flag) => return Err(timing_alone(flag)),
             None => Checks::NONE,
         },
     };
     for role in Role::ALL {
-        let Some(given) = one_kind(role_flags(flags, role))? else { continue };
+        let Some(group) = role_flags(flags, role).checked()? else { continue };
         if checks.get(role).is_some() {
             // It is there because of --health-*, which reaches startup by its start period only.
             let kind = all.as_ref().filter(|_| role != Role::Startup);
-            let first = kind.map_or("--health-start-period", |all| &all.flag);
-            return Err(contradiction(&given.flag, first));
+            let first = kind.map_or("--health-start-period", Group::flag);
+            return Err(contradiction(group.flag(), first));
         }
-        *checks.get_mut(role) = Some(given.named(role_check(role, &given, &context))?);
+        *checks.get_mut(role) = Some(role_check(role, &group, &context)?);
     }
     if checks.is_empty() {
         Ok(HealthConfig::Auto)
@@ -68,9 +79,11 @@ pub fn health_config(flags: &HealthFlags, publish: &[Publish]) -> Result<HealthC
 }
 
 /// What a spelling may leave to the service.
-struct Context {
+struct Context<'a> {
     /// The port of the tasks, where the service publishes exactly one.
     only_port: Option<Port>,
+    /// What the service calls its ports.
+    ports: &'a [NamedPort],
 }
 
 fn only_port(publish: &[Publish]) -> Option<Port> {
@@ -81,16 +94,20 @@ fn only_port(publish: &[Publish]) -> Option<Port> {
     }
 }
 
-/// A check as `--liveness-*` would read it, for an attempt by hand.
-pub fn liveness_check(kind: Kind, text: &str) -> Result<Check, Invalid> {
-    let given = Given { flag: String::new(), kind, value: text };
-    role_check(Role::Liveness, &given, &Context { only_port: None })
+/// A check as `--liveness-*` would read it, for an attempt by hand. `argument` is what it is
+/// called there.
+pub fn liveness_check(kind: Kind, text: &str, argument: &str) -> Result<Check, Failure> {
+    let given = vec![Given { flag: argument.to_owned(), kind, value: text }];
+    let group = Group { prefix: "liveness", given, rule: None };
+    role_check(Role::Liveness, &group, &Context { only_port: None, ports: &[] })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Http,
     Tcp,
+    Grpc,
+    File,
     Cmd,
 }
 
@@ -111,57 +128,136 @@ fn named<T>(flag: &str, result: Result<T, Invalid>) -> Result<T, Failure> {
     result.map_err(|invalid| Failure::flag(flag, invalid))
 }
 
-type Kinds<'a> = [(Kind, &'a Option<String>); 3];
+/// The flags that speak of the same roles.
+struct Group<'a> {
+    prefix: &'static str,
+    given: Vec<Given<'a>>,
+    /// How many of several checks must pass.
+    rule: Option<MatchWord>,
+}
+
+type Kinds<'a> = [(Kind, &'a Vec<String>); 5];
 
 /// Of `--health-*`, which speak of all roles.
-fn all_flags(flags: &HealthFlags) -> Vec<Given<'_>> {
+fn all_flags(flags: &HealthFlags) -> Group<'_> {
     let kinds = [
         (Kind::Http, &flags.health_http),
         (Kind::Tcp, &flags.health_tcp),
+        (Kind::Grpc, &flags.health_grpc),
+        (Kind::File, &flags.health_file),
         (Kind::Cmd, &flags.health_cmd),
     ];
-    kind_flags("health", kinds)
+    Group::new("health", kinds, flags.health_match)
 }
 
-fn role_flags(flags: &HealthFlags, role: Role) -> Vec<Given<'_>> {
-    let kinds = match role {
-        Role::Startup => [
-            (Kind::Http, &flags.startup_http),
-            (Kind::Tcp, &flags.startup_tcp),
-            (Kind::Cmd, &flags.startup_cmd),
-        ],
-        Role::Liveness => [
-            (Kind::Http, &flags.liveness_http),
-            (Kind::Tcp, &flags.liveness_tcp),
-            (Kind::Cmd, &flags.liveness_cmd),
-        ],
-        Role::Readiness => [
-            (Kind::Http, &flags.readiness_http),
-            (Kind::Tcp, &flags.readiness_tcp),
-            (Kind::Cmd, &flags.readiness_cmd),
-        ],
+fn role_flags(flags: &HealthFlags, role: Role) -> Group<'_> {
+    let (given, all_or_any) = match role {
+        Role::Startup => (
+            [
+                (Kind::Http, &flags.startup_http),
+                (Kind::Tcp, &flags.startup_tcp),
+                (Kind::Grpc, &flags.startup_grpc),
+                (Kind::File, &flags.startup_file),
+                (Kind::Cmd, &flags.startup_cmd),
+            ],
+            flags.startup_match,
+        ),
+        Role::Liveness => (
+            [
+                (Kind::Http, &flags.liveness_http),
+                (Kind::Tcp, &flags.liveness_tcp),
+                (Kind::Grpc, &flags.liveness_grpc),
+                (Kind::File, &flags.liveness_file),
+                (Kind::Cmd, &flags.liveness_cmd),
+            ],
+            flags.liveness_match,
+        ),
+        Role::Readiness => (
+            [
+                (Kind::Http, &flags.readiness_http),
+                (Kind::Tcp, &flags.readiness_tcp),
+                (Kind::Grpc, &flags.readiness_grpc),
+                (Kind::File, &flags.readiness_file),
+                (Kind::Cmd, &flags.readiness_cmd),
+            ],
+            flags.readiness_match,
+        ),
     };
-    kind_flags(role.name(), kinds)
+    Group::new(role.name(), given, all_or_any)
 }
 
-fn kind_flags<'a>(prefix: &str, kinds: Kinds<'a>) -> Vec<Given<'a>> {
-    let given = |(kind, value): (Kind, &'a Option<String>)| {
-        let name = match kind {
-            Kind::Http => "http",
-            Kind::Tcp => "tcp",
-            Kind::Cmd => "cmd",
+impl<'a> Group<'a> {
+    fn new(prefix: &'static str, kinds: Kinds<'a>, rule: Option<MatchWord>) -> Self {
+        let given = |(kind, values): (Kind, &'a Vec<String>)| {
+            let name = match kind {
+                Kind::Http => "http",
+                Kind::Tcp => "tcp",
+                Kind::Grpc => "grpc",
+                Kind::File => "file",
+                Kind::Cmd => "cmd",
+            };
+            let flag = format!("--{prefix}-{name}");
+            values.iter().map(move |value| Given { flag: flag.clone(), kind, value })
         };
-        let value = value.as_deref()?;
-        Some(Given { flag: format!("--{prefix}-{name}"), kind, value })
-    };
-    kinds.into_iter().filter_map(given).collect()
-}
+        Self { prefix, given: kinds.into_iter().flat_map(given).collect(), rule }
+    }
 
-fn one_kind(given: Vec<Given<'_>>) -> Result<Option<Given<'_>>, Failure> {
-    let mut given = given.into_iter();
-    match (given.next(), given.next()) {
-        (Some(first), Some(second)) => Err(contradiction(&second.flag, &first.flag)),
-        (only, _) => Ok(only),
+    fn match_flag(&self) -> String {
+        format!("--{}-match", self.prefix)
+    }
+
+    /// All of its flags that were used.
+    fn used(self) -> impl Iterator<Item = String> {
+        let rule = self.rule.map(|_| self.match_flag());
+        self.given.into_iter().map(|given| given.flag).chain(rule)
+    }
+
+    /// The first of its flags.
+    fn flag(&self) -> &str {
+        self.given.first().map_or("", |given| given.flag.as_str())
+    }
+
+    /// `None`: it says nothing. One check, or several with a rule.
+    fn checked(self) -> Result<Option<Self>, Failure> {
+        match (self.given.as_slice(), self.rule) {
+            ([], None) => Ok(None),
+            ([_], None) | ([_, _, ..], Some(_)) => Ok(Some(self)),
+            ([] | [_], Some(_)) => {
+                let why = "needs two checks or more, such as an HTTP check and a file";
+                Err(Failure::flag(&self.match_flag(), why))
+            }
+            ([first, second, ..], None) => Err(Failure::Usage(format!(
+                "{} contradicts {}: a role has one check, unless {} says all or any",
+                second.flag,
+                first.flag,
+                self.match_flag()
+            ))),
+        }
+    }
+
+    /// What to look at, and what was said about when in one flag or another.
+    fn parse(&self, keys: &[&str], context: &Context<'_>) -> Result<Spelling, Failure> {
+        let mut kinds = Vec::new();
+        let mut times = TimingKeys::default();
+        for given in &self.given {
+            let spelled = spelling::parse(given.kind, given.value, keys, context);
+            let Spelling { kind, timing } = given.named(spelled)?;
+            for (key, value) in &timing {
+                given.named(times.add(key, value))?;
+            }
+            kinds.push(kind);
+        }
+        let timing = times.0;
+        let Some(rule) = self.rule else {
+            let kind = kinds.pop().ok_or_else(|| Failure::flag(&self.match_flag(), "no check"))?;
+            return Ok(Spelling { kind, timing });
+        };
+        let parts = named(&self.match_flag(), Parts::new(kinds))?;
+        let kind = match rule {
+            MatchWord::All => CheckKind::All(parts),
+            MatchWord::Any => CheckKind::Any(parts),
+        };
+        Ok(Spelling { kind, timing })
     }
 }
 
@@ -184,14 +280,18 @@ fn timing_flags(flags: &HealthFlags) -> Vec<&'static str> {
 
 fn timing_alone(flag: &str) -> Failure {
     Failure::Usage(format!(
-        "{flag} needs --health-http, --health-tcp, --health-cmd or --health-preset: an image's \
-         own HEALTHCHECK keeps its own timing"
+        "{flag} needs a check such as --health-http, or --health-preset: an image's own \
+         HEALTHCHECK keeps its own timing"
     ))
 }
 
 /// The check of `--health-*` in its roles.
-fn one_check(flags: &HealthFlags, given: &Given<'_>, context: &Context) -> Result<Checks, Failure> {
-    let spelling = given.named(spelling::parse(given.kind, given.value, &[], context))?;
+fn one_check(
+    flags: &HealthFlags,
+    group: &Group<'_>,
+    context: &Context<'_>,
+) -> Result<Checks, Failure> {
+    let spelling = group.parse(&[], context)?;
     let mut timing = one_check_default();
     if let Some(text) = &flags.health_interval {
         timing.period = named("--health-interval", span(text, Period::new))?;
@@ -219,16 +319,17 @@ fn one_check_default() -> Timing {
 }
 
 /// The check of one role, with its own keys for the timing.
-fn role_check(role: Role, given: &Given<'_>, context: &Context) -> Result<Check, Invalid> {
+fn role_check(role: Role, group: &Group<'_>, context: &Context<'_>) -> Result<Check, Failure> {
     let keys = match role {
         Role::Startup => &spelling::STARTUP_TIMING[..],
         Role::Liveness | Role::Readiness => &spelling::TIMING[..],
     };
-    let Spelling { kind, timing: keys } = spelling::parse(given.kind, given.value, keys, context)?;
+    let Spelling { kind, timing: keys } = group.parse(keys, context)?;
     let mut timing = Timing::default_for(role);
     let mut confirm = None;
     for (key, value) in &keys {
-        timing_key(&mut timing, &mut confirm, key, value).map_err(|invalid| invalid.at(key))?;
+        let set = timing_key(&mut timing, &mut confirm, key, value);
+        named(group.flag(), set.map_err(|invalid| invalid.at(key)))?;
     }
     timing.confirm_interval = confirm.unwrap_or_else(|| Timing::default_confirm(timing.period));
     Ok(Check { kind, timing })
@@ -264,7 +365,6 @@ fn threshold(text: &str) -> Result<Threshold, Invalid> {
     Threshold::new(values::count(text)?)
 }
 
-/// Used by the spellings.
 fn port(text: &str) -> Result<Port, Invalid> {
     Port::new(values::count(text)?)
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 use warren_core::{
     Invalid,
     bounds::{Port, StopGrace},
-    check::HealthConfig,
+    check::{HealthConfig, NamedPort},
     invalid::At,
     spec::{
         AbsolutePath, EnvVar, Hostname, Mount, MountKind, Network, Protocol, Publish, Pull,
@@ -27,9 +27,10 @@ pub fn service_spec(args: &CreateArgs, caller: CallerEnv<'_>) -> Result<ServiceS
     let name = args.name.parse().map_err(|why| Failure::flag("NAME", why))?;
     let replicas = values::count(&args.replicas).and_then(Replicas::new);
     let replicas = replicas.map_err(|why| Failure::flag("--replicas", why))?;
-    let publish = each("--publish", &args.publish, publish)?;
-    let health = health_flags::health_config(&args.health, &publish)?;
-    let template = template(args, caller, publish, health)?;
+    let ports = each("--port", &args.port, named_port)?;
+    let publish = each("--publish", &args.publish, |text| publish(text, &ports))?;
+    let health = health_flags::health_config(&args.health, &publish, &ports)?;
+    let template = template(args, caller, publish, health, ports)?;
     Ok(ServiceSpec { name, replicas, template: Arc::new(template) })
 }
 
@@ -38,6 +39,7 @@ fn template(
     caller: CallerEnv<'_>,
     publish: Vec<Publish>,
     health: HealthConfig,
+    ports: Vec<NamedPort>,
 ) -> Result<TaskTemplate, Failure> {
     let (workload, words) = workload(args)?;
     let absent_network = match &workload {
@@ -61,7 +63,7 @@ fn template(
         network: args.network.map_or(absent_network, network),
         publish,
         health,
-        ports: Vec::new(),
+        ports,
     };
     template.validated().map_err(|invalid| flag_of(args, &invalid))
 }
@@ -134,21 +136,31 @@ fn env_var(text: &str, caller: CallerEnv<'_>) -> Result<EnvVar, Invalid> {
     EnvVar::new(text, value)
 }
 
-/// `8080:80`, `8080:80/tcp`, `53:53/udp`.
-fn publish(text: &str) -> Result<Publish, Invalid> {
-    let (ports, protocol) = match text.rsplit_once('/') {
+/// `http=80`.
+fn named_port(text: &str) -> Result<NamedPort, Invalid> {
+    let Some((name, number)) = text.split_once('=') else {
+        return Err(Invalid::new(format!("{text:?} is not NAME=PORT")));
+    };
+    Ok(NamedPort { name: name.parse()?, port: Port::new(values::count(number)?).at(name)? })
+}
+
+/// `8080:80`, `8080:80/tcp`, `53:53/udp`, or `8080:http` for a port that has a name.
+fn publish(text: &str, ports: &[NamedPort]) -> Result<Publish, Invalid> {
+    let (pair, protocol) = match text.rsplit_once('/') {
         None => (text, Protocol::Tcp),
-        Some((ports, "tcp")) => (ports, Protocol::Tcp),
-        Some((ports, "udp")) => (ports, Protocol::Udp),
+        Some((pair, "tcp")) => (pair, Protocol::Tcp),
+        Some((pair, "udp")) => (pair, Protocol::Udp),
         Some((_, other)) => return Err(Invalid::new(format!("{other:?} is not tcp or udp"))),
     };
-    let Some((host, task)) = ports.split_once(':').filter(|(_, task)| !task.contains(':')) else {
+    let Some((host, task)) = pair.split_once(':').filter(|(_, task)| !task.contains(':')) else {
         return Err(Invalid::new(format!("{text:?} is not HOST_PORT:TASK_PORT")));
     };
-    let port = |text| Port::new(values::count(text)?);
+    let port = |text: &str| Port::new(values::count(text)?);
+    let named = ports.iter().find(|named| named.name.as_str() == task);
+    let task_port = named.map_or_else(|| port(task), |named| Ok(named.port));
     Ok(Publish {
         host_port: port(host).at("host port")?,
-        task_port: port(task).at("task port")?,
+        task_port: task_port.at("task port")?,
         protocol,
     })
 }
@@ -212,6 +224,7 @@ fn flag_of(args: &CreateArgs, invalid: &Invalid) -> Failure {
         "cpu_millis" => "--cpus".to_owned(),
         "memory_bytes" => "--memory".to_owned(),
         "mounts" => "--mount".to_owned(),
+        "ports" => "--port".to_owned(),
         "command" if args.entrypoint.is_some() => "--entrypoint".to_owned(),
         "command" | "args" => "CMD".to_owned(),
         other => format!("--{}", other.replace('_', "-")),

@@ -99,18 +99,29 @@ impl Shared {
             let root = Root::of(Some(pid));
             let read = |path| root.read(path, rootfs::USERS_MAX);
             let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
-            Ok(user::resolve(&user, &passwd, &group))
+            Ok::<_, RootError>(user::resolve(&user, &passwd, &group))
         };
         // Its files may hang; whoever waits for the command does not wait longer than it may take.
         let looked = tokio::task::spawn_blocking(look).await;
         let looked = looked.map_err(|error| unavailable(format!("a look was lost: {error}")))?;
-        looked.map_err(|error: RootError| match error {
-            RootError::Gone => RuntimeError::NoSuchTask(task),
-            error @ (RootError::Unseen(_) | RootError::File(_)) => {
-                unavailable(format!("cannot read the task's users: {error}"))
+        match looked {
+            Ok(ids) => Ok(ids),
+            Err(RootError::Gone) => Err(RuntimeError::NoSuchTask(task)),
+            // What the task has in the place of its users is its own doing.
+            Err(RootError::File(error)) if !is_ours(&error) => {
+                Ok(Err(format!("cannot read the task's users: {error}")))
             }
-        })
+            Err(error @ (RootError::Unseen(_) | RootError::File(_))) => {
+                Err(unavailable(format!("cannot read the task's users: {error}")))
+            }
+        }
     }
+}
+
+/// We are out of something.
+fn is_ours(error: &io::Error) -> bool {
+    const OURS: [Errno; 3] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|raw| OURS.contains(&Errno::from_raw(raw)))
 }
 
 impl Exec {

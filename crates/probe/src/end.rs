@@ -11,7 +11,7 @@ use warren_core::{
 use crate::clause;
 
 /// How an attempt ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
     /// That decided.

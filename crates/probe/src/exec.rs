@@ -26,48 +26,66 @@ const WAIT_TIMEOUTS: u32 = 10;
 /// that has not returned after 5 s has lost the command.
 const OVERRUN: Duration = Duration::from_secs(5);
 
+/// A permit of the worker's and the task's turn.
+#[derive(Debug)]
+pub(crate) struct Permits<'a> {
+    /// For them.
+    pub(crate) waited: Duration,
+    _turn: SemaphorePermit<'a>,
+    _permit: SemaphorePermit<'a>,
+}
+
 pub(crate) async fn attempt(
     prober: &Prober,
     target: &Target,
     check: &ExecCheck,
     limit: Duration,
 ) -> Seen {
-    let queued = Instant::now();
-    let patience = limit.saturating_mul(WAIT_TIMEOUTS).clamp(WAIT_MIN, WAIT_MAX);
-    let permits = timeout(patience, permits(prober, target)).await;
-    let waited = queued.elapsed();
-    let Ok(Some(_permits)) = permits else {
-        let message = format!("waited {waited:.1?} for a free exec permit");
-        return Seen {
-            waited,
-            ..Seen::new(End::inconclusive(clause::PERMIT, message), Instant::now())
-        };
+    let permits = match permits(prober, target, limit).await {
+        Ok(permits) => permits,
+        Err(seen) => return seen,
     };
     let started = Instant::now();
-    let command = target.runtime.exec(target.task, &check.command, check.user.as_ref(), limit);
-    let end = match timeout(limit.saturating_add(OVERRUN), command).await {
-        Ok(end) => judge(end, check, limit),
-        Err(_elapsed) => {
-            let driver = target.runtime.driver().name();
-            let message = format!(
-                "the {driver} runtime did not end the command {OVERRUN:?} after its deadline of \
-                 {limit:?}"
-            );
-            End::inconclusive(clause::NO_RUNTIME, message)
-        }
-    };
-    Seen { waited, ..Seen::new(end, started) }
+    let end = run(target, check, limit).await;
+    Seen { waited: permits.waited, ..Seen::new(end, started) }
 }
 
-/// The task's turn first, so that whoever waits for it holds no one else up. `None` where a
-/// semaphore was closed, which nobody does.
-async fn permits<'a>(
+/// Waits until a command may run: the task's turn first, so that whoever waits for it holds no one
+/// else up.
+pub(crate) async fn permits<'a>(
     prober: &'a Prober,
     target: &'a Target,
-) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
-    let turn = target.exec_turn.acquire().await.ok()?;
-    let permit = prober.exec_permits.acquire().await.ok()?;
-    Some((turn, permit))
+    limit: Duration,
+) -> Result<Permits<'a>, Seen> {
+    let queued = Instant::now();
+    let patience = limit.saturating_mul(WAIT_TIMEOUTS).clamp(WAIT_MIN, WAIT_MAX);
+    let wait = async {
+        let turn = target.exec_turn.acquire().await.ok()?;
+        let permit = prober.exec_permits.acquire().await.ok()?;
+        Some((turn, permit))
+    };
+    let got = timeout(patience, wait).await;
+    let waited = queued.elapsed();
+    // Nobody closes a semaphore.
+    let Ok(Some((turn, permit))) = got else {
+        let message = format!("waited {waited:.1?} for a free exec permit");
+        let end = End::inconclusive(clause::PERMIT, message);
+        return Err(Seen { waited, ..Seen::new(end, Instant::now()) });
+    };
+    Ok(Permits { waited, _turn: turn, _permit: permit })
+}
+
+/// Runs the command, with the permits that it needs in hand.
+pub(crate) async fn run(target: &Target, check: &ExecCheck, limit: Duration) -> End {
+    let command = target.runtime.exec(target.task, &check.command, check.user.as_ref(), limit);
+    if let Ok(end) = timeout(limit.saturating_add(OVERRUN), command).await {
+        return judge(end, check, limit);
+    }
+    let driver = target.runtime.driver().name();
+    let message = format!(
+        "the {driver} runtime did not end the command {OVERRUN:?} after its deadline of {limit:?}"
+    );
+    End::inconclusive(clause::NO_RUNTIME, message)
 }
 
 fn judge(end: Result<ExecEnd, RuntimeError>, check: &ExecCheck, limit: Duration) -> End {
@@ -99,17 +117,15 @@ fn exited(code: i32, output: &Output, check: &ExecCheck) -> End {
     let known = u8::try_from(code).ok();
     let among = |codes: &BTreeSet<u8>| known.is_some_and(|code| codes.contains(&code));
     if among(exits.inconclusive()) {
-        return End::inconclusive(
-            clause::EXIT_CODE,
-            format!("the command could not look: {}", said()),
-        );
+        let message = format!("the command could not look: {}", said());
+        return End::inconclusive(clause::EXIT_CODES, message);
     }
     if !among(exits.pass()) {
         return End::fail(clause::EXIT_CODE, Evidence::Explicit, said());
     }
     if let Some(expect) = expect.as_ref().filter(|expect| !expect.is_match(output.0.as_bytes())) {
         let why = format!("exit code {code}, but its output does not {expect}");
-        return End::fail(clause::EXIT_CODE, Evidence::Explicit, with(why, output));
+        return End::fail(clause::OUTPUT, Evidence::Explicit, with(why, output));
     }
     End::pass(clause::EXIT_CODE, if code == 0 { message::lines(&output.0) } else { said() })
 }

@@ -1,54 +1,41 @@
 //! One HTTP attempt: connect, ask, follow redirects that stay with the task, judge.
 
-use std::{
-    error::Error,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    task::Poll,
-    time::Duration,
-};
+use std::time::Duration;
 
+use bytes::Buf;
 use http::{
-    HeaderValue, Method, StatusCode,
-    header::LOCATION,
-    uri::{Authority, PathAndQuery},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING},
+    uri::PathAndQuery,
 };
+use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::{
-    Request,
-    body::{Body, Incoming},
-    client::conn::http1,
-};
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 use warren_core::{
-    bounds::Port,
-    check::{HttpCheck, Scheme, StatusSet},
+    check::{Endpoint, HttpCheck, HttpVersion, StatusSet},
     outcome::Evidence,
 };
 
 use crate::{
-    Prober, Target, clause, connect,
+    Prober, Target, clause,
+    connect::{self, Peer},
     end::End,
+    exchange::{Broken, Driver},
     message,
     redirect::{self, Site},
     request::{self, Nothing},
-    tls,
+    tls::{self, Alpn},
     trace::Trace,
-    wire::Wire,
 };
 
-/// So much of a body must arrive for a pass, or all of it. Most health pages are far shorter; a
-/// stream without an end has shown by then that it flows.
+/// So much of a body is looked at. Most health pages are far shorter.
 const BODY: usize = 10 * 1024;
-/// For a status line and its headers together, and for what is read ahead of them. hyper itself
-/// takes no more than 100 headers.
-const HEAD: usize = 64 * 1024;
+/// A body whose end was not announced must come to it within so much: dynamic pages do, and a
+/// stream that answers for ever does not.
+const UNANNOUNCED: usize = 1024 * 1024;
 /// A loop shows itself within so many; browsers go twice as far.
 const REDIRECTS: usize = 10;
 /// A bad status has decided. Its body is for the message only, and worth no longer wait.
@@ -59,24 +46,23 @@ const EXCERPT_WAIT: Duration = Duration::from_millis(100);
 pub(crate) struct Visit<'a> {
     prober: &'a Prober,
     target: &'a Target,
-    check: &'a HttpCheck,
-    port: Port,
-    trace: &'a Trace,
-    pub(crate) peer: SocketAddr,
+    pub(crate) check: &'a HttpCheck,
+    pub(crate) trace: &'a Trace,
+    pub(crate) peer: Peer<'a>,
     /// The `Host` header.
-    host: Option<String>,
+    pub(crate) host: Option<String>,
 }
 
-enum Answer {
+pub(crate) enum Answer {
     Decided(End),
     Elsewhere(StatusCode, HeaderValue),
 }
 
-/// The connection, which moves only while somebody drives it.
-struct Driver<'a, C> {
-    connection: Pin<&'a mut C>,
-    ended: bool,
-    error: Option<hyper::Error>,
+/// How much of a body to read, and to keep.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    enough: usize,
+    keep: usize,
 }
 
 impl<'a> Visit<'a> {
@@ -84,18 +70,13 @@ impl<'a> Visit<'a> {
         prober: &'a Prober,
         target: &'a Target,
         check: &'a HttpCheck,
-        port: Port,
+        peer: Peer<'a>,
         trace: &'a Trace,
     ) -> Self {
-        let peer = connect::peer(target, port);
-        Self { prober, target, check, port, trace, peer, host: request::host(check, peer) }
+        Self { prober, target, check, trace, peer, host: request::host(check, peer) }
     }
 
-    pub(crate) async fn run(&self) -> End {
-        self.follow().await.unwrap_or_else(|end| end)
-    }
-
-    async fn follow(&self) -> Result<End, End> {
+    pub(crate) async fn follow(&self) -> Result<End, End> {
         let mut method = Method::from_bytes(self.check.method.as_str().as_bytes())
             .map_err(|error| request::unsendable(self.check.method.as_str(), &error))?;
         let mut path = request::target(self.check.path.as_str().as_bytes())?;
@@ -123,18 +104,22 @@ impl<'a> Visit<'a> {
 
     async fn ask(&self, method: &Method, path: &PathAndQuery) -> Result<Answer, End> {
         let request = request::build(self.check, method, path, self.host.as_deref())?;
-        let stream =
-            connect::connect(&self.prober.home, self.target, self.peer, self.trace).await?;
-        match self.check.scheme() {
-            Scheme::Http => self.exchange(stream, request, path).await,
-            Scheme::Https => {
-                let asked = self.host.as_deref().and_then(|host| Authority::try_from(host).ok());
-                let name = asked.as_ref().map(Authority::host);
-                let config = &self.prober.tls;
-                let stream = tls::handshake(config, stream, name, self.peer, self.trace).await?;
-                self.exchange(stream, request, path).await
-            }
-        }
+        let stream = connect::connect(self.prober, self.target, self.peer, self.trace).await?;
+        let Some(tls) = &self.check.tls else {
+            return self.exchange(stream, request, path).await;
+        };
+        let alpn = match self.check.version {
+            HttpVersion::Http1 => Alpn::Http1,
+            HttpVersion::Http2 => Alpn::Http2,
+        };
+        let config = self.prober.tls.of(&tls.trust, alpn).await?;
+        let name = tls::name(tls, self.host.as_deref(), self.peer);
+        // Boxed, as HTTP/2 is: a plain exchange shall not carry the room for it.
+        Box::pin(async {
+            let stream = tls::handshake(config, stream, name, self.peer, self.trace).await?;
+            self.exchange(stream, request, path).await
+        })
+        .await
     }
 
     async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
@@ -143,19 +128,24 @@ impl<'a> Visit<'a> {
         request: Request<Nothing>,
         path: &PathAndQuery,
     ) -> Result<Answer, End> {
-        let method = request.method().clone();
-        let (mut sender, connection) = http1::Builder::new()
-            // Some home-made servers know `Host` and not `host`.
-            .title_case_headers(true)
-            .max_buf_size(HEAD)
-            .max_header_size(HEAD)
-            .handshake(TokioIo::new(Wire::new(stream, self.trace)))
-            .await
-            .map_err(|error| self.broken(&error))?;
-        let connection = pin!(connection);
-        let mut driver = Driver::new(connection);
-        let response = driver.drive(sender.send_request(request)).await;
-        let response = response.map_err(|error| self.broken(&driver.cause(error)))?;
+        match self.check.version {
+            HttpVersion::Http1 => self.exchange_1(stream, request, path).await,
+            HttpVersion::Http2 => Box::pin(self.exchange_2(stream, request, path)).await,
+        }
+    }
+
+    pub(crate) async fn judge<C, B, E>(
+        &self,
+        driver: &mut Driver<'_, C, E>,
+        response: Response<B>,
+        method: &Method,
+        path: &PathAndQuery,
+    ) -> Result<Answer, End>
+    where
+        C: Future<Output = Result<(), E>>,
+        B: Body<Data: Buf, Error = E> + Unpin,
+        E: Into<Broken>,
+    {
         let status = response.status();
         self.trace.body(status.as_u16(), 0);
         if let Some(location) = response.headers().get(LOCATION)
@@ -164,24 +154,50 @@ impl<'a> Visit<'a> {
         {
             return Ok(Answer::Elsewhere(status, location.clone()));
         }
-        let what = self.describe(status, &method, path);
+        let what = self.describe(status, method, path);
+        let announced = is_announced(response.headers());
         let mut body = response.into_body();
+        let mut kept = Vec::new();
         if self.check.expect.contains(status.as_u16()) {
-            let read = self.read(&mut driver, &mut body, status, BODY, None).await;
-            read.map_err(|error| {
+            let enough = if announced { BODY } else { UNANNOUNCED };
+            let read = Read { enough, keep: if self.wants_body() { BODY } else { 0 } };
+            let ended = self.read(driver, &mut body, status, read, &mut kept).await;
+            let ended = ended.map_err(|error| {
                 let end = self.broken(&driver.cause(error));
                 End { clause: clause::BODY, ..end }
             })?;
-            return Ok(Answer::Decided(End::pass(clause::STATUS, what)));
+            if !ended && !announced {
+                let message = format!("{what}, and its body does not end within 1 MiB");
+                return Err(End::fail(clause::BODY, Evidence::Explicit, message));
+            }
+            return self.match_body(what, &kept).map(Answer::Decided);
         }
-        let mut begin = Vec::new();
-        let enough = message::EXCERPT;
-        let read = self.read(&mut driver, &mut body, status, enough, Some(&mut begin));
+        let read = Read { enough: message::EXCERPT, keep: message::EXCERPT };
+        let read = self.read(driver, &mut body, status, read, &mut kept);
         // However it ends: what has come is shown.
         let _broken_or_late = timeout(EXCERPT_WAIT, read).await;
-        let excerpt = message::excerpt(&begin);
-        let message = if excerpt.is_empty() { what } else { format!("{what}: {excerpt}") };
+        let message = with_excerpt(what, &kept);
         Ok(Answer::Decided(End::fail(clause::STATUS, Evidence::Explicit, message)))
+    }
+
+    const fn wants_body(&self) -> bool {
+        self.check.body.is_some() || self.check.body_not.is_some()
+    }
+
+    fn match_body(&self, what: String, body: &[u8]) -> Result<End, End> {
+        let HttpCheck { body: wanted, body_not: unwanted, .. } = self.check;
+        let fail = |why: String| {
+            let message = with_excerpt(format!("{what}, but its body {why}"), body);
+            End::fail(clause::BODY_MATCH, Evidence::Explicit, message)
+        };
+        if let Some(wanted) = wanted.as_ref().filter(|wanted| !wanted.is_match(body)) {
+            return Err(fail(format!("does not {wanted}")));
+        }
+        if let Some(unwanted) = unwanted.as_ref().filter(|unwanted| unwanted.is_match(body)) {
+            return Err(fail(format!("does {unwanted}")));
+        }
+        let clause = if self.wants_body() { clause::BODY_MATCH } else { clause::STATUS };
+        Ok(End::pass(clause, what))
     }
 
     /// A redirect passes as it is where the owner named its status; the default names none.
@@ -189,81 +205,61 @@ impl<'a> Visit<'a> {
         self.check.expect.contains(status.as_u16()) && self.check.expect != StatusSet::default()
     }
 
-    /// Reads the body to its end, or to `enough` bytes, and keeps them where it is asked to.
-    async fn read<C: Future<Output = hyper::Result<()>>>(
+    /// Reads the body to its end, or until it is enough. Whether it has ended.
+    async fn read<C, B, E>(
         &self,
-        driver: &mut Driver<'_, C>,
-        body: &mut Incoming,
+        driver: &mut Driver<'_, C, E>,
+        body: &mut B,
         status: StatusCode,
-        enough: usize,
-        mut keep: Option<&mut Vec<u8>>,
-    ) -> hyper::Result<()> {
+        read: Read,
+        kept: &mut Vec<u8>,
+    ) -> Result<bool, E>
+    where
+        C: Future<Output = Result<(), E>>,
+        B: Body<Data: Buf, Error = E> + Unpin,
+    {
         let mut bytes = 0;
-        while bytes < enough && !body.is_end_stream() {
-            let Some(frame) = driver.drive(body.frame()).await else { break };
-            // Trailers are none of the body.
-            let Ok(data) = frame?.into_data() else { continue };
-            if let Some(kept) = keep.as_deref_mut() {
-                kept.extend_from_slice(&data[..data.len().min(enough - bytes)]);
+        while bytes < read.enough {
+            if body.is_end_stream() {
+                return Ok(true);
             }
-            bytes += data.len();
+            let Some(frame) = driver.drive(body.frame()).await else { return Ok(true) };
+            // Trailers are none of the body.
+            let Ok(mut data) = frame?.into_data() else { continue };
+            bytes += data.remaining();
+            while data.has_remaining() && kept.len() < read.keep {
+                let chunk = data.chunk();
+                let part = chunk.len().min(read.keep - kept.len());
+                kept.extend_from_slice(&chunk[..part]);
+                data.advance(part);
+            }
             self.trace.body(status.as_u16(), bytes);
         }
-        Ok(())
+        Ok(body.is_end_stream())
     }
 
-    fn describe(&self, status: StatusCode, method: &Method, path: &PathAndQuery) -> String {
-        format!("HTTP {} from {method} {path} on port {}", status.as_u16(), self.port)
-    }
-
-    /// The exchange broke: what that says of the task.
-    fn broken(&self, error: &hyper::Error) -> End {
-        let (peer, when) = (self.peer, self.trace.before());
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if let Some(error) = cause.downcast_ref::<io::Error>() {
-                return End::of_io(error, peer, &when);
+    pub(crate) fn describe(
+        &self,
+        status: StatusCode,
+        method: &Method,
+        path: &PathAndQuery,
+    ) -> String {
+        let status = status.as_u16();
+        match &self.check.endpoint {
+            Endpoint::Port(port) => format!("HTTP {status} from {method} {path} on port {port}"),
+            Endpoint::Socket(socket) => {
+                format!("HTTP {status} from {method} {path} over {}", socket.as_str())
             }
-            source = cause.source();
-        }
-        let explicit =
-            |why: &str| End::fail(clause::HTTP, Evidence::Explicit, format!("{peer} {why}"));
-        if error.is_parse_too_large() {
-            explicit("answered with more than 64 KiB or 100 lines of headers")
-        } else if error.is_parse() {
-            explicit(&format!("answered with what is not HTTP/1: {error}"))
-        } else {
-            let message = format!("{peer} closed the connection{when}");
-            End::fail(clause::NO_CONNECTION, Evidence::Refused, message)
         }
     }
 }
 
-impl<'a, C: Future<Output = hyper::Result<()>>> Driver<'a, C> {
-    fn new(connection: Pin<&'a mut C>) -> Self {
-        Self { connection, ended: false, error: None }
-    }
+/// Whether an answer said how long its body is.
+fn is_announced(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
+}
 
-    /// Waits for `event` and moves the connection meanwhile.
-    async fn drive<F: Future>(&mut self, event: F) -> F::Output {
-        let mut event = pin!(event);
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = event.as_mut().poll(cx) {
-                return Poll::Ready(output);
-            }
-            if !self.ended
-                && let Poll::Ready(end) = self.connection.as_mut().poll(cx)
-            {
-                self.ended = true;
-                self.error = end.err();
-            }
-            event.as_mut().poll(cx)
-        })
-        .await
-    }
-
-    /// The connection's own error says more than that of the exchange that it took down.
-    fn cause(&mut self, error: hyper::Error) -> hyper::Error {
-        self.error.take().unwrap_or(error)
-    }
+fn with_excerpt(what: String, body: &[u8]) -> String {
+    let excerpt = message::excerpt(body);
+    if excerpt.is_empty() { what } else { format!("{what}: {excerpt}") }
 }

@@ -1,4 +1,4 @@
-//! Makes one attempt at one check: HTTP, TCP or exec.
+//! Makes one attempt at one check: HTTP, TCP, gRPC, a file, a command, or several of them.
 //!
 //! What an attempt means, in short; `docs/checks.md` has the clauses:
 //!
@@ -17,13 +17,20 @@
 mod clause;
 mod connect;
 mod end;
+mod exchange;
 mod exec;
+mod file;
+mod files;
+mod grpc;
 mod http;
+mod http2;
 mod message;
 mod netns;
+mod parts;
 mod prober;
 mod redirect;
 mod request;
+mod tcp;
 mod tls;
 mod trace;
 mod wire;

@@ -3,14 +3,12 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use rustls::ClientConfig;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
 use warren_core::{
-    bounds::Port,
-    check::{Check, CheckKind, Endpoint, HttpCheck, PortRef, Role, TcpCheck},
+    check::{Check, CheckKind, FileCheck, Role},
     clause::Clause,
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
@@ -20,13 +18,17 @@ use warren_core::{
 use warren_runtime::{Reach, Runtime};
 
 use crate::{
-    clause, connect,
+    clause,
+    connect::Peer,
     end::End,
-    exec,
+    exec, file,
+    files::Files,
+    grpc::{Call, Kept},
     http::Visit,
     message,
     netns::{Home, Netns},
-    tls,
+    parts::{self, Rule},
+    tcp, tls,
     trace::Trace,
 };
 
@@ -34,7 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Prober {
     pub(crate) home: Home,
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) tls: tls::Configs,
     /// So many commands run at once.
     pub(crate) exec_permits: Semaphore,
 }
@@ -49,6 +51,9 @@ pub struct Target {
     pub(crate) runtime: Arc<dyn Runtime>,
     /// One command at a time: a shim gains nothing from more.
     pub(crate) exec_turn: Semaphore,
+    pub(crate) files: Files,
+    /// Connections that outlive an attempt.
+    pub(crate) kept: Kept,
 }
 
 /// What one attempt saw. The caller says when it was.
@@ -88,7 +93,7 @@ impl Prober {
     pub fn with_exec_permits(permits: usize) -> Result<Self, Fault> {
         Ok(Self {
             home: Home::open().map_err(Fault::OwnNamespace)?,
-            tls: tls::unverified().map_err(Fault::Tls)?,
+            tls: tls::Configs::new().map_err(Fault::Tls)?,
             exec_permits: Semaphore::new(permits),
         })
     }
@@ -98,69 +103,104 @@ impl Prober {
         // Boxed, since a worker keeps a future like this one for each check, and most of them
         // sleep most of the time.
         match kind {
-            CheckKind::Http(
-                check @ HttpCheck { endpoint: Endpoint::Port(PortRef::Number(port)), .. },
-            ) => Box::pin(self.http(target, check, *port, timeout)).await,
-            CheckKind::Tcp(TcpCheck { port: PortRef::Number(port), send, expect: None })
-                if send.as_slice().is_empty() =>
-            {
-                Box::pin(self.tcp(target, *port, timeout)).await
-            }
-            CheckKind::Http(_)
-            | CheckKind::Tcp(_)
-            | CheckKind::Grpc(_)
-            | CheckKind::File(_)
-            | CheckKind::All(_)
-            | CheckKind::Any(_) => Seen::new(
-                End::inconclusive(clause::OBSERVER, "this worker cannot make such a check"),
-                Instant::now(),
-            ),
             CheckKind::Exec(check) => Box::pin(exec::attempt(self, target, check, timeout)).await,
+            CheckKind::All(whole) => {
+                Box::pin(parts::attempt(self, target, Rule::All, whole, timeout)).await
+            }
+            CheckKind::Any(whole) => {
+                Box::pin(parts::attempt(self, target, Rule::Any, whole, timeout)).await
+            }
+            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Grpc(_) | CheckKind::File(_) => {
+                Box::pin(self.look(target, kind, timeout)).await
+            }
         }
     }
 
-    async fn http(
-        &self,
-        target: &Target,
-        check: &HttpCheck,
-        port: Port,
-        timeout: Duration,
-    ) -> Seen {
+    /// One look by ourselves, without a command.
+    pub(crate) async fn look(&self, target: &Target, kind: &CheckKind, limit: Duration) -> Seen {
         let trace = Trace::start();
-        let visit = Visit::new(self, target, check, port, &trace);
-        let end = within(&trace, timeout, visit.run()).await;
-        trace.seen(end.unwrap_or_else(|| late(&trace, timeout, &visit.peer)))
-    }
-
-    async fn tcp(&self, target: &Target, port: Port, timeout: Duration) -> Seen {
-        let trace = Trace::start();
-        let peer = connect::peer(target, port);
-        let end = within(&trace, timeout, async {
-            match connect::connect(&self.home, target, peer, &trace).await {
-                Ok(_stream) => End::pass(clause::CONNECTED, format!("connected to {peer}")),
-                Err(end) => end,
+        let watch = Watch { trace: &trace, limit };
+        let looked = match kind {
+            CheckKind::Http(check) => match Peer::of(target, &check.endpoint) {
+                Ok(peer) => {
+                    let visit = Visit::new(self, target, check, peer, &trace);
+                    watch.at(peer, visit.follow()).await
+                }
+                Err(end) => Err(end),
+            },
+            CheckKind::Tcp(check) => match Peer::of_port(target, &check.port) {
+                Ok(peer) => watch.at(peer, tcp::look(self, target, check, peer, &trace)).await,
+                Err(end) => Err(end),
+            },
+            CheckKind::Grpc(check) => match Peer::of(target, &check.endpoint) {
+                Ok(peer) => {
+                    let deadline = trace.start + limit;
+                    let prober = self;
+                    let trace = &trace;
+                    let call = Call { prober, target, check, peer, trace, deadline };
+                    watch.at(peer, call.make()).await
+                }
+                Err(end) => Err(end),
+            },
+            CheckKind::File(check) => watch.file(check, file::look(target, check)).await,
+            CheckKind::Exec(_) | CheckKind::All(_) | CheckKind::Any(_) => {
+                let message = format!("a check of kind {} is no single look", kind.name());
+                Err(End::inconclusive(clause::OBSERVER, message))
             }
-        });
-        let end = end.await;
-        trace.seen(end.unwrap_or_else(|| late(&trace, timeout, &peer)))
+        };
+        trace.seen(looked.unwrap_or_else(|end| end))
     }
 }
 
-/// `None` at the deadline. An answer that is there counts, even where we come late to read it.
-async fn within(trace: &Trace, timeout: Duration, look: impl Future<Output = End>) -> Option<End> {
-    timeout_at(trace.start + timeout, look).await.ok()
+/// Holds a look to its deadline. An answer that is there counts, even where we come late to read
+/// it.
+#[derive(Debug, Clone, Copy)]
+struct Watch<'a> {
+    trace: &'a Trace,
+    limit: Duration,
 }
 
-fn late(trace: &Trace, timeout: Duration, peer: &impl std::fmt::Display) -> End {
-    End::fail(trace.late_clause(), Evidence::Timeout, trace.lateness(timeout, peer))
+impl Watch<'_> {
+    async fn at(
+        self,
+        peer: Peer<'_>,
+        look: impl Future<Output = Result<End, End>>,
+    ) -> Result<End, End> {
+        let Self { trace, limit } = self;
+        let late = |_| {
+            let message = trace.lateness(limit, &peer);
+            Err(End::fail(trace.late_clause(), Evidence::Timeout, message))
+        };
+        timeout_at(trace.start + limit, look).await.unwrap_or_else(late)
+    }
+
+    async fn file(
+        self,
+        check: &FileCheck,
+        look: impl Future<Output = Result<End, End>>,
+    ) -> Result<End, End> {
+        let Self { trace, limit } = self;
+        let late = |_| {
+            let message = format!("no look at {} within {limit:?}", check.path.as_str());
+            Err(End::fail(clause::DEADLINE, Evidence::Timeout, message))
+        };
+        timeout_at(trace.start + limit, look).await.unwrap_or_else(late)
+    }
 }
 
 impl Target {
     /// Opens the task's network namespace. Where that fails, each attempt tries again.
     pub fn new(task: TaskId, reach: Reach, runtime: Arc<dyn Runtime>) -> Self {
-        let Reach { netns, address, root_of: _ } = reach;
-        let netns = netns.map(Netns::open);
-        Self { task, address, netns, runtime, exec_turn: Semaphore::new(1) }
+        let Reach { netns, address, root_of } = reach;
+        Self {
+            task,
+            address,
+            netns: netns.map(Netns::open),
+            runtime,
+            exec_turn: Semaphore::new(1),
+            files: Files::of(root_of),
+            kept: Kept::default(),
+        }
     }
 
     pub fn task(&self) -> TaskId {

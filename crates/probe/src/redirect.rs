@@ -1,6 +1,6 @@
 //! Where a redirect leads. Only one that stays with the task is followed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{
     Method, StatusCode,
@@ -8,7 +8,7 @@ use http::{
 };
 use warren_core::check::Scheme;
 
-use crate::request;
+use crate::{connect::Peer, request};
 
 /// What was asked: by this scheme, under this name, at this address.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct Site<'a> {
     pub(crate) scheme: Scheme,
     /// The `Host` header.
     pub(crate) host: Option<&'a str>,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer<'a>,
 }
 
 /// The statuses that send a client elsewhere.
@@ -124,11 +124,15 @@ impl Site<'_> {
     fn is_at(&self, authority: &Authority) -> bool {
         let port = port_of(authority, self.scheme);
         let asked = self.host.and_then(|host| Authority::try_from(host).ok());
-        let by_address = address_of(authority) == Some(self.peer.ip());
+        let here = match self.peer {
+            Peer::Tcp(address) => Some(address),
+            Peer::Unix(_) => None,
+        };
+        let by_address = here.is_some_and(|here| address_of(authority) == Some(here.ip()));
         let by_name =
             asked.as_ref().is_some_and(|asked| asked.host().eq_ignore_ascii_case(authority.host()));
         let asked_port = asked.as_ref().map(|asked| port_of(asked, self.scheme));
-        port == Some(self.peer.port()) && (by_address || by_name)
+        here.is_some_and(|here| port == Some(here.port())) && (by_address || by_name)
             || by_name && asked_port == Some(port)
     }
 }
@@ -152,11 +156,16 @@ fn address_of(authority: &Authority) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn from(location: &str, host: Option<&str>) -> Option<String> {
-        let site =
-            Site { scheme: Scheme::Http, host, peer: SocketAddr::from(([127, 0, 0, 5], 8080)) };
+        let site = Site {
+            scheme: Scheme::Http,
+            host,
+            peer: Peer::Tcp(SocketAddr::from(([127, 0, 0, 5], 8080))),
+        };
         let here = PathAndQuery::from_static("/a/b?c=d");
         resolve(location.as_bytes(), &here, &site).map(|path| path.to_string())
     }

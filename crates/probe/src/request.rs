@@ -10,24 +10,26 @@ use http::{
 use http_body_util::Empty;
 use warren_core::check::{HttpCheck, HttpHeader, Scheme};
 
-use crate::{clause, end::End};
+use crate::{clause, connect::Peer, end::End};
 
 /// Nothing is ever sent as a body.
 pub(crate) type Nothing = Empty<&'static [u8]>;
 
-const AGENT: &str = concat!("warren-check/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("warren-check/", env!("CARGO_PKG_VERSION"));
 
-/// The `Host` header: the check's own, else the task's address as an authority. `None` where the
+/// The `Host` header: the check's own, else the task's address as an authority, or `localhost` over
+/// a unix socket. `None` where the
 /// check removes it.
-pub(crate) fn host(check: &HttpCheck, peer: SocketAddr) -> Option<String> {
+pub(crate) fn host(check: &HttpCheck, peer: Peer<'_>) -> Option<String> {
     let mut own = check.headers.iter().filter(|header| is(header, &HOST)).peekable();
     if own.peek().is_some() {
         return own.map(HttpHeader::value).find(|value| !value.is_empty()).map(str::to_owned);
     }
-    if peer.port() != default_port(check.scheme()) {
-        return Some(peer.to_string());
+    let Peer::Tcp(address) = peer else { return Some("localhost".to_owned()) };
+    if address.port() != default_port(check.scheme()) {
+        return Some(address.to_string());
     }
-    Some(match peer {
+    Some(match address {
         SocketAddr::V4(v4) => v4.ip().to_string(),
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
     })
@@ -118,7 +120,7 @@ mod tests {
     fn the_default_host_is_an_authority_without_the_schemes_own_port() {
         let host = |peer: &str, scheme| {
             let peer: SocketAddr = peer.parse().unwrap();
-            host(&check(u32::from(peer.port()), scheme), peer).unwrap()
+            host(&check(u32::from(peer.port()), scheme), Peer::Tcp(peer)).unwrap()
         };
         assert_eq!(host("127.0.0.5:8080", Scheme::Http), "127.0.0.5:8080");
         assert_eq!(host("127.0.0.5:80", Scheme::Http), "127.0.0.5");

@@ -1,9 +1,14 @@
-//! TLS without verification: a check asks whether the task answers, not who it is.
+//! TLS: whose certificates are taken, and the handshake.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use http::uri::Authority;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -11,51 +16,171 @@ use rustls::{
     crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use warren_core::outcome::Evidence;
+use warren_core::{
+    check::{Ca, Tls, Trust},
+    clause::Clause,
+    outcome::Evidence,
+};
 
-use crate::{clause, end::End, trace::Trace};
+use crate::{
+    clause,
+    connect::{Peer, Stream},
+    end::End,
+    trace::Trace,
+};
 
-/// TLS 1.2 and 1.3, every certificate, HTTP/1.1 only.
-pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
+/// As many as a node has services with a CA of their own, and then some. Beyond it the cache
+/// begins anew: a service that was removed leaves its CA behind.
+const CACHED: usize = 256;
+
+/// What to speak over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Alpn {
+    Http1,
+    Http2,
+}
+
+/// The ways to shake hands, made once: a CA takes longer to read than a handshake takes.
+#[derive(Debug)]
+pub(crate) struct Configs {
+    made: Mutex<HashMap<(Trust, Alpn), Arc<ClientConfig>>>,
+}
+
+impl Configs {
+    /// Fails where the process cannot do TLS at all.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let mut made = HashMap::new();
+        for alpn in [Alpn::Http1, Alpn::Http2] {
+            made.insert((Trust::Anyone, alpn), Arc::new(unverified(alpn)?));
+        }
+        Ok(Self { made: Mutex::new(made) })
+    }
+
+    pub(crate) async fn of(&self, trust: &Trust, alpn: Alpn) -> Result<Arc<ClientConfig>, End> {
+        let key = (trust.clone(), alpn);
+        if let Some(config) = self.made().get(&key) {
+            return Ok(Arc::clone(config));
+        }
+        let trust = trust.clone();
+        // The node's own authorities are a file or a hundred.
+        let joined = tokio::task::spawn_blocking(move || config(&trust, alpn)).await;
+        let lost = |why: String| End::inconclusive(clause::OBSERVER, why);
+        let config = joined.map_err(|error| lost(format!("cannot set up TLS: {error}")))?;
+        let config = Arc::new(config.map_err(lost)?);
+        let mut cache = self.made();
+        if cache.len() >= CACHED {
+            cache.clear();
+        }
+        cache.insert(key, Arc::clone(&config));
+        Ok(config)
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<(Trust, Alpn), Arc<ClientConfig>>> {
+        // Nothing panics while it is held.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error is why we cannot, for a person.
+fn config(trust: &Trust, alpn: Alpn) -> Result<ClientConfig, String> {
+    let refuse = |error: Error| format!("cannot set up TLS: {error}");
+    let roots = match trust {
+        Trust::Anyone => return unverified(alpn).map_err(refuse),
+        Trust::Node => node_roots()?,
+        Trust::Ca(ca) => roots_of(ca)?,
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(refuse)?;
+    Ok(finish(builder.with_root_certificates(roots).with_no_client_auth(), alpn))
+}
+
+fn node_roots() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (taken, _) = roots.add_parsable_certificates(found.certs);
+    if taken > 0 {
+        return Ok(roots);
+    }
+    let why = found.errors.first().map(ToString::to_string).unwrap_or_default();
+    Err(format!("the node trusts no certificate authorities: {why}"))
+}
+
+fn roots_of(ca: &Ca) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in ca.certificates().map_err(|invalid| invalid.to_string())? {
+        roots.add(certificate).map_err(|error| format!("cannot use the CA: {error}"))?;
+    }
+    Ok(roots)
+}
+
+/// Every certificate.
+fn unverified(alpn: Alpn) -> Result<ClientConfig, Error> {
     let provider = crypto::ring::default_provider();
     let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
-    let mut config = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::new(provider))
+    let config = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::new(provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A resumed session would leave out the half of the handshake that a check should test.
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+    Ok(finish(config, alpn))
 }
 
-/// Shakes hands. A `name` that is a DNS name is sent as SNI; else none is.
+fn finish(mut config: ClientConfig, alpn: Alpn) -> ClientConfig {
+    config.alpn_protocols = match alpn {
+        Alpn::Http1 => vec![b"http/1.1".to_vec()],
+        Alpn::Http2 => vec![b"h2".to_vec()],
+    };
+    // A resumed session would leave out the half of the handshake that a check should test.
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// The name to ask for and to find in the certificate: the check's own, that of the `Host`
+/// header, or the task's address. One that is a DNS name is sent as SNI; else none is.
+pub(crate) fn name(tls: &Tls, host: Option<&str>, peer: Peer<'_>) -> ServerName<'static> {
+    let parse = |name: &str| ServerName::try_from(name.to_owned()).ok();
+    let own = tls.server_name.as_ref().and_then(|name| parse(name.as_str()));
+    let asked = || {
+        let authority = Authority::try_from(host?).ok()?;
+        let host = authority.host();
+        parse(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+    };
+    let address = || peer.ip().map(ServerName::from);
+    let local = || ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
+    own.or_else(asked).or_else(address).unwrap_or_else(local)
+}
+
 pub(crate) async fn handshake(
-    config: &Arc<ClientConfig>,
-    stream: TcpStream,
-    name: Option<&str>,
-    peer: SocketAddr,
+    config: Arc<ClientConfig>,
+    stream: Stream,
+    name: ServerName<'static>,
+    peer: Peer<'_>,
     trace: &Trace,
-) -> Result<TlsStream<TcpStream>, End> {
-    let name = name
-        .and_then(|name| ServerName::try_from(name.to_owned()).ok())
-        .unwrap_or_else(|| ServerName::from(peer.ip()));
+) -> Result<TlsStream<Stream>, End> {
     trace.tls_begun();
-    let connector = TlsConnector::from(Arc::clone(config));
+    let connector = TlsConnector::from(config);
     let stream = connector.connect(name, stream).await.map_err(|error| failed(&error, peer))?;
     trace.tls_done();
     Ok(stream)
 }
 
-fn failed(error: &io::Error, peer: SocketAddr) -> End {
+fn failed(error: &io::Error, peer: Peer<'_>) -> End {
     if error.kind() == io::ErrorKind::InvalidData {
         let message = format!("TLS handshake with {peer} failed: {error}");
-        return End::fail(clause::TLS, Evidence::Explicit, message);
+        return End::fail(clause_of(error), Evidence::Explicit, message);
     }
     End::of_io(error, peer, " during the TLS handshake")
+}
+
+/// A certificate that is not the right one is another matter than a peer that knows no TLS.
+fn clause_of(error: &io::Error) -> Clause {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    if matches!(error, Some(Error::InvalidCertificate(_))) {
+        clause::CERTIFICATE
+    } else {
+        clause::TLS
+    }
 }
 
 /// Takes every certificate, but only from a peer that has its key.

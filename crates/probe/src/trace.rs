@@ -51,6 +51,11 @@ impl Trace {
         progress.stage = Stage::Head;
     }
 
+    /// Nothing has to be made: the connection is an earlier attempt's.
+    pub(crate) fn kept(&self) {
+        self.progress().stage = Stage::Head;
+    }
+
     pub(crate) fn tls_begun(&self) {
         self.progress().stage = Stage::Tls;
     }
@@ -95,7 +100,10 @@ impl Trace {
             1 => "after a redirect, ".to_owned(),
             many => format!("after {many} redirects, "),
         };
-        let connect = phases.connect.unwrap_or_default();
+        let connected = match phases.connect {
+            Some(after) => format!("connected after {after:.1?}"),
+            None => "on a kept connection".to_owned(),
+        };
         let (answer, state) = match stage {
             Stage::Connect => {
                 return format!("no connection to {peer} within {timeout:?}");
@@ -108,7 +116,7 @@ impl Trace {
                 format!("HTTP {status}, body unfinished after {bytes} bytes"),
             ),
         };
-        format!("{answer} within {timeout:?}: {hops}connected after {connect:.1?}, {state}")
+        format!("{answer} within {timeout:?}: {hops}{connected}, {state}")
     }
 
     /// The clause that the deadline strikes by.

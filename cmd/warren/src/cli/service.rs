@@ -38,6 +38,8 @@ Examples:
       --startup-tcp 8000,failures=30 --liveness-http /alive:8000,period=5s \\
       --readiness-http path=/ready,port=8000,status=200
   warren service create cache --image redis:7 --health-preset auto
+  warren service create cart --image cart:2 --port grpc=50051 --health-match all \\
+      --health-grpc port=grpc,service=shop.Cart --health-file /run/ready,max-age=30s
   warren service create tick -- sh -c 'while sleep 1; do date; done'")]
 pub struct CreateArgs {
     /// 1-63 characters of a-z, 0-9 and '-', beginning with a letter
@@ -59,6 +61,11 @@ pub struct CreateArgs {
     /// publish it need a node each. Repeatable
     #[arg(short, long, value_name = "HOST:PORT[/udp]", allow_hyphen_values = true)]
     pub publish: Vec<String>,
+
+    /// A name for a port of the task, by which --publish and the health checks may call it.
+    /// Repeatable
+    #[arg(long, value_name = "NAME=PORT")]
+    pub port: Vec<String>,
 
     /// At most so many CPUs, such as 0.5
     #[arg(long, value_name = "CPUS", allow_hyphen_values = true)]
@@ -127,17 +134,31 @@ pub struct CreateArgs {
 #[command(next_help_heading = "Health checks")]
 pub struct HealthFlags {
     /// One HTTP check for liveness and readiness: /health:8080, :8080/health,
-    /// http://:8080/health, /health (the one published port), or path=/,port=80 with further
-    /// keys scheme= host= header=NAME:VALUE status=200-299+304 method=
+    /// http://:8080/health, /health (the one published port), or path=/,port=80 (or a name of
+    /// --port, or socket=/run/x.sock) with further keys scheme=http|https|h2c version=1.1|2
+    /// tls=any|node|FILE server-name= host= header=NAME:VALUE status=200-299+304 method=
+    /// body= body-regex= body-not= body-not-regex=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub health_http: Option<String>,
-    /// One TCP check for liveness and readiness: 6379, :6379 or port=6379
+    pub health_http: Vec<String>,
+    /// One TCP check for liveness and readiness: 6379, :6379 or port=6379, with further keys
+    /// send='PING\r\n' expect=PONG or expect-regex=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub health_tcp: Option<String>,
+    pub health_tcp: Vec<String>,
+    /// One gRPC health check (grpc.health.v1) for liveness and readiness: 50051, :50051 or
+    /// port=50051 (or socket=) with further keys service= tls=any|node|FILE server-name=
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub health_grpc: Vec<String>,
+    /// One file of the task for liveness and readiness: /run/ready, or path=/run/beat,max-age=30s
+    #[arg(long, value_name = "CHECK")]
+    pub health_file: Vec<String>,
     /// One command for liveness and readiness, in the task's container: plain words run as they
-    /// are, shell syntax through /bin/sh -c, a JSON array is the argv
+    /// are, shell syntax through /bin/sh -c, a JSON array is the argv, where $(NAME) is a variable
+    /// of the task. Keys come first: user=,pass=0+1,inconclusive=75,expect=,expect-regex=,cmd=CMD
     #[arg(long, value_name = "CMD")]
-    pub health_cmd: Option<String>,
+    pub health_cmd: Vec<String>,
+    /// Several checks of --health-*: whether all or any of them must pass
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub health_match: Option<MatchWord>,
     /// What is right for a known server: postgres, redis, mysql, mongodb, rabbitmq, nats, kafka,
     /// memcached, etcd or nginx, where it listens elsewhere with ,port=N; or auto, which goes by
     /// the image's name and says what it chose
@@ -163,33 +184,66 @@ pub struct HealthFlags {
     /// Until it passes the other checks wait; failing ends the task. Keys as in --health-http,
     /// and period= timeout= failures= successes= delay= confirm= start-period=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub startup_http: Option<String>,
+    pub startup_http: Vec<String>,
     /// The same as a TCP check
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub startup_tcp: Option<String>,
+    pub startup_tcp: Vec<String>,
+    /// The same as a gRPC health check
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub startup_grpc: Vec<String>,
+    /// The same as a file
+    #[arg(long, value_name = "CHECK")]
+    pub startup_file: Vec<String>,
     /// The same as a command: 'CMD', or 'period=2s,cmd=CMD' where CMD is all the rest
     #[arg(long, value_name = "CHECK")]
-    pub startup_cmd: Option<String>,
+    pub startup_cmd: Vec<String>,
+    /// Several checks of --startup-*: whether all or any of them must pass
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub startup_match: Option<MatchWord>,
 
     /// Failing replaces the task. Keys as for startup, without start-period=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub liveness_http: Option<String>,
+    pub liveness_http: Vec<String>,
     /// The same as a TCP check
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub liveness_tcp: Option<String>,
+    pub liveness_tcp: Vec<String>,
+    /// The same as a gRPC health check
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub liveness_grpc: Vec<String>,
+    /// The same as a file
+    #[arg(long, value_name = "CHECK")]
+    pub liveness_file: Vec<String>,
     /// The same as a command
     #[arg(long, value_name = "CHECK")]
-    pub liveness_cmd: Option<String>,
+    pub liveness_cmd: Vec<String>,
+    /// Several checks of --liveness-*: whether all or any of them must pass
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub liveness_match: Option<MatchWord>,
 
     /// Failing takes the task out of traffic and never replaces it. Keys as for liveness
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub readiness_http: Option<String>,
+    pub readiness_http: Vec<String>,
     /// The same as a TCP check
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
-    pub readiness_tcp: Option<String>,
+    pub readiness_tcp: Vec<String>,
+    /// The same as a gRPC health check
+    #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
+    pub readiness_grpc: Vec<String>,
+    /// The same as a file
+    #[arg(long, value_name = "CHECK")]
+    pub readiness_file: Vec<String>,
     /// The same as a command
     #[arg(long, value_name = "CHECK")]
-    pub readiness_cmd: Option<String>,
+    pub readiness_cmd: Vec<String>,
+    /// Several checks of --readiness-*: whether all or any of them must pass
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub readiness_match: Option<MatchWord>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MatchWord {
+    All,
+    Any,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::Parser;
-use warren_core::check::{CheckKind, Endpoint, HttpCheck, PortRef, Preset, PresetCheck, Scheme};
+use warren_core::check::{
+    Check, CheckKind, Endpoint, HttpCheck, HttpVersion, NamedPort, PortRef, Preset, PresetCheck,
+    Scheme, Trust,
+};
 
 use super::*;
 
@@ -24,10 +27,19 @@ fn read_with(ports: &[u32], words: &[&str]) -> Result<HealthConfig, String> {
         })
         .collect();
     let flags = Flags::try_parse_from([&["x"], words].concat()).map_err(|e| e.to_string())?;
-    health_config(&flags.flags, &publish).map_err(|failure| {
+    health_config(&flags.flags, &publish, &named_ports()).map_err(|failure| {
         assert_eq!(failure.exit_code(), 2);
         failure.to_string()
     })
+}
+
+/// What `--port admin=9090 --port grpc=50051` gives.
+fn named_ports() -> Vec<NamedPort> {
+    let named = |name: &str, port| NamedPort {
+        name: name.parse().unwrap(),
+        port: Port::new(port).unwrap(),
+    };
+    vec![named("admin", 9090), named("grpc", 50_051)]
 }
 
 fn read(words: &[&str]) -> Result<HealthConfig, String> {
@@ -131,7 +143,8 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
         ("/health:70000", "--health-http: port: 70000 is not in 1..=65535"),
         (":0/x", "--health-http: port: 0 is not in 1..=65535"),
         ("port=-1", "--health-http: port: -1 is negative"),
-        ("port=http", "--health-http: port: \"http\" is not a whole number"),
+        ("port=http", "--health-http: port: no port is called http; there are admin, grpc"),
+        ("port=8x", "--health-http: port: \"8x\" is not a whole number"),
         ("path=x,port=1", "--health-http: path: \"x\" does not begin with '/'"),
         (
             "/a b:1",
@@ -141,7 +154,7 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
         ("path=/", NO_PORT),
         ("port=1,port=2", "--health-http: port: is there twice"),
         ("/x:1,port=1", "--health-http: port: is there twice"),
-        ("port=1,scheme=ftp", "--health-http: scheme: \"ftp\" is not http or https"),
+        ("port=1,scheme=ftp", "--health-http: scheme: \"ftp\" is not http, https or h2c"),
         ("port=1,status=99", "--health-http: status: 99-99 is not a range within 100-599"),
         ("port=1,status=300-200", "--health-http: status: 300-200 is not a range within 100-599"),
         (
@@ -156,13 +169,9 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
         ),
         (
             "prot=80",
-            "--health-http: \"prot\" is not a key here; there are path, port, scheme, host, \
-             header, status, method",
-        ),
-        (
-            "port=1,period=5s",
-            "--health-http: \"period\" is not a key here; there are path, port, scheme, host, \
-             header, status, method",
+            "--health-http: \"prot\" is not a key here; there are path, port, socket, \
+             scheme, version, tls, server-name, host, header, status, method, body, body-regex, \
+             body-not, body-not-regex",
         ),
         ("port=1,x", "--health-http: \"x\" is not key=value; a comma within a value is \\,"),
         (
@@ -187,6 +196,12 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
 }
 
 #[test]
+fn one_check_for_all_roles_has_no_timing_keys() {
+    let told = read(&["--health-http", "port=1,period=5s"]).unwrap_err();
+    assert!(told.starts_with("--health-http: \"period\" is not a key here; there are path, "));
+}
+
+#[test]
 fn tcp_ports_are_bare_with_a_colon_or_keyed() {
     for value in ["6379", ":6379", "port=6379"] {
         let kind = checks(&["--health-tcp", value]).liveness.unwrap().kind;
@@ -201,7 +216,10 @@ fn tcp_ports_are_bare_with_a_colon_or_keyed() {
         ("redis", "--health-tcp: \"redis\" is not 6379, :6379 or port=6379"),
         ("localhost:6379", "--health-tcp: \"localhost:6379\" is not 6379, :6379 or port=6379"),
         ("1,port=1", "--health-tcp: port: is there twice"),
-        ("path=/", "--health-tcp: \"path\" is not a key here; there are port"),
+        (
+            "path=/",
+            "--health-tcp: \"path\" is not a key here; there are port, send, expect, expect-regex",
+        ),
     ] {
         refused(&["--health-tcp", value], why);
     }
@@ -324,8 +342,8 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
         (
             "--liveness-tcp",
             "1,start-period=1s",
-            "\"start-period\" is not a key here; there are port, period, timeout, failures, \
-             successes, delay, confirm",
+            "\"start-period\" is not a key here; there are port, send, expect, \
+             expect-regex, period, timeout, failures, successes, delay, confirm",
         ),
         ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
         (
@@ -346,7 +364,16 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
 
 #[test]
 fn contradictions_name_both_flags() {
-    let why = |one: &str, other: &str| format!("{one} contradicts {other}: a role has one check");
+    let why = |one: &str, other: &str| {
+        let prefix =
+            |flag: &str| flag.trim_start_matches("--").split('-').next().unwrap().to_owned();
+        let unless = if prefix(one) == prefix(other) && one != other && prefix(one) != "no" {
+            format!(", unless --{}-match says all or any", prefix(one))
+        } else {
+            String::new()
+        };
+        format!("{one} contradicts {other}: a role has one check{unless}")
+    };
     for (words, one, other) in [
         (&["--health-http", "/:1", "--health-tcp", "1"][..], "--health-tcp", "--health-http"),
         (&["--health-tcp", "1", "--health-cmd", "x"], "--health-cmd", "--health-tcp"),
@@ -366,12 +393,179 @@ fn contradictions_name_both_flags() {
     }
 }
 
+/// The words of the check that a flag means, such as `task inspect` shows them.
+fn shown(words: &[&str]) -> String {
+    crate::output::checks::how(&checks(words).readiness.unwrap().kind)
+}
+
+/// C-58, C-59, C-100 to C-102.
+#[test]
+fn every_option_of_http_has_its_key() {
+    for (value, meaning) in [
+        ("/x:80,scheme=h2c", "GET http://:80/x by HTTP/2"),
+        ("https://:443/,version=2", "GET https://:443/ by HTTP/2"),
+        ("/x:80,version=1.1", "GET http://:80/x"),
+        ("/x,port=admin", "GET http://:admin/x"),
+        ("path=/x,socket=/run/s", "GET http:/x over /run/s"),
+        ("/:1,body=ready", "GET http://:1/ whose body must contain \"ready\""),
+        ("/:1,body-regex=^a\\,b", "GET http://:1/ whose body must match /^a,b/"),
+        ("/:1,body-not=x", "GET http://:1/ whose body must not contain \"x\""),
+        ("/:1,body-not-regex=x+", "GET http://:1/ whose body must not match /x+/"),
+        ("/:1,tls=any", "GET https://:1/"),
+        ("/:1,tls=node", "GET https://:1/ verified by the node's authorities"),
+        ("https://:1,server-name=a.example", "GET https://:1/ as a.example"),
+    ] {
+        assert_eq!(shown(&["--health-http", value]), meaning, "{value}");
+    }
+    let h2c = health_http("/x:80,scheme=h2c");
+    assert_eq!((h2c.scheme(), h2c.version), (Scheme::Http, HttpVersion::Http2));
+    for (value, why) in [
+        ("/:1,scheme=http,tls=any", "tls: needs scheme=https"),
+        ("/:1,tls=maybe", "tls: \"maybe\" is not any, node or a CA's file such as ./ca.pem"),
+        ("/:1,socket=/run/s", "socket: contradicts port"),
+        ("/:1,scheme=h2c,version=2", "version: is there twice"),
+        ("/:1,version=3", "version: \"3\" is not 1.1 or 2"),
+        ("/:1,body=a,body-regex=b", "body-regex: is there twice"),
+        ("/:1,body-regex=(", "body-regex: \"(\" is not a regular expression: unclosed group"),
+        ("/:1,server-name=a b", "server-name: \"a b\" is not a DNS name or an address"),
+    ] {
+        refused(&["--health-http", value], &format!("--health-http: {why}"));
+    }
+}
+
+/// C-100: the file is read where the command is given.
+#[test]
+fn a_ca_is_read_from_its_file() {
+    let pem = include_str!("../../../../crates/core/tests/wire/ca.pem");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    std::fs::write(&path, pem).unwrap();
+    let check = health_http(&format!("https://:443,tls={}", path.display()));
+    let Trust::Ca(ca) = check.tls.unwrap().trust else { panic!("no CA") };
+    assert_eq!(ca.pem(), pem);
+    std::fs::write(&path, "none").unwrap();
+    let told = read(&["--health-http", &format!("https://:443,tls={}", path.display())]);
+    assert!(told.unwrap_err().ends_with("has no certificate in PEM (-----BEGIN CERTIFICATE-----)"));
+    let told = read(&["--health-grpc", "50051,tls=./no-such.pem"]).unwrap_err();
+    assert!(told.starts_with("--health-grpc: tls: cannot read \"./no-such.pem\": "), "{told}");
+}
+
+/// C-105, C-110, C-115 to C-121.
+#[test]
+fn every_option_of_the_other_kinds_has_its_key() {
+    for (flag, value, meaning) in [
+        ("tcp", "port=admin", "TCP connect to :admin"),
+        (
+            "tcp",
+            "6379,send=\\\\PING\\r\\n\\x00,expect=PONG",
+            "TCP connect to :6379 sending \"\\\\PING\\r\\n\\x00\" whose answer must contain \"PONG\"",
+        ),
+        ("tcp", "1,expect-regex=^220", "TCP connect to :1 whose answer must match /^220/"),
+        ("grpc", "50051", "gRPC health of :50051"),
+        ("grpc", ":50051,service=a.B", "gRPC health of :50051 for a.B"),
+        (
+            "grpc",
+            "port=grpc,tls=node,server-name=x.example",
+            "gRPC health of :grpc by TLS verified by the node's authorities as x.example",
+        ),
+        ("grpc", "socket=/run/g", "gRPC health over /run/g"),
+        ("file", "/run/ready", "file /run/ready"),
+        ("file", "path=/run/beat,max-age=90s", "file /run/beat at most 1m30s old"),
+        ("cmd", "user=postgres,cmd=pg_isready", "run pg_isready as postgres"),
+        (
+            "cmd",
+            "pass=0+1,inconclusive=75,cmd=check -x",
+            "run check -x passing with 0+1 inconclusive with 75",
+        ),
+        (
+            "cmd",
+            "expect=PONG,cmd=redis-cli ping",
+            "run redis-cli ping whose output must contain \"PONG\"",
+        ),
+        ("cmd", "expect-regex=a\\,b,cmd=x", "run x whose output must match /a,b/"),
+    ] {
+        assert_eq!(shown(&[&format!("--health-{flag}"), value]), meaning, "{value}");
+        assert_eq!(shown(&[&format!("--readiness-{flag}"), value]), meaning, "{value}");
+    }
+    for (flag, value, why) in [
+        (
+            "tcp",
+            "1,send=\\q",
+            "send: \"\\\\q\" is not \\r, \\n, \\t, \\0, \\\\ or \\x and two digits",
+        ),
+        ("grpc", "x", "\"x\" is not 50051, :50051 or port=50051,service=NAME"),
+        (
+            "grpc",
+            "service=x",
+            "port: is required, since the service does not publish exactly one TCP port",
+        ),
+        ("file", "run/ready", "path: \"run/ready\" is not an absolute path without '..'"),
+        ("file", "max-age=5s", "path: is required"),
+        ("file", "/x,max-age=0", "max-age: 0ns is not in 1ms..=31622400s"),
+        ("cmd", "pass=256,cmd=x", "pass[0]: 256 is not in 0..=255"),
+        ("cmd", "inconclusive=0,cmd=x", "inconclusive: 0 is a command that could look"),
+        ("cmd", "pass=3,inconclusive=3,cmd=x", "inconclusive: 3 passes as well"),
+        ("cmd", "user=a b,cmd=x", "user: \"a b\" is not user, user:group, uid or uid:gid"),
+    ] {
+        let flag = format!("--health-{flag}");
+        refused(&[&flag, value], &format!("{flag}: {why}"));
+    }
+    // Where it names no command after the keys, it is a line for the shell.
+    assert_eq!(shown(&["--health-cmd", "user=x psql"]), "run /bin/sh -c 'user=x psql'");
+}
+
+/// C-125 to C-127.
+#[test]
+fn several_checks_of_a_role_are_joined_by_a_rule() {
+    let words = ["--liveness-http", "/:80,period=5s", "--liveness-file", "/run/beat,max-age=30s"];
+    let both = checks(&[&words[..], &["--liveness-match", "all"]].concat());
+    let Some(Check { kind, timing }) = &both.liveness else { panic!("no liveness") };
+    let how = "all of (GET http://:80/; file /run/beat at most 30s old)";
+    assert_eq!(crate::output::checks::how(kind), how);
+    assert_eq!(timing.period.get(), secs(5));
+    assert!(both.readiness.is_none());
+    let same = ["--health-tcp", "1", "--health-tcp", "2", "--health-match", "any"];
+    assert_eq!(shown(&same), "any of (TCP connect to :1; TCP connect to :2)");
+    for (words, why) in [
+        (
+            &["--health-tcp", "1", "--health-tcp", "2"][..],
+            "--health-tcp contradicts --health-tcp: a role has one check, unless --health-match \
+             says all or any",
+        ),
+        (
+            &["--health-tcp", "1", "--health-match", "all"],
+            "--health-match: needs two checks or more, such as an HTTP check and a file",
+        ),
+        (
+            &["--readiness-match", "any"],
+            "--readiness-match: needs two checks or more, such as an HTTP check and a file",
+        ),
+        (
+            &[
+                "--liveness-tcp",
+                "1,period=1s",
+                "--liveness-tcp",
+                "2,period=2s",
+                "--liveness-match",
+                "all",
+            ],
+            "--liveness-tcp: period: is there twice",
+        ),
+        (
+            &["--no-healthcheck", "--health-match", "all"],
+            "--no-healthcheck contradicts --health-match: a role has one check",
+        ),
+    ] {
+        refused(words, why);
+    }
+}
+
 #[test]
 fn timing_flags_alone_are_refused() {
     refused(
         &["--health-interval", "5s"],
-        "--health-interval needs --health-http, --health-tcp, --health-cmd or --health-preset: an \
-         image's own HEALTHCHECK keeps its own timing",
+        "--health-interval needs a check such as --health-http, or --health-preset: an image's \
+         own HEALTHCHECK keeps its own timing",
     );
 }
 

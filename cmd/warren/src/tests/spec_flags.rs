@@ -51,7 +51,7 @@ fn tcp(port: u32, period: i64) -> pb::Check {
 
 /// Every flag of `service create`, once at least.
 const EVERY_FLAG: &str = "
-    web --image nginx --replicas 3 --env A=b=c -e FROM_HERE --publish 8080:80 -p 53:5353/udp
+    web --image nginx --replicas 3 --env A=b=c -e FROM_HERE --port admin=9090 --publish 8080:80 -p 53:5353/udp
     --cpus 0.5 --memory 64M --mount type=bind,source=/src,target=/dst,readonly --mount /a=1:/b
     --mount /c:/d:ro --mount type=tmpfs,target=/tmp --network bridge --stop-grace-period 1m30s
     --stop-signal QUIT --pull always --entrypoint \"/init 'a b'\" --user 1000:1000
@@ -99,7 +99,7 @@ fn every_field() -> pb::TaskTemplate {
                 readiness: Some(tcp(80, 30)),
             })),
         }),
-        ports: Vec::new(),
+        ports: vec![pb::NamedPort { name: "admin".to_owned(), port: 9090 }],
     }
 }
 
@@ -138,6 +138,22 @@ fn words_without_an_image_are_a_process_on_the_node() {
     assert_eq!((split.command, split.args), (strings(&["sh", "-c"]), strings(&["date"])));
 }
 
+/// C-102.
+#[test]
+fn a_port_that_has_a_name_is_published_and_checked_by_it() {
+    let words = ["web", "--image", "x", "--port", "http=80", "--publish", "8080:http"];
+    let spec = build(&[&words[..], &["--readiness-http", "/x,port=http"]].concat()).unwrap();
+    let template = spec.template.unwrap();
+    assert_eq!((template.publish[0].host_port, template.publish[0].task_port), (8080, 80));
+    let Some(pb::health_config::Source::Checks(checks)) = template.health.unwrap().source else {
+        panic!("no checks")
+    };
+    let Some(pb::check::Kind::Http(http)) = checks.readiness.unwrap().kind else {
+        panic!("no HTTP check")
+    };
+    assert_eq!(http.endpoint, Some(pb::http_check::Endpoint::PortName("http".to_owned())));
+}
+
 /// What follows an image, and the words of its refusal.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["--replicas", "-1"], "--replicas: -1 is negative"),
@@ -156,6 +172,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["--publish", "80:80/sctp"], "--publish: \"sctp\" is not tcp or udp"),
     (&["--publish", "80:80", "--publish", "80:81"], "--publish: 80/tcp is there twice"),
     (&["--publish", "80:80", "--network", "host"], "--publish: needs the bridge network"),
+    (&["--port", "80"], "--port: \"80\" is not NAME=PORT"),
+    (&["--port", "http=0"], "--port: http: 0 is not in 1..=65535"),
+    (&["--port", "a=1", "--port", "a=2"], "--port: a is there twice"),
+    (&["--publish", "80:http"], "--publish: task port: \"http\" is not a whole number"),
     (&["--cpus", "0"], "--cpus: 0 is not in 0.01..=1000"),
     (&["--memory", "1M"], "--memory: 1048576 bytes are not within 4 MiB - 1 PiB"),
     (

@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use warren_core::{id::TaskId, spec::User};
+use warren_core::{
+    check::Command,
+    id::TaskId,
+    spec::{EnvVar, TaskTemplate, User},
+};
 use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
 
 use crate::lab::{Lab, command, eventually, output, shell, words};
@@ -137,4 +141,33 @@ fn processes(task: TaskId) -> Vec<String> {
         groups.iter().find(|path| path.to_string_lossy().contains("pids")).or(groups.first());
     let processes = fs::read_to_string(group.unwrap().join("cgroup.procs")).unwrap();
     processes.lines().map(str::to_owned).collect()
+}
+
+/// C-117 and C-118.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_has_the_tasks_variables_and_the_user_that_it_names() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let add = |template: &mut TaskTemplate| {
+        template.env = vec![EnvVar::new("COLOUR", "deep blue").unwrap()];
+    };
+    let (task, _) = lab.run(&driver, add).await;
+    let run = async |command: &Command, user: Option<&str>| {
+        let user = user.map(|user| User::new(user).unwrap());
+        driver.exec(task, command, user.as_ref(), PATIENT).await.unwrap()
+    };
+    let said = |text: &str| ExecEnd::Exited { code: 0, output: Output(format!("{text}\n")) };
+    let words = ["echo", "$(COLOUR)", "$$(COLOUR)", "$(NOWHERE)"].map(str::to_owned).to_vec();
+    let words = Command::argv(words).unwrap();
+    assert_eq!(run(&words, None).await, said("deep blue $(COLOUR) $(NOWHERE)"));
+    assert_eq!(run(&shell("echo $(echo $COLOUR)"), None).await, said("deep blue"));
+    assert_eq!(run(&shell("id -u; id -g"), Some("123:456")).await, said("123\n456"));
+    // By a name that the task itself has made since it began.
+    run(&shell("echo 'app:x:77:88::/:/bin/sh' >>/etc/passwd"), None).await;
+    assert_eq!(run(&shell("id -u; id -g"), Some("app")).await, said("77\n88"));
+    let reason = "the image's /etc/passwd has no user \"nope\"".to_owned();
+    assert_eq!(run(&shell("id"), Some("nope")).await, ExecEnd::NotRun { reason });
+    // And no link of the task's leads to the users of the node.
+    run(&shell("ln -sf /proc/1/root/../../etc/passwd /etc/passwd"), None).await;
+    let end = run(&shell("id"), Some("daemon")).await;
+    assert!(matches!(end, ExecEnd::NotRun { .. }), "{end:?}");
 }

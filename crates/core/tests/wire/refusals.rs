@@ -125,6 +125,104 @@ fn an_http_check_names_the_field_that_is_wrong() {
     }
 }
 
+fn kind(kind: Kind) -> String {
+    let wrong = liveness(|check| check.kind = Some(kind));
+    wrong.strip_prefix(&format!("{CHECKS}.liveness.")).unwrap().to_owned()
+}
+
+fn regex(regex: &str) -> pb::TextMatch {
+    pb::TextMatch { pattern: Some(pb::text_match::Pattern::Regex(regex.to_owned())) }
+}
+
+fn with_name(name: &str) -> Kind {
+    let endpoint = Some(pb::grpc_check::Endpoint::PortName(name.to_owned()));
+    Kind::Grpc(pb::GrpcCheck { endpoint, ..pb::GrpcCheck::default() })
+}
+
+#[test]
+fn an_option_of_a_check_names_the_field_that_is_wrong() {
+    let startup = format!("{CHECKS}.startup.http");
+    let tls = |tls| pb::Tls { trust: Some(tls), ..pb::Tls::default() };
+    assert_eq!(
+        http(|h| h.tls = Some(tls(pb::tls::Trust::Ca("x".to_owned())))),
+        format!("{startup}.tls.ca: has no certificate in PEM (-----BEGIN CERTIFICATE-----)")
+    );
+    assert_eq!(
+        http(|h| h.scheme = pb::Scheme::Http.into()),
+        format!("{startup}.tls: needs the scheme HTTPS")
+    );
+    assert_eq!(http(|h| h.endpoint = None), format!("{startup}.port: is required"));
+    let wrong = http(|h| h.body_not = Some(regex("(")));
+    assert!(wrong.starts_with(&format!("{startup}.body_not.regex: \"(\" is not a ")), "{wrong}");
+    let tcp = pb::TcpCheck { send: vec![0; 4097], ..tcp_port(1) };
+    assert_eq!(kind(Kind::Tcp(tcp)), "tcp.send: is longer than 4 KiB");
+    let tcp = pb::TcpCheck { expect: Some(pb::TextMatch::default()), ..tcp_port(1) };
+    assert_eq!(kind(Kind::Tcp(tcp)), "tcp.expect.pattern: is required");
+    assert!(kind(with_name("A")).starts_with("grpc.port_name: \"A\" is not a port's name: "));
+    let file = pb::FileCheck { path: "x".to_owned(), max_age: None };
+    let why = "file.path: \"x\" is not an absolute path without '..'";
+    assert_eq!(kind(Kind::File(file)), why);
+}
+
+#[test]
+fn a_command_names_the_field_that_is_wrong() {
+    let exec = |change: fn(&mut pb::ExecCheck)| {
+        let argv = vec!["x".to_owned(), "y".to_owned()];
+        let mut exec = pb::ExecCheck { argv, ..pb::ExecCheck::default() };
+        change(&mut exec);
+        kind(Kind::Exec(exec))
+    };
+    for (wrong, why) in [
+        (exec(|e| e.form = 2), "exec.argv: is 2 words, not one line"),
+        (
+            exec(|e| e.user = "a b".to_owned()),
+            "exec.user: \"a b\" is not user, user:group, uid or uid:gid",
+        ),
+        (exec(|e| e.pass = vec![0, 256]), "exec.pass[1]: 256 is not in 0..=255"),
+        (exec(|e| e.inconclusive = vec![0]), "exec.inconclusive: 0 is a command that could look"),
+    ] {
+        assert_eq!(wrong, why);
+    }
+}
+
+/// C-125.
+#[test]
+fn parts_are_two_to_eight_simple_checks_without_a_timing() {
+    let part = || pb::Check { kind: Some(Kind::Tcp(tcp_port(80))), timing: None };
+    let all = |checks: Vec<pb::Check>| Kind::All(pb::CheckParts { checks });
+    let nested = pb::Check { kind: Some(all(vec![part(), part()])), timing: None };
+    let timed = pb::Check { timing: Some(pb::Timing::default()), ..part() };
+    for (checks, why) in [
+        (vec![part()], "all.checks: has 1 parts, not 2-8"),
+        (vec![part(); 9], "all.checks: has 9 parts, not 2-8"),
+        (vec![part(), nested], "all.checks[1]: is made of parts itself"),
+        (vec![part(), timed], "all.checks[1].timing: belongs to the whole check"),
+        (vec![part(), pb::Check::default()], "all.checks[1].kind: is required"),
+    ] {
+        assert_eq!(kind(all(checks)), why);
+    }
+}
+
+/// C-102.
+#[test]
+fn a_port_is_called_by_a_name_that_the_service_has() {
+    let named = liveness(|check| check.kind = Some(with_name("metrics")));
+    let why = "no port is called metrics; there are admin";
+    assert_eq!(named, format!("{CHECKS}.liveness.grpc.port_name: {why}"));
+    let twice = template(|t| t.ports.push(t.ports[0].clone()));
+    assert_eq!(twice, "ports[1]: admin is there twice");
+
+    let mut message: pb::TaskTemplate = changed(&fixtures::task_template(), |_| {});
+    let check = pb::Check { kind: Some(with_name("admin")), timing: None };
+    let parts = pb::CheckParts { checks: vec![check.clone(), check.clone()] };
+    let any = pb::Check { kind: Some(Kind::Any(parts)), timing: None };
+    let checks = pb::Checks { startup: None, liveness: Some(check), readiness: Some(any) };
+    message.health = Some(pb::HealthConfig { source: Some(Source::Checks(checks)) });
+    let own = TaskTemplate::try_from(message).unwrap().checks(None);
+    let own = format!("{own:?}");
+    assert_eq!(own.matches("Number(Port(9090))").count(), 3, "{own}");
+}
+
 #[test]
 fn timings_are_positive_bounded_and_whole_milliseconds() {
     let timing = format!("{CHECKS}.liveness.timing");

@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::join_all;
 use warren_core::{
-    check::{CheckKind, Command, ExecCheck},
+    check::{CheckKind, Command, ExecCheck, ExitCodes, TextMatch},
     clause::Clause,
     id::TaskId,
     node::Driver,
@@ -179,4 +179,55 @@ async fn dropping_an_attempt_ends_the_command_and_frees_its_permit() {
     let again = prober.attempt(&task, &kind, SECOND).await;
     assert_eq!(again.waited, Duration::ZERO);
     assert!(again.message.contains("did not end the command"), "{again:?}");
+}
+
+fn exited(code: i32, said: &'static str) -> impl Fn() -> Result<ExecEnd, RuntimeError> + Clone {
+    move || Ok(ExecEnd::Exited { code, output: output(said) })
+}
+
+async fn ended_for(check: ExecCheck, code: i32, said: &'static str) -> Seen {
+    let runtime = Arc::new(Fake::ending(Duration::ZERO, exited(code, said)));
+    let kind = CheckKind::Exec(check);
+    Prober::new().unwrap().attempt(&target(1, &runtime), &kind, SECOND).await
+}
+
+fn check(pass: &[u32], inconclusive: &[u32], expect: Option<&str>) -> ExecCheck {
+    ExecCheck {
+        exits: ExitCodes::new(pass, inconclusive).unwrap(),
+        expect: expect.map(|text| TextMatch::contains(text).unwrap()),
+        ..ExecCheck::new(Command::shell("x").unwrap())
+    }
+}
+
+/// C-115.
+#[tokio::test(start_paused = true)]
+async fn exit_codes_mean_what_the_owner_says() {
+    for (code, outcome, message) in [
+        (0, Outcome::Pass, "said"),
+        (1, Outcome::Pass, "exit code 1: said"),
+        (2, EXPLICIT, "exit code 2: said"),
+        (75, Outcome::Inconclusive, "the command could not look: exit code 75: said"),
+        (137, EXPLICIT, "exit code 137: said"),
+        (300, EXPLICIT, "exit code 300: said"),
+    ] {
+        let seen = ended_for(check(&[0, 1], &[75], None), code, "said").await;
+        assert_eq!((seen.outcome, seen.message.as_str()), (outcome, message));
+    }
+    // The command that succeeds by failing.
+    let seen = ended_for(check(&[1], &[], None), 0, "").await;
+    assert_eq!(seen.outcome, EXPLICIT);
+}
+
+/// C-116.
+#[tokio::test(start_paused = true)]
+async fn the_output_of_a_command_that_passes_must_match() {
+    let pong = || check(&[], &[], Some("PONG"));
+    assert_eq!(ended_for(pong(), 0, "PONG\n").await.outcome, Outcome::Pass);
+    let seen = ended_for(pong(), 0, "NOAUTH Authentication required.\n").await;
+    assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(116)));
+    let why =
+        r#"exit code 0, but its output does not contain "PONG": NOAUTH Authentication required."#;
+    assert_eq!(seen.message, why);
+    let seen = ended_for(pong(), 1, "PONG\n").await;
+    assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(70)));
 }

@@ -1,7 +1,7 @@
 //! A server that does as a script says, and what tests need to look at it.
 
 use std::{
-    net::{IpAddr, SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use warren_runtime::Reach;
 
 use crate::runtime::Fake;
 
+pub const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub const EXPLICIT: Outcome = Outcome::Fail(Evidence::Explicit);
 pub const REFUSED: Outcome = Outcome::Fail(Evidence::Refused);

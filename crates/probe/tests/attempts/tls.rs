@@ -6,22 +6,26 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
         ServerConfig,
         crypto::ring,
-        pki_types::PrivateKeyDer,
+        pki_types::{CertificateDer, PrivateKeyDer},
         version::{TLS12, TLS13},
     },
 };
 use warren_core::{
-    check::{CheckKind, HttpCheck, Tls},
+    check::{Ca, CheckKind, GrpcCheck, HttpCheck, HttpVersion, ServerName, Tls, Trust},
+    clause::Clause,
     outcome::Outcome,
 };
 use warren_probe::Seen;
 
+use crate::h2_server::{Reply, serve};
 use crate::server::{
     EXPLICIT, LATE, REFUSED, Server, Step, TIMEOUT, When, answer, header, look, perform, port,
     read_head, send,
@@ -42,15 +46,17 @@ impl TlsServer {
         script: fn() -> Vec<Step>,
     ) -> Self {
         let own = rcgen::generate_simple_self_signed(vec!["other.example".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![own.cert.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let key = own.signing_key.serialize_der();
+        Self::with(version, own.cert.der().clone(), key, script)
+    }
+
+    fn with(
+        version: &'static tokio_rustls::rustls::SupportedProtocolVersion,
+        certificate: CertificateDer<'static>,
+        key: Vec<u8>,
+        script: fn() -> Vec<Step>,
+    ) -> Self {
+        let acceptor = acceptor(version, certificate, key);
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
@@ -81,6 +87,160 @@ impl TlsServer {
     async fn look(&self, host: Option<&str>) -> Seen {
         let headers = host.map(|host| header("Host", host)).into_iter().collect();
         https(self.address, HttpCheck { headers, ..HttpCheck::new(port(self.address)) }).await
+    }
+}
+
+fn acceptor(
+    version: &'static tokio_rustls::rustls::SupportedProtocolVersion,
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(key).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Signs certificates for names.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    ca: Ca,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let ca = Ca::new(params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { issuer: Issuer::new(params, key), ca }
+    }
+
+    fn sign(&self, name: &str) -> (CertificateDer<'static>, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.der().clone(), key.serialize_der())
+    }
+
+    /// Answers as `name`.
+    fn server(&self, name: &str) -> TlsServer {
+        let (certificate, key) = self.sign(name);
+        TlsServer::with(&TLS13, certificate, key, || answer(200, "", "fine"))
+    }
+
+    fn trusted(&self, server_name: Option<&str>) -> Tls {
+        let server_name = server_name.map(|name| ServerName::new(name).unwrap());
+        Tls { trust: Trust::Ca(self.ca.clone()), server_name }
+    }
+}
+
+async fn verified(server: &TlsServer, tls: Tls, host: Option<&str>) -> Seen {
+    let headers = host.map(|host| header("Host", host)).into_iter().collect();
+    let check = HttpCheck { tls: Some(tls), headers, ..HttpCheck::new(port(server.address)) };
+    look(server.address.ip(), CheckKind::Http(check), TIMEOUT).await
+}
+
+/// C-100.
+#[tokio::test]
+async fn a_certificate_of_the_owners_authority_passes_for_its_name_only() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let named = ours.server("web.example");
+    for (tls, host, outcome) in [
+        (ours.trusted(Some("web.example")), None, Outcome::Pass),
+        (ours.trusted(None), Some("web.example:8443"), Outcome::Pass),
+        (ours.trusted(Some("web.example")), Some("other.example"), Outcome::Pass),
+        (ours.trusted(Some("other.example")), Some("web.example"), EXPLICIT),
+        (ours.trusted(None), None, EXPLICIT),
+        (theirs.trusted(Some("web.example")), None, EXPLICIT),
+        (Tls { trust: Trust::Node, server_name: None }, Some("web.example"), EXPLICIT),
+        (Tls::default(), None, Outcome::Pass),
+    ] {
+        let seen = verified(&named, tls.clone(), host).await;
+        assert_eq!(seen.outcome, outcome, "{tls:?} {host:?}: {}", seen.message);
+        if outcome == EXPLICIT {
+            assert_eq!(seen.clause, Clause::new(100), "{}", seen.message);
+            assert!(seen.message.contains("invalid peer certificate"), "{}", seen.message);
+        }
+    }
+    // By its address, which is never sent as SNI.
+    let seen = verified(&ours.server("127.0.0.1"), ours.trusted(None), None).await;
+    assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+}
+
+/// C-100: the name is sent as SNI, verified or not.
+#[tokio::test]
+async fn the_owners_server_name_is_sent_as_sni() {
+    let server = TlsServer::start(&TLS13, || answer(200, "", ""));
+    let server_name = Some(ServerName::new("sni.example").unwrap());
+    let tls = Tls { trust: Trust::Anyone, server_name };
+    assert_eq!(verified(&server, tls, Some("web.example")).await.outcome, Outcome::Pass);
+    let hellos = server.hellos.lock().unwrap().clone();
+    assert_eq!(hellos[0].0.as_deref(), Some("sni.example"));
+}
+
+/// Speaks HTTP/2 over TLS, and replies the same to everything.
+async fn h2_over_tls(authority: &Authority, reply: Reply) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (certificate, key) = authority.sign("grpc.example");
+    let acceptor = acceptor(&TLS13, certificate, key);
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            assert_eq!(alpn.as_deref(), Some(&b"h2"[..]));
+            let reply = reply.clone();
+            serve(stream, Arc::default(), Arc::new(move |_| reply.clone())).await;
+        }
+    });
+    (address, serving)
+}
+
+/// C-58.
+#[tokio::test]
+async fn http_2_over_tls_is_agreed_by_alpn() {
+    let authority = Authority::new();
+    let reply =
+        Reply::Answer { status: 200, headers: vec![], body: Bytes::from("fine"), trailers: None };
+    let (address, _serving) = h2_over_tls(&authority, reply).await;
+    let check = HttpCheck {
+        tls: Some(authority.trusted(Some("grpc.example"))),
+        version: HttpVersion::Http2,
+        ..HttpCheck::new(port(address))
+    };
+    let seen = look(address.ip(), CheckKind::Http(check), TIMEOUT).await;
+    assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+}
+
+/// C-113.
+#[tokio::test]
+async fn grpc_over_tls_is_verified_as_https_is() {
+    let authority = Authority::new();
+    let reply = Reply::Answer {
+        status: 200,
+        headers: vec![("content-type", "application/grpc".to_owned())],
+        body: Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]),
+        trailers: Some(vec![("grpc-status", "0".to_owned())]),
+    };
+    for (tls, outcome) in [
+        (Some(authority.trusted(Some("grpc.example"))), Outcome::Pass),
+        (Some(Tls::default()), Outcome::Pass),
+        (Some(authority.trusted(Some("other.example"))), EXPLICIT),
+        (Some(Authority::new().trusted(Some("grpc.example"))), EXPLICIT),
+        (None, REFUSED),
+    ] {
+        let (address, _serving) = h2_over_tls(&authority, reply.clone()).await;
+        let check = GrpcCheck { tls: tls.clone(), ..GrpcCheck::new(port(address)) };
+        let seen = look(address.ip(), CheckKind::Grpc(check), TIMEOUT).await;
+        let plain = tls.is_none() && matches!(seen.outcome, Outcome::Fail(_));
+        assert!(seen.outcome == outcome || plain, "{tls:?}: {}", seen.message);
     }
 }
 

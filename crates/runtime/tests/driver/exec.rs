@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use warren_core::{check::Command, spec::User};
 use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
 
 use crate::support::{Bench, LONG, argv, processes_of, shell, stat, trials, until};
@@ -12,6 +13,7 @@ use crate::support::{Bench, LONG, argv, processes_of, shell, stat, trials, until
 trials!(
     a_command_has_the_tasks_environment_and_its_output_is_kept_in_order,
     a_command_that_cannot_run_says_why,
+    a_command_has_the_variables_and_the_user_that_it_names,
     a_timeout_kills_all_that_the_command_started,
     a_flood_keeps_its_two_ends,
     what_a_command_leaves_in_the_background_is_not_waited_for,
@@ -157,4 +159,30 @@ fn memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// C-117 and C-118.
+async fn a_command_has_the_variables_and_the_user_that_it_names() {
+    let bench = Bench::new();
+    let task = bench.start("exec sleep 300").await;
+    let said = async |command: &Command, user: Option<&str>| {
+        let user = user.map(|user| User::new(user).unwrap());
+        let end = bench.driver().exec(task, command, user.as_ref(), LONG).await.unwrap();
+        let ExecEnd::Exited { code: 0, output } = end else { panic!("{end:?}") };
+        output.0.trim().to_owned()
+    };
+    let words = ["echo", "$(WARREN_TASK_ID)", "$$(WARREN_TASK_ID)", "$(NOWHERE)"];
+    let expected = format!("{task} $(WARREN_TASK_ID) $(NOWHERE)");
+    assert_eq!(said(&argv(&words), None).await, expected);
+    let line = Command::shell("echo $(echo $WARREN_TASK_ID)").unwrap();
+    assert_eq!(said(&line, None).await, task.to_string());
+    let own = format!("{}:{}", nix::unistd::geteuid(), nix::unistd::getegid());
+    assert_eq!(said(&argv(&["id", "-u"]), Some(&own)).await, nix::unistd::geteuid().to_string());
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(said(&argv(&["id", "-u"]), Some("nobody")).await, "65534");
+    }
+    let user = User::new("nobody-at-all").unwrap();
+    let end = bench.driver().exec(task, &argv(&["id"]), Some(&user), LONG).await.unwrap();
+    let reason = "the node has no user \"nobody-at-all\"".to_owned();
+    assert_eq!(end, ExecEnd::NotRun { reason });
 }

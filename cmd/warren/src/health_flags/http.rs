@@ -1,0 +1,242 @@
+//! `--*-http`.
+
+use warren_core::{
+    Invalid,
+    bounds::Port,
+    check::{
+        CheckKind, HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, PortRef, Scheme,
+        StatusSet, TextMatch, Tls,
+    },
+    invalid::At,
+    spec::AbsolutePath,
+};
+
+use super::{
+    Context,
+    keys::{key_value, known, once, pieces},
+    spelling::{Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
+};
+
+const HTTP_EXAMPLES: &str = "path=/,port=80, /health:8080, :8080/health or http://:8080/health";
+
+const HTTP_KEYS: [&str; 15] = [
+    "path",
+    "port",
+    "socket",
+    "scheme",
+    "version",
+    "tls",
+    "server-name",
+    "host",
+    "header",
+    "status",
+    "method",
+    "body",
+    "body-regex",
+    "body-not",
+    "body-not-regex",
+];
+
+/// What was said about an HTTP check so far.
+#[derive(Default)]
+struct HttpFields {
+    path: Option<HttpPath>,
+    port: Option<PortRef>,
+    socket: Option<AbsolutePath>,
+    scheme: Option<Scheme>,
+    version: Option<HttpVersion>,
+    tls: TlsKeys,
+    body: Option<TextMatch>,
+    body_not: Option<TextMatch>,
+    host: Option<HttpHeader>,
+    headers: Vec<HttpHeader>,
+    status: Vec<(u16, u16)>,
+    method: Option<HttpMethod>,
+}
+
+pub fn http(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelling, Invalid> {
+    let pieces = pieces(text);
+    let mut rest = &pieces[..];
+    let mut fields = HttpFields::default();
+    let mut times = TimingKeys::default();
+    if let Some((first, others)) = pieces.split_first()
+        && key_value(first).is_none()
+    {
+        short_http(first, &mut fields, context)?;
+        rest = others;
+    }
+    let keys: Vec<&str> = HTTP_KEYS.iter().chain(timing).copied().collect();
+    for piece in rest {
+        let (key, value) = known(piece, &keys)?;
+        if timing.contains(&key) {
+            times.add(key, value)?;
+        } else {
+            http_key(&mut fields, key, value, context)?;
+        }
+    }
+    Ok(Spelling { kind: CheckKind::Http(fields.finish(context)?), timing: times.0 })
+}
+
+/// `/health:8080`, `/health`, `:8080/health`, `:8080`, `http://:8080/health`.
+fn short_http(text: &str, fields: &mut HttpFields, context: &Context<'_>) -> Result<(), Invalid> {
+    if let Some((scheme, rest)) = url(text)? {
+        fields.scheme = Some(scheme);
+        let (port_text, path) = split_path(rest);
+        let absent = match scheme {
+            Scheme::Http => "80",
+            Scheme::Https => "443",
+        };
+        let port_text = port_text.strip_prefix(':').unwrap_or(absent);
+        fields.port = Some(port_ref(port_text, context).at("port")?);
+        fields.path = Some(HttpPath::new(path).at("path")?);
+        return Ok(());
+    }
+    if text.starts_with('/') {
+        let trailing = text.rsplit_once(':').filter(|(_, port)| is_number(port));
+        let (path, port_text) = match trailing {
+            Some((path, port_text)) => (path, Some(port_text)),
+            None => (text, None),
+        };
+        fields.port = port_text.map(|text| port_ref(text, context)).transpose().at("port")?;
+        fields.path = Some(HttpPath::new(path).at("path")?);
+        return Ok(());
+    }
+    let (port_text, path) = split_path(text.strip_prefix(':').unwrap_or(text));
+    if !is_number(port_text) {
+        return Err(Invalid::new(format!("{text:?} is not {HTTP_EXAMPLES}")));
+    }
+    fields.port = Some(port_ref(port_text, context).at("port")?);
+    fields.path = Some(HttpPath::new(path).at("path")?);
+    Ok(())
+}
+
+/// The scheme of a URL, and what follows its host. The only host is the task itself.
+fn url(text: &str) -> Result<Option<(Scheme, &str)>, Invalid> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some(("http", rest)) => (Scheme::Http, rest),
+        Some(("https", rest)) => (Scheme::Https, rest),
+        Some(_) | None => return Ok(None),
+    };
+    let own = ["localhost", "127.0.0.1", "[::1]"];
+    let rest = own.iter().find_map(|host| rest.strip_prefix(host)).unwrap_or(rest);
+    if rest.is_empty() || rest.starts_with([':', '/']) {
+        Ok(Some((scheme, rest)))
+    } else {
+        let why = format!(
+            "{text:?} names a host, but a check always goes to the task itself; for a Host \
+             header say path=/,port=80,host=NAME"
+        );
+        Err(Invalid::new(why))
+    }
+}
+
+/// What comes before the first `/`, and the path from there on.
+fn split_path(text: &str) -> (&str, &str) {
+    match text.find('/') {
+        Some(at) => text.split_at(at),
+        None => (text, "/"),
+    }
+}
+
+fn http_key(
+    fields: &mut HttpFields,
+    key: &str,
+    value: &str,
+    context: &Context<'_>,
+) -> Result<(), Invalid> {
+    match key {
+        "path" => once(&mut fields.path, key, HttpPath::new(value).at(key)?),
+        "port" => once(&mut fields.port, key, port_ref(value, context).at(key)?),
+        "socket" => once(&mut fields.socket, key, AbsolutePath::new(value).at(key)?),
+        "version" => once(&mut fields.version, key, version(value).at(key)?),
+        "body" => once(&mut fields.body, key, TextMatch::contains(value).at(key)?),
+        "body-regex" => once(&mut fields.body, key, TextMatch::regex(value).at(key)?),
+        "body-not" => once(&mut fields.body_not, key, TextMatch::contains(value).at(key)?),
+        "body-not-regex" => once(&mut fields.body_not, key, TextMatch::regex(value).at(key)?),
+        "tls" | "server-name" => fields.tls.add(key, value),
+        "scheme" => {
+            let (scheme, by_prior_knowledge) = match value {
+                "http" => (Scheme::Http, None),
+                "https" => (Scheme::Https, None),
+                "h2c" => (Scheme::Http, Some(HttpVersion::Http2)),
+                _ => {
+                    let why = format!("{value:?} is not http, https or h2c");
+                    return Err(Invalid::new(why).at(key));
+                }
+            };
+            if let Some(version) = by_prior_knowledge {
+                once(&mut fields.version, "version", version)?;
+            }
+            once(&mut fields.scheme, key, scheme)
+        }
+        "host" => once(&mut fields.host, key, HttpHeader::new("Host", value).at(key)?),
+        "header" => {
+            fields.headers.push(header(value).at(key)?);
+            Ok(())
+        }
+        "status" => {
+            for range in value.split('+') {
+                fields.status.push(status(range).at(key)?);
+            }
+            Ok(())
+        }
+        "method" => once(&mut fields.method, key, HttpMethod::new(value).at(key)?),
+        _ => Err(Invalid::new("is not a key of an HTTP check").at(key)),
+    }
+}
+
+fn version(text: &str) -> Result<HttpVersion, Invalid> {
+    match text {
+        "1" | "1.1" => Ok(HttpVersion::Http1),
+        "2" => Ok(HttpVersion::Http2),
+        _ => Err(Invalid::new(format!("{text:?} is not 1.1 or 2"))),
+    }
+}
+
+fn header(text: &str) -> Result<HttpHeader, Invalid> {
+    let (name, value) =
+        text.split_once(':').ok_or_else(|| Invalid::new(format!("{text:?} is not NAME:VALUE")))?;
+    HttpHeader::new(name, value.trim())
+}
+
+/// `204` or `200-299`.
+fn status(text: &str) -> Result<(u16, u16), Invalid> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|_| is_number(text));
+    let (Some(first), Some(last)) = (number(first), number(last)) else {
+        let why = format!("{text:?} is not a status such as 204, 200-299 or 200+204");
+        return Err(Invalid::new(why));
+    };
+    let range = StatusSet::new(vec![(first, last)]);
+    range.map(|_| (first, last)).map_err(|invalid| Invalid::new(invalid.why()))
+}
+
+impl HttpFields {
+    fn finish(self, context: &Context<'_>) -> Result<HttpCheck, Invalid> {
+        let Self { path, port, socket, scheme, version, tls, .. } = self;
+        let Self { body, body_not, host, mut headers, status, method, .. } = self;
+        headers.extend(host);
+        let endpoint = endpoint(port, socket, context)?;
+        let tls = tls.finish();
+        let mut check = HttpCheck::new(Port::new(80)?);
+        check.endpoint = endpoint;
+        check.headers = headers;
+        check.body = body;
+        check.body_not = body_not;
+        check.version = version.unwrap_or(check.version);
+        check.path = path.unwrap_or(check.path);
+        check.tls = match (scheme, tls) {
+            (Some(Scheme::Http), Some(_)) => {
+                return Err(Invalid::new("needs scheme=https").at("tls"));
+            }
+            (None | Some(Scheme::Http), None) => None,
+            (Some(Scheme::Https), None) => Some(Tls::default()),
+            (None | Some(Scheme::Https), Some(tls)) => Some(tls),
+        };
+        check.method = method.unwrap_or(check.method);
+        if !status.is_empty() {
+            check.expect = StatusSet::new(status).at("status")?;
+        }
+        Ok(check)
+    }
+}

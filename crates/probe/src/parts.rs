@@ -1,0 +1,121 @@
+//! One attempt at a check of several parts.
+//!
+//! All parts begin together, under one deadline. Commands are the exception: a task runs one at a
+//! time, so they follow each other under that same deadline, and one permit serves them all.
+
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::{sync::Mutex, time::Instant};
+use warren_core::{
+    check::{CheckKind, Parts},
+    outcome::{Evidence, Outcome},
+};
+
+use crate::{Prober, Seen, Target, clause, end::End, exec, message::fit};
+
+/// How many must pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    All,
+    Any,
+}
+
+pub(crate) async fn attempt(
+    prober: &Prober,
+    target: &Target,
+    rule: Rule,
+    parts: &Parts,
+    limit: Duration,
+) -> Seen {
+    let parts = parts.as_slice();
+    let is_command = |kind: &CheckKind| matches!(kind, CheckKind::Exec(_));
+    let mut waited = Duration::ZERO;
+    let mut held = None;
+    if parts.iter().any(is_command) {
+        match exec::permits(prober, target, limit).await {
+            Ok(permits) => waited = held.insert(permits).waited,
+            Err(seen) => return seen,
+        }
+    }
+    let begun = Instant::now();
+    let turn = Mutex::new(());
+    let look = async |index: usize, kind: &CheckKind| {
+        let seen = match kind {
+            CheckKind::Exec(check) => {
+                let _turn = turn.lock().await;
+                let left = limit.saturating_sub(begun.elapsed());
+                Seen::new(exec::run(target, check, left).await, begun)
+            }
+            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Grpc(_) | CheckKind::File(_) => {
+                Box::pin(prober.look(target, kind, limit)).await
+            }
+            // Parts are made of none.
+            CheckKind::All(_) | CheckKind::Any(_) => {
+                let message = "a part is made of parts itself";
+                Seen::new(End::inconclusive(clause::PARTS, message), begun)
+            }
+        };
+        (index, seen)
+    };
+    let mut looks: FuturesUnordered<_> =
+        parts.iter().enumerate().map(|(index, kind)| Box::pin(look(index, kind))).collect();
+    let mut seen: Vec<Option<Seen>> = vec![None; parts.len()];
+    while let Some((index, one)) = looks.next().await {
+        if rule.is_decided_by(one.outcome) {
+            // The others end here.
+            let message = format!("{}: {}", title(index, parts), one.message);
+            return Seen { message: fit(message), waited, ..one };
+        }
+        seen[index] = Some(one);
+    }
+    drop(looks);
+    let all: Vec<Seen> = seen.into_iter().flatten().collect();
+    Seen { waited, ..Seen::new(rule.undecided(parts, &all), begun) }
+}
+
+impl Rule {
+    const fn is_decided_by(self, outcome: Outcome) -> bool {
+        match (self, outcome) {
+            (Self::All, Outcome::Fail(_)) | (Self::Any, Outcome::Pass) => true,
+            (Self::All, Outcome::Pass | Outcome::Inconclusive)
+            | (Self::Any, Outcome::Fail(_) | Outcome::Inconclusive) => false,
+        }
+    }
+
+    /// No part decided alone.
+    fn undecided(self, parts: &[CheckKind], all: &[Seen]) -> End {
+        let lost = all.iter().enumerate().find(|(_, one)| one.outcome == Outcome::Inconclusive);
+        if let Some((index, one)) = lost {
+            let message = format!("{}: {}", title(index, parts), one.message);
+            return End::inconclusive(one.clause, message);
+        }
+        let said: Vec<String> = parts
+            .iter()
+            .zip(all)
+            .map(|(kind, one)| format!("({}) {}", kind.name(), one.message))
+            .collect();
+        let (count, said) = (parts.len(), said.join("; "));
+        match self {
+            Self::All => End::pass(clause::ALL, format!("all {count} parts passed: {said}")),
+            Self::Any => {
+                let message = format!("none of {count} parts passed: {said}");
+                End::fail(clause::ANY, strongest(all), message)
+            }
+        }
+    }
+}
+
+/// That says most of the task: an answer more than a refusal, and that more than silence.
+fn strongest(all: &[Seen]) -> Evidence {
+    let some = |evidence| all.iter().any(|one| one.outcome == Outcome::Fail(evidence));
+    [Evidence::Explicit, Evidence::Refused]
+        .into_iter()
+        .find(|evidence| some(*evidence))
+        .unwrap_or(Evidence::Timeout)
+}
+
+fn title(index: usize, parts: &[CheckKind]) -> String {
+    let kind = parts.get(index).map_or("", CheckKind::name);
+    format!("part {} of {} ({kind})", index + 1, parts.len())
+}

@@ -1,0 +1,75 @@
+//! One attempt at a TCP check: connect, and where the owner wants it, ask and listen.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use warren_core::{
+    check::{TcpCheck, TextMatch},
+    outcome::Evidence,
+};
+
+use crate::{
+    Prober, Target, clause,
+    connect::{self, Peer, Stream},
+    end::End,
+    message,
+    trace::Trace,
+};
+
+/// So much of what comes back is searched: as of an HTTP body.
+const ANSWER: usize = 10 * 1024;
+
+pub(crate) async fn look(
+    prober: &Prober,
+    target: &Target,
+    check: &TcpCheck,
+    peer: Peer<'_>,
+    trace: &Trace,
+) -> Result<End, End> {
+    let TcpCheck { port: _, send, expect } = check;
+    let mut stream = connect::connect(prober, target, peer, trace).await?;
+    if !send.as_slice().is_empty() {
+        // One that answers and closes without reading has answered.
+        let sent = stream.write_all(send.as_slice()).await;
+        if let (Err(error), None) = (sent, expect) {
+            return Err(End::of_io(&error, peer, " before it was asked"));
+        }
+    }
+    match expect {
+        None => Ok(End::pass(clause::CONNECTED, format!("connected to {peer}"))),
+        Some(expect) => listen(&mut stream, expect, peer, trace).await,
+    }
+}
+
+/// Until what came matches.
+async fn listen(
+    stream: &mut Stream,
+    expect: &TextMatch,
+    peer: Peer<'_>,
+    trace: &Trace,
+) -> Result<End, End> {
+    let mut answer = Vec::with_capacity(256);
+    let excerpt = |answer: &[u8]| match message::excerpt(answer) {
+        said if said.is_empty() => String::new(),
+        said => format!(": {said}"),
+    };
+    let explicit = |why: String| Err(End::fail(clause::ANSWER, Evidence::Explicit, why));
+    loop {
+        let room = ANSWER - answer.len();
+        let read = (&mut *stream).take(room as u64).read_buf(&mut answer).await;
+        let before = || format!(" after {} bytes{}", answer.len(), excerpt(&answer));
+        let count = read.map_err(|error| End::of_io(&error, peer, &before()))?;
+        trace.received(count);
+        if count > 0 && expect.is_match(&answer) {
+            let message = format!("{peer} answered as expected{}", excerpt(&answer));
+            return Ok(End::pass(clause::ANSWER, message));
+        }
+        if answer.len() >= ANSWER {
+            let begin = excerpt(&answer);
+            return explicit(format!("the first 10 KiB from {peer} do not {expect}{begin}"));
+        }
+        if count == 0 {
+            let begin = excerpt(&answer);
+            let closed = format!("{peer} closed, and its answer does not {expect}{begin}");
+            return explicit(closed);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What a body must hold, and what it must not.
+
+use warren_core::{
+    check::{HttpCheck, TextMatch},
+    clause::Clause,
+    outcome::Outcome,
+};
+
+use crate::server::{EXPLICIT, Server, answer};
+
+fn text(text: &str) -> TextMatch {
+    TextMatch::contains(text).unwrap()
+}
+
+fn regex(regex: &str) -> TextMatch {
+    TextMatch::regex(regex).unwrap()
+}
+
+/// C-59.
+#[tokio::test]
+async fn a_body_must_match_and_must_not_match() {
+    let server = Server::start(|_| answer(200, "", "status: OK\ndb: up 17\n"));
+    for (body, body_not, why) in [
+        (Some(text("OK")), None, None),
+        (Some(regex(r"(?m)^db: up \d+$")), Some(text("down")), None),
+        (
+            Some(text("ok")),
+            None,
+            Some(r#"but its body does not contain "ok": status: OK db: up 17"#),
+        ),
+        (Some(regex("^db")), None, Some("but its body does not match /^db/: status: OK db: up 17")),
+        (Some(text("OK")), Some(regex("up [0-9]")), Some("but its body does match /up [0-9]/")),
+        (None, Some(text("status")), Some(r#"but its body does contain "status""#)),
+    ] {
+        let seen = server.look(HttpCheck { body, body_not, ..server.check() }).await;
+        match why {
+            None => assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message),
+            Some(why) => {
+                assert_eq!(seen.outcome, EXPLICIT, "{}", seen.message);
+                assert!(seen.message.contains(why), "{}", seen.message);
+            }
+        }
+        assert_eq!(seen.clause, Clause::new(59));
+    }
+}
+
+/// C-59: within 10 KiB.
+#[tokio::test]
+async fn only_the_first_ten_kibibytes_are_looked_at() {
+    for (before, outcome) in [(10_240 - 4, Outcome::Pass), (10_240 - 3, EXPLICIT)] {
+        let body = format!("{}word{}", "x".repeat(before), "y".repeat(5000));
+        let server = Server::start(move |_| answer(200, "", &body));
+        let seen = server.look(HttpCheck { body: Some(text("word")), ..server.check() }).await;
+        assert_eq!(seen.outcome, outcome, "{before}: {}", seen.message);
+        let seen = server.look(HttpCheck { body_not: Some(text("word")), ..server.check() }).await;
+        assert_eq!(seen.outcome == Outcome::Pass, outcome == EXPLICIT, "{}", seen.message);
+    }
+}
+
+/// C-51 comes before C-59: a bad status fails whatever the body says.
+#[tokio::test]
+async fn a_bad_status_with_the_right_body_is_a_bad_status() {
+    let server = Server::start(|_| answer(500, "", "OK"));
+    let seen = server.look(HttpCheck { body: Some(text("OK")), ..server.check() }).await;
+    assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(51)));
+}
