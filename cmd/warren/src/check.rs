@@ -69,8 +69,7 @@ fn spelled_check(
     argument: &str,
     look: &LookArgs,
 ) -> Result<Check, Failure> {
-    let check = health_flags::liveness_check(kind, text);
-    let check = check.map_err(|why| Failure::flag(argument, why))?;
+    let check = health_flags::liveness_check(kind, text, argument)?;
     let own = check.timing.timeout != Timing::default_for(Role::Liveness).timeout;
     if own && look.timeout.is_some() {
         return Err(Failure::flag("--timeout", format!("contradicts timeout= of {argument}")));

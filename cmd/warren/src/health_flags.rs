@@ -99,12 +99,12 @@ fn only_port(publish: &[Publish]) -> Option<Port> {
     }
 }
 
-/// A check as `--liveness-*` would read it, for an attempt by hand.
-pub fn liveness_check(kind: Kind, text: &str) -> Result<Check, Invalid> {
-    let (role, context) = (Role::Liveness, Context { only_port: None, ports: &[] });
-    let keys = spelling::timing_keys(role);
-    let Spelling { kind, timing } = spelling::parse(kind, text, keys, &context)?;
-    Ok(Check { kind, timing: role_timing(role, &timing)? })
+/// A check as `--liveness-*` would read it, for an attempt by hand. `argument` is what it is
+/// called there.
+pub fn liveness_check(kind: Kind, text: &str, argument: &str) -> Result<Check, Failure> {
+    let given = vec![Given { flag: argument.to_owned(), kind, value: text }];
+    let group = Group { prefix: "liveness", given, rule: None };
+    role_check(Role::Liveness, &group, &Context { only_port: None, ports: &[] })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,8 +282,8 @@ fn timing_flags(flags: &HealthFlags) -> Vec<&'static str> {
 
 fn timing_alone(flag: &str) -> Failure {
     Failure::Usage(format!(
-        "{flag} needs a check such as --health-http: an image's own HEALTHCHECK keeps its own \
-         timing"
+        "{flag} needs a check such as --health-http, or --health-preset: an image's own \
+         HEALTHCHECK keeps its own timing"
     ))
 }
 

@@ -600,8 +600,8 @@ fn several_checks_of_a_role_are_joined_by_a_rule() {
 fn timing_flags_alone_are_refused() {
     refused(
         &["--health-interval", "5s"],
-        "--health-interval needs a check such as --health-http: an image's own HEALTHCHECK keeps \
-         its own timing",
+        "--health-interval needs a check such as --health-http, or --health-preset: an image's \
+         own HEALTHCHECK keeps its own timing",
     );
 }
 
