@@ -20,6 +20,8 @@ use crate::manifest::{Descriptor, Index, Manifest, OCI_CONFIG, OCI_LAYER, OCI_MA
 
 /// Of a document in the archive.
 const DOCUMENT_MAX: u64 = 16 << 20;
+/// Of the whole archive, when it is decompressed. A small file can become any size.
+const PLAIN_MAX: u64 = 32 << 30;
 /// Read at once.
 const PIECE: u64 = 1 << 20;
 /// Links to links. docker's oldest archives have one.
@@ -97,7 +99,7 @@ pub enum ArchiveError {
 
 /// Finds the images of an archive. Blocks. `scratch` takes what must be decompressed.
 pub fn open(path: &Path, scratch: &Path) -> Result<Vec<Archived>, ArchiveError> {
-    let archive = Archive::open(path, scratch)?;
+    let archive = Archive::open(path, scratch, PLAIN_MAX)?;
     let named = if archive.entries.contains_key("index.json") {
         archive.oci()?
     } else if archive.entries.contains_key("manifest.json") {
@@ -141,7 +143,7 @@ struct Saved {
 }
 
 impl Archive {
-    fn open(path: &Path, scratch: &Path) -> Result<Self, ArchiveError> {
+    fn open(path: &Path, scratch: &Path, plain_max: u64) -> Result<Self, ArchiveError> {
         let mut file = File::open(path)?;
         let mut magic = [0; 2];
         let gzipped = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
@@ -149,7 +151,12 @@ impl Archive {
         if gzipped {
             // Without a name: it ends with us.
             let mut plain = tempfile::tempfile_in(scratch)?;
-            io::copy(&mut flate2::read::MultiGzDecoder::new(file), &mut plain)?;
+            let decoder = flate2::read::MultiGzDecoder::new(file);
+            if io::copy(&mut decoder.take(plain_max + 1), &mut plain)? > plain_max {
+                let most = plain_max >> 20;
+                let why = format!("it is larger than {most} MiB when decompressed");
+                return Err(ArchiveError::Content(why));
+            }
             plain.seek(SeekFrom::Start(0))?;
             file = plain;
         }
@@ -341,4 +348,24 @@ fn parsed_name(name: &str) -> Result<ImageRef, ArchiveError> {
 fn parsed<T: DeserializeOwned>(what: &str, document: &[u8]) -> Result<T, ArchiveError> {
     serde_json::from_slice(document)
         .map_err(|error| ArchiveError::Content(format!("its {what} cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_becomes_too_large_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bomb.tar.gz");
+        let file = File::create(&path).unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::best());
+        encoder.write_all(&vec![0; (1 << 20) + 1]).unwrap();
+        encoder.finish().unwrap();
+        let refused = Archive::open(&path, dir.path(), 1 << 20).unwrap_err().to_string();
+        assert_eq!(refused, "it is larger than 1 MiB when decompressed");
+        assert!(Archive::open(&path, dir.path(), 2 << 20).is_ok());
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
+use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex, time::sleep};
 use warren_core::{id::TaskId, spec::Publish};
 use warren_runtime::RuntimeError;
 
@@ -22,6 +22,9 @@ use crate::{client::unavailable, netns};
 
 /// For one plugin. They take some ten milliseconds; more only when they wait for each other.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of joining the network, within one creation: a plugin that was busy is not for long.
+const ADD_ATTEMPTS: u32 = 3;
+const ADD_PAUSE: Duration = Duration::from_millis(200);
 /// The interface in the task's namespace.
 const INTERFACE: &str = "eth0";
 
@@ -81,6 +84,29 @@ impl Cni {
             self.undo(task, netns, &kept).await?;
         }
         refuse_taken_ports(record, publish)?;
+        let mut attempt = 1;
+        loop {
+            match self.add(task, netns, record, plugins.clone()).await {
+                Err(RuntimeError::Refused(reason)) if attempt < ADD_ATTEMPTS => {
+                    tracing::warn!(task.id = %task, reason, "a network failed: trying it again");
+                }
+                done => return done,
+            }
+            if let Some(kept) = read(record)? {
+                self.undo(task, netns, &kept).await?;
+            }
+            sleep(ADD_PAUSE).await;
+            attempt += 1;
+        }
+    }
+
+    async fn add(
+        &self,
+        task: TaskId,
+        netns: &Path,
+        record: &Path,
+        plugins: Vec<Value>,
+    ) -> Result<IpAddr, RuntimeError> {
         let mut attachment = Attachment { plugins, result: None, address: None };
         write(record, &attachment)?;
         let mut address = None;
@@ -306,4 +332,60 @@ fn write(record: &Path, attachment: &Attachment) -> Result<(), RuntimeError> {
 
 fn file_fault(path: &Path, error: &std::io::Error) -> RuntimeError {
     RuntimeError::Refused(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A network whose bridge plugin notes what it is asked, and fails its first ADDs.
+    fn network(dir: &Path, failures: u32) -> Cni {
+        let bridge = format!(
+            "#!/bin/sh\n\
+             cat > /dev/null\n\
+             echo $CNI_COMMAND >> {calls}\n\
+             [ $CNI_COMMAND = ADD ] || exit 0\n\
+             if [ $(grep -c ADD {calls}) -le {failures} ]; then\n\
+             echo '{{\"msg\": \"it is busy\"}}'; exit 1\n\
+             fi\n\
+             echo '{{\"ips\": [{{\"address\": \"10.1.2.3/16\"}}]}}'\n",
+            calls = dir.join("calls").display(),
+        );
+        for (name, text) in [("bridge", bridge.as_str()), ("host-local", "")] {
+            fs::write(dir.join(name), text).unwrap();
+            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Cni::new(CniConfig {
+            plugin_dir: dir.to_owned(),
+            bridge: "test".to_owned(),
+            subnet: "10.1.0.0/16".to_owned(),
+            cache_dir: dir.join("cache"),
+        })
+    }
+
+    async fn attach(failures: u32) -> (Result<IpAddr, RuntimeError>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let cni = network(dir.path(), failures);
+        let task = TaskId::from_u64(0xaa);
+        let record = dir.path().join("network.json");
+        let attached = cni.attach(task, &dir.path().join("netns"), true, &record, &[]).await;
+        (attached, fs::read_to_string(dir.path().join("calls")).unwrap().replace('\n', " "))
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_was_busy_is_asked_again_once_its_failure_is_undone() {
+        let (attached, calls) = attach(1).await;
+        assert_eq!(attached.unwrap(), IpAddr::from([10, 1, 2, 3]));
+        assert_eq!(calls, "ADD DEL ADD ");
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_keeps_failing_is_believed() {
+        let (attached, calls) = attach(9).await;
+        let RuntimeError::Refused(reason) = attached.unwrap_err() else { panic!() };
+        assert_eq!(reason, "CNI plugin bridge failed to ADD: it is busy");
+        assert_eq!(calls, "ADD DEL ADD DEL ADD ");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    ops::Deref,
     time::Duration,
 };
 
@@ -14,11 +15,12 @@ use containerd_client::{
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 use warren_core::{spec::ImageRef, time::Timestamp};
 use warren_runtime::{ImageRecord, RuntimeError};
 
 use crate::{
-    client::{Lease, fault, found, made, unique},
+    client::{Client, Lease, fault, found, made, unique},
     content::StoreError,
     manifest::{Descriptor, ImageConfig, Index, Manifest},
     shared::{IMAGES_AT_ONCE, Shared},
@@ -40,6 +42,50 @@ pub struct Image {
 impl Image {
     pub fn size_bytes(&self) -> u64 {
         self.manifest.layers.iter().map(|layer| layer.size).sum::<u64>() + self.manifest.config.size
+    }
+}
+
+/// Holds the parts of an image until it has its record. Dropped, because nobody waits for the
+/// image any more, it is ended behind the caller's back.
+#[derive(Debug)]
+pub struct ImageLease {
+    lease: Lease,
+    end: LeaseEnd,
+}
+
+#[derive(Debug)]
+struct LeaseEnd {
+    client: Client,
+    background: TaskTracker,
+    /// `None`: it was ended.
+    id: Option<String>,
+}
+
+impl ImageLease {
+    pub async fn release(mut self) -> Result<(), RuntimeError> {
+        let released = self.end.client.release(&self.lease).await;
+        self.end.id = None;
+        released
+    }
+}
+
+impl Deref for ImageLease {
+    type Target = Lease;
+
+    fn deref(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Drop for LeaseEnd {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let client = self.client.clone();
+        self.background.spawn(async move {
+            if let Err(error) = client.end_lease(&id).await {
+                tracing::warn!(lease = id, %error, "a lease stays until it ends by itself");
+            }
+        });
     }
 }
 
@@ -104,8 +150,15 @@ impl Shared {
         &self.image_turns[turn]
     }
 
-    pub async fn image_lease(&self) -> Result<Lease, RuntimeError> {
-        self.client.lease(format!("warren-image-{}", unique()), LEASE_LIFETIME).await
+    pub async fn image_lease(&self) -> Result<ImageLease, RuntimeError> {
+        let id = format!("warren-image-{}", unique());
+        // Before it is taken: whatever cuts the taking short, it ends.
+        let end = LeaseEnd {
+            client: self.client.clone(),
+            background: self.background.clone(),
+            id: Some(id.clone()),
+        };
+        Ok(ImageLease { lease: self.client.lease(id, LEASE_LIFETIME).await?, end })
     }
 
     /// The last steps of an image whose blobs are all there.

@@ -44,7 +44,7 @@ impl Shared {
         }
         let lease = self.image_lease().await?;
         let unpacked = self.unpack(&image, &lease).await;
-        let released = self.client.release(&lease).await;
+        let released = lease.release().await;
         unpacked?;
         released?;
         Ok(Some(image))
@@ -65,7 +65,7 @@ impl Shared {
             let _turn = self.image_turn(&image.name).lock().await;
             let lease = self.image_lease().await?;
             let imported = self.import_image(&image, &lease).await;
-            let released = self.client.release(&lease).await;
+            let released = lease.release().await;
             imported.map_err(|error| match error {
                 StoreError::Source(reason) => refused(reason),
                 StoreError::Runtime(error) => error,

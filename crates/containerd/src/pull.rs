@@ -52,7 +52,7 @@ impl Shared {
     pub async fn pull(&self, name: &ImageRef) -> Result<Image, RuntimeError> {
         let lease = self.image_lease().await?;
         let pulled = self.pull_under(name, &lease).await;
-        let released = self.client.release(&lease).await;
+        let released = lease.release().await;
         let image = pulled.map_err(|error| match error {
             PullError::Runtime(error) | PullError::Store(StoreError::Runtime(error)) => error,
             PullError::Registry(error) => refused(name, &error.to_string()),

@@ -189,6 +189,7 @@ impl Shared {
         Ok(())
     }
 
+    /// A record that is damaged must not hide all others: its task is there to be deleted.
     async fn state(&self, task: TaskId, container: Container) -> Result<FoundState, RuntimeError> {
         let Some(process) = self.process(task).await? else {
             let ended = || FoundState::Exited(Exit { code: None, at: now(), oom_killed: false });
@@ -202,7 +203,13 @@ impl Shared {
             }
             // A shim that does not say: the task's own process is what counts.
             State::Unknown | State::Running | State::Paused | State::Pausing => {
-                self.running(task, &container, process.pid).map(FoundState::Running)
+                Ok(self.running(task, &container, process.pid).map_or_else(
+                    |error| {
+                        tracing::warn!(task.id = %task, %error, "cannot adopt what runs");
+                        FoundState::Created
+                    },
+                    FoundState::Running,
+                ))
             }
         }
     }

@@ -148,6 +148,24 @@ async fn each_policy_pulls_when_it_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_nobody_waits_for_any_more_holds_nothing() {
+    let Some(lab) = Lab::start().await else { return };
+    // It accepts, and never answers.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let name = format!("127.0.0.1:{}/app:1", silent.local_addr().unwrap().port());
+    let driver = lab.connect().await;
+    let name = name.parse().unwrap();
+    let pull = driver.ensure_image(&name, Pull::Missing);
+    let has_lease = || !lab.ctr(&["leases", "ls", "-q"]).is_empty();
+    let leased = eventually("the pull has a lease", async || has_lease());
+    tokio::select! {
+        pulled = pull => panic!("{pulled:?}"),
+        () = leased => {}
+    }
+    eventually("the lease is gone", async || !has_lease()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_replicas_of_a_service_pull_its_image_together() {
     let Some(lab) = Lab::start().await else { return };
     let Some(registry) = Registry::start(&lab, RegistryAuth::Anonymous).await else { return };

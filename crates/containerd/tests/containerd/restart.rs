@@ -38,6 +38,20 @@ async fn a_task_outlives_containerd_and_is_watched_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_hides_no_other_task_and_can_be_deleted() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (good, running) = lab.run(&driver, |_| {}).await;
+    let (damaged, _) = lab.run(&driver, |_| {}).await;
+    lab.ctr(&["containers", "label", &damaged.to_string(), "warren.io/address="]);
+    let found = driver.list().await.unwrap();
+    let state = |task| &found.iter().find(|found| found.task == task).unwrap().state;
+    assert_eq!(*state(good), FoundState::Running(running));
+    assert_eq!(*state(damaged), FoundState::Created);
+    driver.delete(damaged).await.unwrap();
+    assert_eq!(driver.list().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_says_so_when_containerd_stays_away() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
