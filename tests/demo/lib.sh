@@ -87,6 +87,8 @@ stop() {
             end "$shim"
         done
         ip link delete "$BRIDGE" 2>/dev/null || true
+        # runc keeps a directory for each of containerd's namespaces.
+        rmdir "/run/containerd/runc/$NAMESPACE" 2>/dev/null || true
         awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r |
             xargs -r umount -l
     fi

@@ -34,10 +34,21 @@ fn wrong_values_exit_2_and_name_the_flag() {
         ("--mount relative:/x", "--mount"),
         ("--network moon", "--network"),
         ("--stop-grace-period 2h", "--stop-grace-period"),
+        ("--stop-signal -1", "--stop-signal"),
+        ("--user -1", "--user"),
+        ("--user 4294967295", "--user"),
     ] {
         let (code, said) = offline(&format!("service create web --image nginx {flags}"));
         assert_eq!(code, 2, "{flags}: {said}");
         assert!(said.contains(named), "{flags}: {said}");
+    }
+}
+
+#[test]
+fn a_number_of_lines_that_is_negative_exits_2_and_names_the_flag() {
+    for (line, named) in [("task logs web.1 --tail -1", "--tail"), ("event ls -n -1", "--limit")] {
+        let (code, said) = offline(line);
+        assert!(code == 2 && said.contains(named), "{line}: {said}");
     }
 }
 

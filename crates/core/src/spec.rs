@@ -257,9 +257,14 @@ pub struct User(String);
 impl User {
     pub fn new(user: impl Into<String>) -> Result<Self, Invalid> {
         let user = user.into();
-        let part = |p: &str| {
-            !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        let is_name = |p: &str| {
+            !p.is_empty()
+                && !p.starts_with('-')
+                && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
+        // The last number is the kernel's word for no id.
+        let is_id = |p: &str| p.parse().is_ok_and(|id: u32| id != u32::MAX);
+        let part = |p: &str| is_name(p) && (is_id(p) || !p.bytes().all(|b| b.is_ascii_digit()));
         let mut parts = user.split(':');
         let ok = parts.next().is_some_and(part)
             && parts.next().is_none_or(part)

@@ -81,7 +81,7 @@ pub struct LogsArgs {
     #[arg(short, long)]
     pub follow: bool,
     /// Only the last N lines
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
     pub tail: Option<u32>,
     /// Begin each line with its time, in UTC
     #[arg(short, long)]
