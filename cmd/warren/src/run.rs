@@ -34,6 +34,8 @@ use crate::{
 
 /// How long the worker's first session may keep the word that all is ready.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
+/// Of one image archive: more than the largest there are, less than fills most disks.
+const ARCHIVE_MAX: u64 = 32 << 30;
 
 /// `warren run`: both parts, of which the worker dials the manager's socket.
 pub fn both(args: &RunArgs) -> Result<(), Failure> {
@@ -133,6 +135,7 @@ impl WorkerPart {
             node_name: node.name()?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             log_dir: home.log_dir(),
+            archive_max: ARCHIVE_MAX,
             cpus: machine::cpus(),
             memory_bytes: machine::memory_bytes(),
             clock: Arc::new(SystemClock),

@@ -2,6 +2,7 @@
 
 use crate::{
     id::{NodeId, ServiceId, TaskId},
+    spec::ServiceName,
     time::Timestamp,
 };
 
@@ -12,6 +13,8 @@ pub struct Event {
     pub at: Timestamp,
     pub kind: EventKind,
     pub service: Option<ServiceId>,
+    /// Kept, since the service may be gone when somebody asks.
+    pub service_name: Option<ServiceName>,
     pub slot: Option<u32>,
     pub task: Option<TaskId>,
     pub node: Option<NodeId>,
@@ -57,7 +60,8 @@ mod wire {
 
     impl From<&Event> for pb::Event {
         fn from(event: &Event) -> Self {
-            let Event { sequence, at, kind, service, slot, task, node, message } = event;
+            let Event { sequence, at, kind, service, service_name, slot, task, node, message } =
+                event;
             Self {
                 sequence: *sequence,
                 at: Some((*at).into()),
@@ -67,6 +71,7 @@ mod wire {
                 task_id: task.map(|id| id.to_string()).unwrap_or_default(),
                 node_id: node.map(|id| id.to_string()).unwrap_or_default(),
                 message: message.clone(),
+                service_name: service_name.as_ref().map(ToString::to_string).unwrap_or_default(),
             }
         }
     }
@@ -75,13 +80,23 @@ mod wire {
         type Error = Invalid;
 
         fn try_from(wire: pb::Event) -> Result<Self, Invalid> {
-            let pb::Event { sequence, at, kind, service_id, slot, task_id, node_id, message } =
-                wire;
+            let pb::Event {
+                sequence,
+                at,
+                kind,
+                service_id,
+                slot,
+                task_id,
+                node_id,
+                message,
+                service_name,
+            } = wire;
             Ok(Self {
                 sequence,
                 at: required("at", at)?,
                 kind: enumerated::<pb::EventKind, _>("kind", kind)?,
                 service: parsed_or_none("service_id", &service_id)?,
+                service_name: parsed_or_none("service_name", &service_name)?,
                 slot: (slot != 0).then_some(slot),
                 task: parsed_or_none("task_id", &task_id)?,
                 node: parsed_or_none("node_id", &node_id)?,

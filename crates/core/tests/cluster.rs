@@ -72,6 +72,7 @@ fn event(sequence: u64) -> Event {
         at: Timestamp::EPOCH,
         kind: EventKind::NodeUp,
         service: None,
+        service_name: None,
         slot: None,
         task: None,
         node: None,

@@ -21,7 +21,8 @@ pub fn log(change: &Change) {
 }
 
 fn log_event(event: &Event) {
-    let Event { sequence, at: _, kind, service, slot, task, node, message } = event;
+    let Event { sequence, at: _, kind, service, service_name, slot, task, node, message } = event;
+    let name = service_name.as_ref().map(tracing::field::display);
     let service = service.map(tracing::field::display);
     let task = task.map(tracing::field::display);
     let node = node.map(tracing::field::display);
@@ -31,6 +32,7 @@ fn log_event(event: &Event) {
                 event.sequence = sequence,
                 event.kind = ?kind,
                 service.id = service,
+                service.name = name,
                 slot,
                 task.id = task,
                 node.id = node,

@@ -134,6 +134,7 @@ impl<'a> Draft<'a> {
             at: self.now,
             kind,
             service: Some(service.id),
+            service_name: Some(service.spec.name.clone()),
             slot: task.map(|task| task.slot),
             task: task.map(|task| task.id),
             node: current.and_then(|task| task.node()),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use warren_core::{
     cluster::Cluster,
     event::EventKind,
-    id::ServiceId,
+    id::{NodeId, ServiceId},
     node::NodeState,
     service::Service,
     task::{EndKind, Placement, ReportMark, StopCause, Task, TaskStatus},
@@ -90,9 +90,28 @@ fn take_down(draft: &mut Draft<'_>, service: &Service) {
             draft.remove_task(task.id);
         }
         draft.remove_service(service.id);
-        let message = format!("service {} is gone with all its tasks", service.spec.name);
+        let message = farewell(draft, service, &tasks);
         draft.tell(EventKind::ServiceRemoved, service, None, message);
     }
+}
+
+/// A node that is down cannot say what has become of its tasks: they end when it is back.
+fn farewell(draft: &Draft<'_>, service: &Service, tasks: &[Arc<Task>]) -> String {
+    let name = &service.spec.name;
+    let mut left: BTreeMap<NodeId, u32> = BTreeMap::new();
+    for node in tasks.iter().filter(|task| !task.has_ended()).filter_map(|task| task.node()) {
+        *left.entry(node).or_default() += 1;
+    }
+    let count = |(node, count)| {
+        let node = draft.cluster.node(node).map_or_else(|| node.to_string(), |n| n.name.clone());
+        format!("{count} on {node}")
+    };
+    let left: Vec<String> = left.into_iter().map(count).collect();
+    if left.is_empty() {
+        return format!("service {name} is gone with all its tasks");
+    }
+    let left = left.join(", ");
+    format!("service {name} is gone; until their nodes are back tasks may still run: {left}")
 }
 
 fn tasks_of<'d>(draft: &'d Draft<'_>, service: &Service) -> impl Iterator<Item = Arc<Task>> + 'd {

@@ -103,6 +103,7 @@ impl Node {
             version: "simulated".to_owned(),
             // Tasks here write no logs; removing them finds nothing.
             log_dir: PathBuf::from("/nonexistent"),
+            archive_max: 0,
             cpus: 4,
             memory_bytes: 1 << 33,
             clock: Arc::clone(&self.machine.clock) as Arc<dyn Clock>,

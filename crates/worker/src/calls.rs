@@ -1,7 +1,7 @@
 //! Answers to what the manager asks of this worker, each on a stream of its own so that a long
 //! log or a large image never delays health.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt,
@@ -17,6 +17,7 @@ use warren_runtime::{ImageRecord, Runtime, RuntimeError, logs};
 use crate::{
     Config,
     agent::{AgentHandle, Event, NoTrials},
+    leftovers,
     task::{NoCheck, Trials},
 };
 
@@ -107,26 +108,29 @@ impl Calls {
 
     async fn serve(&self, id: u64, ask: Ask) -> Result<(), tonic::Status> {
         let (outputs, mut inputs) = self.open(id).await?;
-        let answered = match ask {
-            // Only reads: when the one who asked goes away, so does the work.
-            Ask::Logs(logs) => tokio::select! {
-                biased;
-                // The actors end too, and the log must not look complete because of that.
-                () = self.shutdown.cancelled() => {
-                    Err(Failure(Code::Unavailable, "the worker is stopping".to_owned()))
+        let answer = async {
+            match ask {
+                Ask::Logs(logs) => tokio::select! {
+                    biased;
+                    // The actors end too, and the log must not look complete because of that.
+                    () = self.shutdown.cancelled() => {
+                        Err(Failure(Code::Unavailable, "the worker is stopping".to_owned()))
+                    }
+                    answered = self.logs(logs, &outputs) => answered,
+                },
+                Ask::Check(check) => self.check(check, &outputs).await,
+                Ask::Observe(observe) => self.observe(observe, &outputs).await,
+                Ask::ListImages(pb::ListImagesCall {}) => self.list_images(&outputs).await,
+                Ask::ImportImage(pb::ImportImageCall {}) => {
+                    self.import(&mut inputs, &outputs).await
                 }
-                () = outputs.closed() => Ok(()),
-                answered = self.logs(logs, &outputs) => answered,
-            },
-            // Likewise: an attempt that nobody waits for is given up.
-            Ask::Check(check) => tokio::select! {
-                biased;
-                () = outputs.closed() => Ok(()),
-                answered = self.check(check, &outputs) => answered,
-            },
-            Ask::Observe(observe) => self.observe(observe, &outputs).await,
-            Ask::ListImages(pb::ListImagesCall {}) => self.list_images(&outputs).await,
-            Ask::ImportImage(pb::ImportImageCall {}) => self.import(&mut inputs, &outputs).await,
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            // When the one who asked goes away, so does the work.
+            () = outputs.closed() => Ok(()),
+            answered = answer => answered,
         };
         finish(outputs, inputs, answered).await;
         Ok(())
@@ -213,16 +217,23 @@ impl Calls {
     /// Takes the archive into a file first: a runtime reads it more than once.
     async fn import(&self, inputs: &mut Inputs, outputs: &Outputs) -> Answered {
         let runtime = Arc::clone(self.containerd()?);
-        let internal =
-            |e: std::io::Error| Failure(Code::Internal, format!("cannot keep the archive: {e}"));
-        let archive = tempfile::NamedTempFile::new_in(&self.config.log_dir).map_err(internal)?;
-        let mut file = tokio::fs::File::from_std(archive.reopen().map_err(internal)?);
+        let archive = tempfile::Builder::new()
+            .prefix(leftovers::ARCHIVE_PREFIX)
+            .tempfile_in(&self.config.log_dir)
+            .map_err(|e| not_kept(&e))?;
+        let mut file = tokio::fs::File::from_std(archive.reopen().map_err(|e| not_kept(&e))?);
+        let mut room = self.config.archive_max;
         while let Some(input) = inputs.next().await {
             let input =
                 input.map_err(|status| Failure(status.code(), status.message().to_owned()))?;
-            file.write_all(&input.data).await.map_err(internal)?;
+            room = room.checked_sub(input.data.len() as u64).ok_or_else(|| {
+                let most = self.config.archive_max >> 20;
+                let why = format!("the archive is larger than {most} MiB, the most a node takes");
+                Failure(Code::ResourceExhausted, why)
+            })?;
+            file.write_all(&input.data).await.map_err(|e| not_kept(&e))?;
         }
-        file.flush().await.map_err(internal)?;
+        file.flush().await.map_err(|e| not_kept(&e))?;
         let images = runtime
             .import(archive.path().to_owned())
             .await
@@ -269,6 +280,14 @@ async fn finish(outputs: Outputs, mut inputs: Inputs, answered: Answered) {
     }
     drop(outputs);
     while let Ok(Some(_unwanted)) = inputs.message().await {}
+}
+
+fn not_kept(error: &io::Error) -> Failure {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+
+    let is_full = matches!(error.kind(), QuotaExceeded | StorageFull);
+    let code = if is_full { Code::ResourceExhausted } else { Code::Internal };
+    Failure(code, format!("cannot keep the archive: {error}"))
 }
 
 fn parse_task(text: &str) -> Result<TaskId, Failure> {

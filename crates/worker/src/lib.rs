@@ -14,6 +14,7 @@ mod clock;
 mod drivers;
 mod engine;
 mod held;
+mod leftovers;
 mod metrics;
 mod session;
 mod state_file;
@@ -43,6 +44,8 @@ pub struct Config {
     pub version: String,
     /// Where tasks' logs lie: `<log_dir>/<task id>.log`.
     pub log_dir: PathBuf,
+    /// The largest image archive that is taken, in bytes.
+    pub archive_max: u64,
     pub cpus: u32,
     pub memory_bytes: u64,
     pub clock: Arc<dyn Clock>,

@@ -65,6 +65,7 @@ fn config(dir: &Path, metrics: Metrics) -> Config {
         node_name: "bench".to_owned(),
         version: "bench".to_owned(),
         log_dir: dir.to_owned(),
+        archive_max: 1 << 30,
         cpus: 2,
         memory_bytes: 1 << 30,
         clock: Arc::new(SystemClock),

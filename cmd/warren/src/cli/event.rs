@@ -21,7 +21,7 @@ pub enum Verb {
 #[derive(Debug, Args)]
 #[command(visible_alias = "list", after_help = "Example:\n  warren event ls web -f")]
 pub struct LsArgs {
-    /// A name or id. Absent: of the whole cluster
+    /// A name or id, also of a service that is gone. Absent: of the whole cluster
     pub service: Option<String>,
     /// Go on with what happens from now on, until Ctrl-C
     #[arg(short, long)]
@@ -32,6 +32,7 @@ pub struct LsArgs {
         long,
         default_value_t = 100,
         value_name = "N",
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=1000)
     )]
     pub limit: u32,

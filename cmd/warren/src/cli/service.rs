@@ -91,7 +91,7 @@ pub struct CreateArgs {
     pub stop_grace_period: String,
 
     /// SIGTERM, TERM or 15. Absent: the image's, else SIGTERM
-    #[arg(long, value_name = "SIGNAL")]
+    #[arg(long, value_name = "SIGNAL", allow_hyphen_values = true)]
     pub stop_signal: Option<String>,
 
     /// When to pull the image. Absent: when it is missing
@@ -103,7 +103,7 @@ pub struct CreateArgs {
     pub entrypoint: Option<String>,
 
     /// user, user:group, uid or uid:gid
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub user: Option<String>,
 
     /// The directory to start in
@@ -311,7 +311,7 @@ pub struct RmArgs {
     /// Names or ids
     #[arg(required = true)]
     pub services: Vec<String>,
-    /// Return when they are gone
+    /// Return when they are gone. Fails when a task may still run, on a node that is down
     #[arg(long)]
     pub wait: bool,
     /// How long to wait at most, such as 60s or 2m

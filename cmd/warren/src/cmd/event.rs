@@ -21,27 +21,18 @@ pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(
     }
 }
 
-/// The ids in events as names.
-struct Known {
-    services: Names,
-    nodes: Names,
-}
-
 async fn ls(args: &LsArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
     let client = Client::connect(host).await?;
     let service = args.service.clone().unwrap_or_default();
     let request = pb::ListEventsRequest { service, limit: args.limit };
     let list = client.events().list(request).await?.into_inner();
-    let known = Known {
-        services: Names::of_services(&client).await,
-        nodes: Names::of_nodes(&client).await,
-    };
+    let nodes = Names::of_nodes(&client).await;
     if args.follow {
-        return follow(args, &client, list, &known, console).await;
+        return follow(args, &client, list, &nodes, console).await;
     }
     output::show(console, args.output.output, "ListEventsResponse", &list, |list, _| {
         let header = ["TIME", "EVENT", "SERVICE", "TASK", "NODE", "MESSAGE"];
-        output::table(header, list.events.iter().map(|event| columns(event, &known)))
+        output::table(header, list.events.iter().map(|event| columns(event, &nodes)))
     })
 }
 
@@ -50,17 +41,17 @@ async fn follow(
     args: &LsArgs,
     client: &Client,
     past: pb::ListEventsResponse,
-    known: &Known,
+    nodes: &Names,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let mut print = |event: &pb::Event| {
         let format: Format = args.output.output;
-        output::show_next(console, format, "Event", event, |event| line(event, known))
+        output::show_next(console, format, "Event", event, |event| line(event, nodes))
     };
     past.events.iter().try_for_each(&mut print)?;
     let request = pb::WatchEventsRequest {
         service: args.service.clone().unwrap_or_default(),
-        from_sequence: past.events.last().map(|event| event.sequence),
+        from_sequence: Some(past.last_sequence),
     };
     let mut events = client.events().watch(request).await?.into_inner();
     interrupt::until(async {
@@ -72,24 +63,26 @@ async fn follow(
     .await
 }
 
-fn columns(event: &pb::Event, known: &Known) -> [String; 6] {
-    let service = match (event.service_id.as_str(), event.slot) {
-        ("", _) => String::new(),
-        (id, 0) => known.services.get(id),
-        (id, slot) => format!("{}.{slot}", known.services.get(id)),
+fn columns(event: &pb::Event, nodes: &Names) -> [String; 6] {
+    let name = match event.service_name.as_str() {
+        "" => &event.service_id,
+        name => name,
     };
-    let node = known.nodes.get(&event.node_id);
+    let service = match event.slot {
+        0 => words::plain(name),
+        slot => format!("{}.{slot}", words::plain(name)),
+    };
     [
         words::utc(event.at.as_ref()),
         words::word("EVENT_KIND_", event.kind().as_str_name()),
         service,
         event.task_id.clone(),
-        node,
+        nodes.get(&event.node_id),
         words::plain(&event.message),
     ]
 }
 
-fn line(event: &pb::Event, known: &Known) -> String {
-    let filled = columns(event, known).into_iter().filter(|column| !column.is_empty());
+fn line(event: &pb::Event, nodes: &Names) -> String {
+    let filled = columns(event, nodes).into_iter().filter(|column| !column.is_empty());
     filled.collect::<Vec<_>>().join("  ") + "\n"
 }

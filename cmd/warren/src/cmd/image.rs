@@ -86,7 +86,15 @@ async fn ls(args: &LsArgs, host: &Host, console: &mut Console<'_>) -> Result<(),
     output::show(console, args.output.output, "ListImagesResponse", &list, |list, now| {
         let header = ["IMAGE", "DIGEST", "SIZE", "UPDATED", "NODE"];
         output::table(header, list.images.iter().map(|image| row(image, &nodes, now)))
-    })
+    })?;
+    if list.unasked.is_empty() {
+        return Ok(());
+    }
+    let reason = |node: &pb::UnaskedNode| {
+        format!("node {}: {}", words::plain(&node.node_name), words::plain(&node.reason))
+    };
+    let reasons: Vec<String> = list.unasked.iter().map(reason).collect();
+    Err(Failure::Refused(format!("images are missing in this list: {}", reasons.join("; "))))
 }
 
 fn row(image: &pb::Image, nodes: &Names, now: Timestamp) -> [String; 5] {

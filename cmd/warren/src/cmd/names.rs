@@ -20,16 +20,6 @@ impl Names {
         Self(nodes.map(|node| (node.id, node.name)).collect())
     }
 
-    /// See [`Names::of_nodes`].
-    pub async fn of_services(client: &Client) -> Self {
-        let Ok(list) = client.services().list(pb::ListServicesRequest {}).await else {
-            return Self::default();
-        };
-        let services = list.into_inner().services.into_iter().filter_map(|row| row.service);
-        let named = services.filter_map(|service| Some((service.id, service.spec?.name)));
-        Self(named.collect())
-    }
-
     pub fn get(&self, id: &str) -> String {
         words::plain(self.0.get(id).map_or(id, String::as_str))
     }

@@ -76,10 +76,12 @@ async fn rm(args: &RmArgs, host: &Host, console: &mut Console<'_>) -> Result<(),
     let timeout = wait_timeout(&args.wait_timeout)?;
     let client = Client::connect(host).await?;
     for_each(&args.services, console, async |service, console| {
+        // Seen before, since it may be gone at once.
+        let before = if args.wait { Some(wait::detail(&client, service).await?) } else { None };
         let request = pb::DeleteServiceRequest { service: service.to_owned() };
         client.services().delete(request).await?;
-        if args.wait {
-            wait::until_gone(&client, service, timeout).await?;
+        if let Some(before) = before {
+            wait::until_gone(&client, service, before, timeout).await?;
         }
         console.line(service)
     })

@@ -72,19 +72,24 @@ fn in_vain(
     ))
 }
 
-async fn detail(client: &Client, service: &str) -> Result<pb::ServiceDetail, Failure> {
+pub async fn detail(client: &Client, service: &str) -> Result<pb::ServiceDetail, Failure> {
     let request = pb::GetServiceRequest { service: service.to_owned() };
     Ok(client.services().get(request).await?.into_inner())
 }
 
-/// Asks until the manager does not know the service any more.
-pub async fn until_gone(client: &Client, service: &str, patience: Duration) -> Result<(), Failure> {
+/// Asks until the manager does not know the service any more. Fails when tasks of it may still run.
+pub async fn until_gone(
+    client: &Client,
+    service: &str,
+    mut last: pb::ServiceDetail,
+    patience: Duration,
+) -> Result<(), Failure> {
     let mut ticks = interval(GONE_POLL);
     let gone = async {
         loop {
             ticks.tick().await;
             match detail(client, service).await {
-                Ok(_) => {}
+                Ok(detail) => last = detail,
                 Err(Failure::NotFound(_)) => return Ok(()),
                 Err(failure) => return Err(failure),
             }
@@ -93,5 +98,36 @@ pub async fn until_gone(client: &Client, service: &str, patience: Duration) -> R
     timeout(patience, gone).await.unwrap_or_else(|_| {
         let patience = words::span(patience);
         Err(Failure::Refused(format!("{service} is still there after {patience}")))
-    })
+    })?;
+    let left = out_of_reach(client, service, &last).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "{service} is removed, but what it had on nodes that are down may still run there until \
+         they are back: {}",
+        left.join(", ")
+    )))
+}
+
+/// The service's tasks that had not ended when last seen, and whose node is down.
+async fn out_of_reach(
+    client: &Client,
+    service: &str,
+    last: &pb::ServiceDetail,
+) -> Result<Vec<String>, Failure> {
+    let nodes = client.nodes().list(pb::ListNodesRequest {}).await?.into_inner().nodes;
+    let down: Vec<pb::Node> = nodes
+        .into_iter()
+        .filter_map(|row| row.node)
+        .filter(|node| node.state() == pb::NodeState::Down)
+        .collect();
+    let live = last.tasks.iter().filter_map(|detail| detail.task.as_ref()).filter(|task| {
+        task.status.as_ref().is_none_or(|status| status.state() != pb::TaskState::Ended)
+    });
+    let left = live.filter_map(|task| {
+        let node = down.iter().find(|node| node.id == task.node_id)?;
+        Some(format!("{service}.{} (task {}) on {}", task.slot, task.id, words::plain(&node.name)))
+    });
+    Ok(left.collect())
 }

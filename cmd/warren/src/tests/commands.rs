@@ -130,12 +130,36 @@ async fn rm_removes_all_it_can_and_fails_as_the_first_failure() {
 #[tokio::test]
 async fn rm_waits_no_longer_than_it_was_told() {
     let manager = Manager::with(State {
-        summaries: vec![fixture::summary(2, "2/2 healthy"); 3].into(),
+        summaries: vec![fixture::summary(2, "2/2 healthy"); 5].into(),
         ..State::default()
     });
     let result = manager.run(&["service", "rm", "web", "--wait", "--wait-timeout", "0s"]).await;
     assert_eq!(result.code, 1);
     assert_eq!(result.err, "error: web is still there after 0s\n");
+}
+
+#[tokio::test]
+async fn rm_says_what_may_still_run_on_a_node_that_is_down() {
+    let manager = Manager::with(State {
+        summaries: vec![fixture::summary(2, "2/2 healthy")].into(),
+        node_down: true,
+        ..State::default()
+    });
+    let result = manager.run(&["service", "rm", "web", "--wait"]).await;
+    let error = "error: web is removed, but what it had on nodes that are down may still run there \
+                 until they are back: web.1 (task 00000000000000a1) on node-a, \
+                 web.2 (task 00000000000000a3) on node-a\n";
+    assert_eq!(result, ended(1, "", error));
+}
+
+#[tokio::test]
+async fn image_ls_shows_what_there_is_and_fails_for_what_is_missing() {
+    let manager = Manager::with(State { blind: true, ..State::default() });
+    let result = manager.run(&["image", "ls"]).await;
+    assert_eq!(result.code, 1);
+    assert_eq!(result.out, include_str!("golden/image_ls.txt"));
+    let error = "error: images are missing in this list: node node-b: it is not connected now\n";
+    assert_eq!(result.err, error);
 }
 
 #[tokio::test]

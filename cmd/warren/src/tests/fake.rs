@@ -45,6 +45,7 @@ pub struct State {
     pub aborts: u32,
     /// The workers cannot be asked.
     pub blind: bool,
+    pub node_down: bool,
 }
 
 #[derive(Clone)]
@@ -209,7 +210,10 @@ impl Nodes for Fake {
     }
 
     async fn list(&self, _: Request<pb::ListNodesRequest>) -> Answer<pb::ListNodesResponse> {
-        let row = pb::NodeRow { node: Some(fixture::node()), tasks: 2 };
+        let down = self.with(|state| state.node_down);
+        let state = if down { pb::NodeState::Down } else { pb::NodeState::Up };
+        let node = pb::Node { state: state.into(), ..fixture::node() };
+        let row = pb::NodeRow { node: Some(node), tasks: 2 };
         Ok(Response::new(pb::ListNodesResponse { nodes: vec![row] }))
     }
 
@@ -225,7 +229,13 @@ impl Nodes for Fake {
 #[tonic::async_trait]
 impl Images for Fake {
     async fn list(&self, _: Request<pb::ListImagesRequest>) -> Answer<pb::ListImagesResponse> {
-        Ok(Response::new(pb::ListImagesResponse { images: vec![fixture::image()] }))
+        let away = pb::UnaskedNode {
+            node_id: "00000000000000e2".to_owned(),
+            node_name: "node-b".to_owned(),
+            reason: "it is not connected now".to_owned(),
+        };
+        let unasked = if self.with(|state| state.blind) { vec![away] } else { Vec::new() };
+        Ok(Response::new(pb::ListImagesResponse { images: vec![fixture::image()], unasked }))
     }
 
     async fn import(
@@ -292,13 +302,15 @@ impl Events for Fake {
     type WatchStream = Pieces<pb::Event>;
 
     async fn list(&self, _: Request<pb::ListEventsRequest>) -> Answer<pb::ListEventsResponse> {
-        Ok(Response::new(pb::ListEventsResponse { events: vec![fixture::event()] }))
+        // Others of the cluster have come after the one that is listed.
+        let list = pb::ListEventsResponse { events: vec![fixture::event()], last_sequence: 9 };
+        Ok(Response::new(list))
     }
 
     async fn watch(&self, request: Request<pb::WatchEventsRequest>) -> Answer<Self::WatchStream> {
-        assert_eq!(request.into_inner().from_sequence, Some(7));
+        assert_eq!(request.into_inner().from_sequence, Some(9));
         let next = pb::Event {
-            sequence: 8,
+            sequence: 10,
             kind: pb::EventKind::NodeDown.into(),
             node_id: "00000000000000e1".to_owned(),
             at: Some(fixture::before(0)),

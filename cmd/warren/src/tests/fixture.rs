@@ -291,6 +291,7 @@ pub fn event() -> pb::Event {
         task_id: "00000000000000a2".to_owned(),
         node_id: "00000000000000e1".to_owned(),
         message: "unhealthy: liveness failed 3 times".to_owned(),
+        service_name: "web".to_owned(),
     }
 }
 

@@ -366,6 +366,7 @@ pub fn event() -> Vec<Fixture<Event>> {
         at: at(701),
         kind: EventKind::ExternalVerdict,
         service: Some(ServiceId::from_u64(0x5e)),
+        service_name: Some("web".parse().unwrap()),
         slot: Some(2),
         task: Some(TaskId::from_u64(0x7a01)),
         node: Some(NodeId::from_u64(0x0de)),

@@ -198,20 +198,14 @@ pub fn event() -> impl Strategy<Value = Event> {
         timestamp(),
         kind,
         option::of(service_id()),
+        option::of(service_name()),
         option::of(1..=u32::MAX),
         option::of(task_id()),
         option::of(node_id()),
         text(),
     )
-        .prop_map(|(sequence, at, kind, service, slot, task, node, message)| Event {
-            sequence,
-            at,
-            kind,
-            service,
-            slot,
-            task,
-            node,
-            message,
+        .prop_map(|(sequence, at, kind, service, service_name, slot, task, node, message)| {
+            Event { sequence, at, kind, service, service_name, slot, task, node, message }
         })
 }
 

@@ -87,7 +87,9 @@ impl Draft {
     pub fn tell_at(&mut self, at: Timestamp, kind: EventKind, subject: Subject, message: String) {
         let sequence = self.cluster.last_event() + 1;
         let Subject { service, slot, task, node } = subject;
-        let event = Event { sequence, at, kind, service, slot, task, node, message };
+        let named = service.and_then(|id| self.cluster.service(id));
+        let service_name = named.map(|service| service.spec.name.clone());
+        let event = Event { sequence, at, kind, service, service_name, slot, task, node, message };
         self.put(Change::PutEvent(Box::new(event)));
     }
 

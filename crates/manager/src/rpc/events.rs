@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use futures::stream::unfold;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
-use warren_core::{Invalid, id::ServiceId};
+use warren_core::{Invalid, cluster::Cluster, event::Event, id::ServiceId, spec::ServiceName};
 use warren_proto::v1::{self as pb, events_server::Events};
 
 use super::{Context, Outgoing};
@@ -36,14 +36,14 @@ impl Events for EventsApi {
             }
         };
         let published = self.0.handle.published();
-        let service = service_id(&published, &service)?;
-        let newest = published.cluster.events().rev();
-        let newest = newest.filter(|event| service.is_none_or(|id| event.service == Some(id)));
+        let wanted = Wanted::parse(&published.cluster, &service)?;
+        let newest = published.cluster.events().rev().filter(|event| wanted.has(event));
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut events: Vec<pb::Event> =
             newest.take(limit).map(|event| (&**event).into()).collect();
         events.reverse();
-        Ok(Response::new(pb::ListEventsResponse { events }))
+        let last_sequence = published.cluster.last_event();
+        Ok(Response::new(pb::ListEventsResponse { events, last_sequence }))
     }
 
     type WatchStream = Outgoing<pb::Event>;
@@ -55,7 +55,7 @@ impl Events for EventsApi {
         let pb::WatchEventsRequest { service, from_sequence } = request.into_inner();
         let published = self.0.handle.published();
         let watch = Watch {
-            service: service_id(&published, &service)?,
+            wanted: Wanted::parse(&published.cluster, &service)?,
             updates: self.0.handle.watch(),
             sequence: from_sequence.unwrap_or_else(|| published.cluster.last_event()),
             ready: VecDeque::new(),
@@ -64,13 +64,50 @@ impl Events for EventsApi {
     }
 }
 
-fn service_id(published: &Published, text: &str) -> Result<Option<ServiceId>, Rejection> {
-    Ok(Context::service_filter(published, text)?.map(|service| service.id))
+/// Whose events.
+enum Wanted {
+    All,
+    /// Of one service, and by the name also of those that had it before.
+    Of {
+        id: Option<ServiceId>,
+        name: Option<ServiceName>,
+    },
+}
+
+impl Wanted {
+    /// A service that is gone is known by the events that are left of it.
+    fn parse(cluster: &Cluster, text: &str) -> Result<Self, Rejection> {
+        if text.is_empty() {
+            return Ok(Self::All);
+        }
+        let name = text.parse::<ServiceName>().ok();
+        let id = match name.as_ref().and_then(|name| cluster.service_named(name)) {
+            Some(service) => Some(service.id),
+            None => text.parse().ok(),
+        };
+        let lives = id.is_some_and(|id| cluster.service(id).is_some());
+        let wanted = Self::Of { id, name };
+        if lives || cluster.events().any(|event| wanted.has(event)) {
+            return Ok(wanted);
+        }
+        let why = format!("there is no service {text:?}, and no event is left of one");
+        Err(Rejection::NotFound(why))
+    }
+
+    fn has(&self, event: &Event) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of { id, name } => {
+                id.is_some_and(|id| event.service == Some(id))
+                    || name.as_ref().is_some_and(|name| event.service_name.as_ref() == Some(name))
+            }
+        }
+    }
 }
 
 /// One client's watch: it holds a place in the history, not a queue.
 struct Watch {
-    service: Option<ServiceId>,
+    wanted: Wanted,
     updates: watch::Receiver<Arc<Published>>,
     /// Everything up to here was looked at.
     sequence: u64,
@@ -95,7 +132,7 @@ impl Watch {
         let before = self.sequence;
         for event in published.cluster.events_after(before).take(STEP) {
             self.sequence = event.sequence;
-            if self.service.is_none_or(|id| event.service == Some(id)) {
+            if self.wanted.has(event) {
                 self.ready.push_back((&**event).into());
             }
         }

@@ -1,11 +1,16 @@
 //! `warren.v1.Images`: the images are the workers'; the manager passes questions and archives on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use tokio::{sync::oneshot, time::timeout};
 use tonic::{Request, Response, Status, Streaming, async_trait};
-use warren_core::{Invalid, cluster::Cluster, id::NodeId, node::Driver};
+use warren_core::{
+    Invalid,
+    cluster::Cluster,
+    id::NodeId,
+    node::{Driver, Node},
+};
 use warren_proto::v1::{
     self as pb, call::Ask, call_output::Output, images_server::Images, import_image_request::Part,
 };
@@ -37,12 +42,11 @@ impl Images for ImagesApi {
         if !node.is_empty() {
             let node = lookup::node(&published.cluster, &node)?.id;
             let images = self.images_of(node).await?;
-            return Ok(Response::new(pb::ListImagesResponse { images }));
+            return Ok(Response::new(pb::ListImagesResponse { images, unasked: Vec::new() }));
         }
-        let asked = self.0.calls.connected().into_iter().map(|node| self.images_of(node));
-        // Those that cannot be asked now are left out.
-        let images = join_all(asked).await.into_iter().flatten().flatten().collect();
-        Ok(Response::new(pb::ListImagesResponse { images }))
+        let able = published.cluster.nodes().filter(|node| has_containerd(node));
+        let asked = able.map(|node| async move { (node, self.images_of(node.id).await) });
+        Ok(Response::new(gathered(join_all(asked).await)?))
     }
 
     async fn import(
@@ -89,7 +93,7 @@ impl ImagesApi {
         let able: Vec<_> = connected
             .into_iter()
             .filter_map(|id| cluster.node(id))
-            .filter(|node| node.drivers.contains(&Driver::Containerd))
+            .filter(|node| has_containerd(node))
             .collect();
         match able.as_slice() {
             [node] => Ok(node.id),
@@ -101,6 +105,34 @@ impl ImagesApi {
             }
         }
     }
+}
+
+fn has_containerd(node: &Node) -> bool {
+    node.drivers.contains(&Driver::Containerd)
+}
+
+type Asked<'a> = (&'a Arc<Node>, Result<Vec<pb::Image>, Status>);
+
+/// A part of the answer, with what is missing of it, is better than none.
+fn gathered(nodes: Vec<Asked<'_>>) -> Result<pb::ListImagesResponse, Rejection> {
+    let count = nodes.len();
+    let mut all = pb::ListImagesResponse::default();
+    for (node, images) in nodes {
+        match images {
+            Ok(images) => all.images.extend(images),
+            Err(status) => all.unasked.push(pb::UnaskedNode {
+                node_id: node.id.to_string(),
+                node_name: node.name.clone(),
+                reason: status.message().to_owned(),
+            }),
+        }
+    }
+    if count == 0 || all.unasked.len() < count {
+        return Ok(all);
+    }
+    let reasons = all.unasked.iter().map(|node| format!("{}: {}", node.node_name, node.reason));
+    let reasons = reasons.collect::<Vec<_>>().join("; ");
+    Err(Rejection::Unavailable(format!("no node can be asked for its images: {reasons}")))
 }
 
 async fn images(node: NodeId, mut outputs: Outputs) -> Result<Vec<pb::Image>, Status> {

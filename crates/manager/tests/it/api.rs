@@ -126,6 +126,48 @@ async fn history_is_listed_newest_last_and_followed_from_where_it_was_left() {
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
+/// The event messages of a service, and where a watch goes on from them.
+async fn history(running: &Running, service: &str) -> Result<(Vec<String>, u64), Code> {
+    let request = pb::ListEventsRequest { service: service.to_owned(), limit: 0 };
+    let list = running.events().list(request).await.map_err(|status| status.code())?.into_inner();
+    let messages = list.events.into_iter().map(|event| event.message).collect();
+    Ok((messages, list.last_sequence))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_of_a_service_that_is_gone_is_found_by_its_name_and_id() {
+    let running = Running::over(MemoryStore::default()).await;
+    let id = running.create("web", 0).await.id;
+    running.create("api", 0).await;
+    let request = pb::DeleteServiceRequest { service: "web".to_owned() };
+    running.services().delete(request).await.unwrap();
+    running.until_gone("web").await;
+    let told = ["service web is created with 0 replicas", "service web is gone with all its tasks"];
+    for text in ["web", &id] {
+        let (messages, _) = history(&running, text).await.unwrap();
+        assert_eq!(messages, told, "{text}");
+    }
+    running.create("web", 0).await;
+    let (messages, _) = history(&running, "web").await.unwrap();
+    assert_eq!(messages, [told[0], told[1], told[0]], "all that had the name");
+    assert_eq!(history(&running, &id).await.unwrap().0, told);
+    assert_eq!(history(&running, "never").await, Err(Code::NotFound));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_events_says_where_a_watch_goes_on_so_that_none_is_missed() {
+    let running = Running::over(MemoryStore::default()).await;
+    running.create("web", 0).await;
+    running.create("api", 0).await;
+    let (messages, from) = history(&running, "web").await.unwrap();
+    assert_eq!((messages.len(), from), (1, 2), "the cluster's newest, not the service's");
+    running.services().update(update(None, spec("web", 1))).await.unwrap();
+    let watch = pb::WatchEventsRequest { service: "web".to_owned(), from_sequence: Some(from) };
+    let mut watch = running.events().watch(watch).await.unwrap().into_inner();
+    let event = watch.message().await.unwrap().unwrap();
+    assert_eq!(event.message, "service web is scaled from 0 to 1 replicas");
+}
+
 #[tokio::test(start_paused = true)]
 async fn reflection_names_every_service() {
     let running = Running::over(MemoryStore::default()).await;

@@ -127,6 +127,43 @@ async fn observations_and_images_are_gathered() {
     );
 }
 
+/// The worker answers the next call with a failure.
+async fn fail(worker: &mut FakeWorker, code: Code, why: &str) {
+    let answering = answer(worker).await;
+    let failure = pb::CallFailure { code: code.into(), message: why.to_owned() };
+    answering.put(Output::Failure(failure)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_images_cannot_be_listed_is_named_with_the_reason() {
+    let running = Running::over(MemoryStore::default()).await;
+    let mut first = FakeWorker::join(&running, 1, 1).await;
+    let mut second = FakeWorker::join(&running, 2, 1).await;
+    let mut images = running.images();
+    let held = async {
+        let answering = answer(&mut first).await;
+        answering.put(Output::Image(image("app:1"))).await;
+        answering.finish().await;
+    };
+    let down = fail(&mut second, Code::Unavailable, "containerd: connection refused");
+    let all = images.list(pb::ListImagesRequest::default());
+    let (listed, (), ()) = tokio::join!(all, held, down);
+    let listed = listed.unwrap().into_inner();
+    assert_eq!(listed.images[0].name, "app:1");
+    let [unasked] = &listed.unasked[..] else { panic!("{:?}", listed.unasked) };
+    assert_eq!(unasked.node_name, "node-2");
+    assert_eq!(unasked.reason, "containerd: connection refused");
+
+    drop(second);
+    let down = fail(&mut first, Code::Unavailable, "containerd: connection refused");
+    let all = images.list(pb::ListImagesRequest::default());
+    let (listed, ()) = tokio::join!(all, down);
+    let none = listed.unwrap_err();
+    let why = "no node can be asked for its images: node-1: containerd: connection refused; \
+               node-2: node 0000000000000002 is not connected now";
+    assert_eq!((none.code(), none.message()), (Code::Unavailable, why));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_check_by_hand_is_asked_of_the_task_s_worker() {
     let running = Running::over(MemoryStore::default()).await;

@@ -128,6 +128,13 @@ impl Running {
         created.into_inner().service.unwrap()
     }
 
+    pub async fn until_gone(&self, service: &str) {
+        let request = || pb::GetServiceRequest { service: service.to_owned() };
+        while self.services().get(request()).await.is_ok() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub async fn summary(&self, service: &str) -> String {
         self.detail(service).await.summary.unwrap().text
     }

@@ -60,6 +60,7 @@ fn events_are_trimmed_many_at_a_time() {
             at: world.now,
             kind: EventKind::NodeUp,
             service: None,
+            service_name: None,
             slot: None,
             task: None,
             node: None,

@@ -149,11 +149,13 @@ fn a_removed_service_is_gone_when_its_last_task_has_ended() {
     world.ends(tasks[2], EndKind::Stopped, None);
     world.plan();
     assert!(world.cluster.service(web).is_some());
+    assert_eq!(world.node_of(tasks[1]), 2);
     world.node(2, NodeState::Down);
     world.plan();
     assert!(world.cluster.service(web).is_none(), "a silent node is not waited for");
     assert_eq!(world.cluster.tasks().count(), 0);
-    assert!(world.said("service web is gone"));
+    let gone = "service web is gone; until their nodes are back tasks may still run: 1 on node-2";
+    assert!(world.said(gone));
 }
 
 #[test]

@@ -81,6 +81,14 @@ pub fn path(log_dir: &Path, task: TaskId) -> PathBuf {
     log_dir.join(format!("{task}.log"))
 }
 
+/// Whose log the file is part of, by its name. `None`: it is something else.
+pub fn task_of(file_name: &str) -> Option<TaskId> {
+    let (task, rest) = file_name.split_once(".log")?;
+    let is_number = |n: &str| n.parse::<u32>().is_ok();
+    let is_part = rest.is_empty() || rest.strip_prefix('.').is_some_and(is_number);
+    task.parse().ok().filter(|_| is_part)
+}
+
 /// Removes the log of a task. One that is not there is removed already.
 pub async fn remove(log_dir: &Path, task: TaskId) -> io::Result<()> {
     let path = path(log_dir, task);

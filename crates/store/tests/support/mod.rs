@@ -193,6 +193,7 @@ pub fn event(sequence: u64) -> Change {
         at: at(3_000),
         kind: EventKind::TaskCreated,
         service: Some(ServiceId::from_u64(1)),
+        service_name: Some("web".parse().unwrap()),
         slot: Some(1),
         task: None,
         node: None,

@@ -14,6 +14,7 @@ use super::{Agent, AgentHandle, Event};
 use crate::{
     Drivers, StateFile, WorkerFault,
     held::Held,
+    leftovers,
     state_file::Remembered,
     task::{self, Resume},
 };
@@ -66,6 +67,9 @@ impl Agent {
             agent.starts.insert(id, resume);
         }
         agent.orphans = found;
+        leftovers::sweep(agent.context.log_dir(), |task| {
+            agent.held.contains_key(&task) || agent.orphans.contains_key(&task)
+        });
         agent.save().await?;
         agent.start_all();
         Ok((agent, handle))

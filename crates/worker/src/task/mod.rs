@@ -8,7 +8,11 @@ mod quiet;
 mod trials;
 mod watch_over;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -63,6 +67,10 @@ impl Context {
             metrics: metrics.clone(),
             engine: engine.handle().clone(),
         })
+    }
+
+    pub fn log_dir(&self) -> &Path {
+        &self.log_dir
     }
 
     async fn remove_log(&self, task: TaskId) {

@@ -9,7 +9,7 @@ use warren_proto::v1::{self as pb, call::Ask, call_output::Output};
 
 use crate::support::{
     OTHER, TASK, World, append_log, assignment, both, has_ended, is_ready, next_millisecond, now,
-    runtime::{Finds, Step, Trouble},
+    runtime::{Finds, NOBODY, Step, Trouble},
     stopping, timing,
 };
 
@@ -236,6 +236,54 @@ async fn a_call_that_nobody_listens_to_any_more_makes_room() {
     world.manager.heartbeats(1).await;
     let again = world.manager.ask(logs(TASK, false));
     assert_eq!(lines(&world.manager.answer(again).await), ["one"]);
+}
+
+fn list_images() -> Ask {
+    Ask::ListImages(pb::ListImagesCall {})
+}
+
+fn import() -> Ask {
+    Ask::ImportImage(pb::ImportImageCall {})
+}
+
+fn archives(world: &World) -> usize {
+    let files = std::fs::read_dir(world.log(TASK).parent().unwrap()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("import-")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_is_too_large_is_refused_and_not_kept() {
+    let world = World::running(Checks::NONE).await;
+    let call = world.manager.ask(import());
+    world.manager.give(call, &vec![0; 1 << 20]).await;
+    world.manager.give(call, b"and more").await;
+    assert_eq!(failure(&world.manager.answer(call).await), Code::ResourceExhausted);
+    assert_eq!(archives(&world), 0);
+    assert_eq!(world.runtime.count(NOBODY, Step::Import), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_or_a_list_of_images_ends_with_the_one_who_asked() {
+    let world = World::running(Checks::NONE).await;
+    world.runtime.set_trouble(Step::Import, Trouble::Hangs);
+    world.runtime.set_trouble(Step::Images, Trouble::Hangs);
+    let importing = world.manager.ask(import());
+    world.manager.give(importing, b"archive").await;
+    world.manager.end_inputs(importing);
+    world.runtime.until(|runtime| runtime.count(NOBODY, Step::Import) == 1).await;
+    assert_eq!(archives(&world), 1);
+    let listing: Vec<_> = (0..63).map(|_| world.manager.ask(list_images())).collect();
+    world.runtime.until(|runtime| runtime.count(NOBODY, Step::Images) == 63).await;
+    world.manager.abandon(importing);
+    for call in listing {
+        world.manager.abandon(call);
+    }
+    world.manager.heartbeats(1).await;
+    let again = world.manager.ask(observe_all());
+    let outputs = world.manager.answer(again).await;
+    assert!(matches!(outputs[..], [Output::Observation(_)]), "there is no room: {outputs:?}");
+    assert_eq!(archives(&world), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -49,6 +49,24 @@ async fn tasks_outlive_the_worker_and_are_adopted_as_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn files_that_a_killed_worker_left_are_removed_and_logs_of_held_tasks_are_not() {
+    let mut world = World::running(Checks::NONE).await;
+    world.write_log(TASK, &["kept"]);
+    let older = world.log(TASK).with_extension("log.1");
+    let file = |name: &str| world.log(TASK).with_file_name(name);
+    let (forgotten, archive) = (world.log(OTHER), file("import-Ab12"));
+    let (part, other) = (forgotten.with_extension("log.2"), file("notes.log"));
+    for path in [&older, &forgotten, &part, &archive, &other] {
+        fs::write(path, "x").unwrap();
+    }
+    restarted(&mut world, |_| ()).await;
+    let are_there =
+        |paths: &[&std::path::PathBuf]| paths.iter().map(|path| path.exists()).collect::<Vec<_>>();
+    assert_eq!(are_there(&[&world.log(TASK), &older, &other]), [true; 3]);
+    assert_eq!(are_there(&[&forgotten, &part, &archive]), [false; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_before_a_restart_count_after_it() {
     let mut world = World::running(both(timing())).await;
     world.manager.report(TASK, is_ready).await;

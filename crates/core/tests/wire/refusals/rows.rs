@@ -190,11 +190,13 @@ fn nodes_events_assignments_and_reports_name_the_field_that_is_wrong() {
 fn absent_references_of_an_event_are_none() {
     let bare = changed(&fixtures::event(), |event: &mut pb::Event| {
         event.service_id.clear();
+        event.service_name.clear();
         event.task_id.clear();
         event.node_id.clear();
         event.slot = 0;
     });
     let event = Event::try_from(bare).unwrap();
+    assert_eq!(event.service_name, None);
     let of = (event.service, event.slot, event.task, event.node);
     assert_eq!(of, (None, None, None, None));
 }

@@ -82,6 +82,8 @@ pub struct Answer {
     pub outputs: Vec<Output>,
     pub ended: bool,
     abandoned: CancellationToken,
+    /// What goes down with the call. `None`: all was given.
+    inputs: Option<mpsc::Sender<Result<pb::CallInput, Status>>>,
 }
 
 impl FakeManager {
@@ -196,7 +198,19 @@ impl FakeManager {
 
     /// Listens no longer.
     pub fn abandon(&self, id: u64) {
+        self.end_inputs(id);
         self.answer_so_far(id).abandoned.cancel();
+    }
+
+    /// Once the answer is open.
+    pub async fn give(&self, id: u64, data: &[u8]) {
+        let inputs = self.until(|state| state.answers.get(&id)?.inputs.clone()).await;
+        inputs.send(Ok(pb::CallInput { data: data.to_vec() })).await.unwrap();
+    }
+
+    /// All was given.
+    pub fn end_inputs(&self, id: u64) {
+        self.change(|state| state.answers.entry(id).or_default().inputs = None);
     }
 
     /// As far as it has come.
@@ -395,7 +409,8 @@ impl Session for Service {
         let abandoned = answer.abandoned.clone();
         manager.change(|state| state.answers.insert(id, answer));
         // The stream down ends after the one up: the worker must not be the one to cut it.
-        let (nothing, inputs) = mpsc::channel(1);
+        let (given, inputs) = mpsc::channel(8);
+        manager.change(|state| state.answers.entry(id).or_default().inputs = Some(given));
         self.0.tasks.lock().unwrap().spawn(async move {
             let mut next = async || abandoned.run_until_cancelled(outputs.message()).await;
             while let Some(Ok(Some(pb::CallOutput { output }))) = next().await {
@@ -404,8 +419,10 @@ impl Session for Service {
                 };
                 manager.change(of);
             }
-            manager.change(|state| state.answers.entry(id).or_default().ended = true);
-            drop(nothing);
+            manager.change(|state| {
+                let answer = state.answers.entry(id).or_default();
+                (answer.ended, answer.inputs) = (true, None);
+            });
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(inputs))))
     }

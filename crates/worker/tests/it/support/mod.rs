@@ -78,6 +78,7 @@ impl World {
             node_name: "node".to_owned(),
             version: "test".to_owned(),
             log_dir: self.dir.path().to_owned(),
+            archive_max: 1 << 20,
             cpus: 2,
             memory_bytes: 1 << 30,
             clock: Arc::new(SystemClock),

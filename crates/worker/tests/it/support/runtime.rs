@@ -34,6 +34,8 @@ pub enum Step {
     Signal(StopSignal),
     Delete,
     List,
+    Images,
+    Import,
 }
 
 /// How a step answers that is not left to itself.
@@ -206,10 +208,12 @@ impl Runtime for FakeRuntime {
     }
 
     async fn images(&self) -> Result<Vec<ImageRecord>, RuntimeError> {
+        self.take(NOBODY, Step::Images).await?;
         Ok(Vec::new())
     }
 
     async fn import(&self, _: PathBuf) -> Result<Vec<ImageRecord>, RuntimeError> {
+        self.take(NOBODY, Step::Import).await?;
         Ok(Vec::new())
     }
 
