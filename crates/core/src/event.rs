@@ -2,6 +2,7 @@
 
 use crate::{
     id::{NodeId, ServiceId, TaskId},
+    rule::Rule,
     time::Timestamp,
 };
 
@@ -17,6 +18,16 @@ pub struct Event {
     pub node: Option<NodeId>,
     /// A sentence for a person.
     pub message: String,
+    /// Of decisions of the planner.
+    pub decision: Option<Decision>,
+}
+
+/// Why the planner did what the message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub rule: Rule,
+    /// What the rule saw.
+    pub seen: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,16 +43,23 @@ pub enum EventKind {
     HealthChanged,
     ReadyChanged,
     NodeUp,
-    NodeDown,
+    NodeLost,
     NodeRemoved,
     ExternalVerdict,
     FlappingChanged,
+    ReplacementHeld,
+    ReplacementReleased,
+    GaveUp,
+    NodeSuspect,
+    NodeAvailability,
+    NodeAccused,
+    NodeCleared,
 }
 
 mod wire {
     use warren_proto::v1 as pb;
 
-    use super::{Event, EventKind};
+    use super::{Decision, Event, EventKind};
     use crate::{
         Invalid,
         wire::{enumerated, parsed_or_none, required, text, wire_enum},
@@ -51,13 +69,16 @@ mod wire {
         ServiceCreated, ServiceUpdated, ServiceRemoved,
         TaskCreated, TaskPlaced, TaskStarted, TaskStopping, TaskEnded,
         HealthChanged, ReadyChanged,
-        NodeUp, NodeDown, NodeRemoved,
+        NodeUp, NodeLost, NodeRemoved,
         ExternalVerdict, FlappingChanged,
+        ReplacementHeld, ReplacementReleased, GaveUp,
+        NodeSuspect, NodeAvailability, NodeAccused, NodeCleared,
     );
 
     impl From<&Event> for pb::Event {
         fn from(event: &Event) -> Self {
-            let Event { sequence, at, kind, service, slot, task, node, message } = event;
+            let Event { sequence, at, kind, service, slot, task, node, message, decision } = event;
+            let rule = decision.as_ref().map(|decision| pb::Rule::from(decision.rule));
             Self {
                 sequence: *sequence,
                 at: Some((*at).into()),
@@ -67,6 +88,8 @@ mod wire {
                 task_id: task.map(|id| id.to_string()).unwrap_or_default(),
                 node_id: node.map(|id| id.to_string()).unwrap_or_default(),
                 message: message.clone(),
+                rule: rule.unwrap_or_default().into(),
+                seen: decision.as_ref().map(|decision| decision.seen.clone()).unwrap_or_default(),
             }
         }
     }
@@ -75,8 +98,24 @@ mod wire {
         type Error = Invalid;
 
         fn try_from(wire: pb::Event) -> Result<Self, Invalid> {
-            let pb::Event { sequence, at, kind, service_id, slot, task_id, node_id, message } =
-                wire;
+            let pb::Event {
+                sequence,
+                at,
+                kind,
+                service_id,
+                slot,
+                task_id,
+                node_id,
+                message,
+                rule,
+                seen,
+            } = wire;
+            let decision = if rule == 0 {
+                None
+            } else {
+                let rule = enumerated::<pb::Rule, _>("rule", rule)?;
+                Some(Decision { rule, seen: text(seen) })
+            };
             Ok(Self {
                 sequence,
                 at: required("at", at)?,
@@ -86,6 +125,7 @@ mod wire {
                 task: parsed_or_none("task_id", &task_id)?,
                 node: parsed_or_none("node_id", &node_id)?,
                 message: text(message),
+                decision,
             })
         }
     }

@@ -1,4 +1,4 @@
-//! Waiting for a service to become healthy, or to be gone.
+//! Waiting for a service to become healthy, or to be gone, and for a node to be empty.
 
 use std::time::Duration;
 
@@ -93,5 +93,39 @@ pub async fn until_gone(client: &Client, service: &str, patience: Duration) -> R
     timeout(patience, gone).await.unwrap_or_else(|_| {
         let patience = words::span(patience);
         Err(Failure::Refused(format!("{service} is still there after {patience}")))
+    })
+}
+
+/// Asks until no task is left on the node, and tells each step.
+pub async fn until_empty(
+    client: &Client,
+    first: pb::NodeRow,
+    patience: Duration,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let id = first.node.unwrap_or_default().id;
+    let mut told = None;
+    let mut ticks = interval(GONE_POLL);
+    let empty = async {
+        loop {
+            ticks.tick().await;
+            let list = client.nodes().list(pb::ListNodesRequest {}).await?.into_inner();
+            let row =
+                list.nodes.into_iter().find(|row| row.node.as_ref().is_some_and(|n| n.id == id));
+            let left = row.map_or(0, |row| row.tasks);
+            if told != Some(left) {
+                console.note(&format!("{left} tasks are left"));
+                told = Some(left);
+            }
+            if left == 0 {
+                return Ok(());
+            }
+        }
+    };
+    timeout(patience, empty).await.unwrap_or_else(|_| {
+        let patience = words::span(patience);
+        Err(Failure::Refused(format!(
+            "tasks are left on the node after {patience}; 'warren task ls' shows where they go"
+        )))
     })
 }

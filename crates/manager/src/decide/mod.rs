@@ -87,7 +87,8 @@ impl Draft {
     pub fn tell_at(&mut self, at: Timestamp, kind: EventKind, subject: Subject, message: String) {
         let sequence = self.cluster.last_event() + 1;
         let Subject { service, slot, task, node } = subject;
-        let event = Event { sequence, at, kind, service, slot, task, node, message };
+        let decision = None;
+        let event = Event { sequence, at, kind, service, slot, task, node, message, decision };
         self.put(Change::PutEvent(Box::new(event)));
     }
 
