@@ -6,7 +6,7 @@ use crate::{rule::Hold, time::Timestamp};
 pub struct Restraint {
     /// When the bucket of replacements is full again. None: it never was less.
     pub pace_full_at: Option<Timestamp>,
-    /// When the manager started last.
+    /// When the manager started last, or ended to suspect itself.
     pub started_at: Option<Timestamp>,
     /// Set while too many nodes are silent at once; since the first of them was lost.
     pub silence: Option<Hold>,

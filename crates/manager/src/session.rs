@@ -166,8 +166,12 @@ impl Talk<'_> {
                 pulse.suspects(&context.handle).await;
                 continue;
             };
+            // A connection that breaks is no word of the node.
+            let silent = heard.messages.is_empty();
             let Decoded { reports, acks, scores } = decode_messages(context, heard.messages)?;
-            pulse.hears(&context.handle, &scores).await;
+            if !silent {
+                pulse.hears(&context.handle, &scores).await;
+            }
             if !acks.is_empty() {
                 let input = |reply| Input::Reports { node, epoch, reports, reply };
                 context.handle.tell(input).await?;

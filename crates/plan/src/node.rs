@@ -277,7 +277,10 @@ pub(crate) fn silence(draft: &mut Draft<'_>) {
         || format!("{silent} of {all} nodes are silent since"),
         |hold| hold.reason.clone(),
     );
-    draft.put_restraint(Restraint { silence: hold, ..(*restraint).clone() });
+    // Where few are left the others may be on their way: they have their time again.
+    let ended = hold.is_none().then_some(draft.now);
+    let started_at = ended.or(restraint.started_at);
+    draft.put_restraint(Restraint { silence: hold, started_at, ..(*restraint).clone() });
     draft.tell_cluster(kind, Rule::Silence, seen, message);
 }
 

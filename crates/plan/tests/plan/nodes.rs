@@ -140,6 +140,8 @@ fn many_nodes_lost_at_once_freeze_their_replacement_until_recovery_or_command() 
     world.plan();
     assert_eq!(held(&world), 0);
     assert!(world.said("lost nodes are replaced again"));
+    assert_eq!(world.in_replacement(web), [other], "the other one may be on its way");
+    world.seconds(15);
     assert_eq!(world.in_replacement(web).len(), 2);
 }
 
