@@ -161,6 +161,22 @@ fn files_are_short_enough_to_read_once() {
     }
 }
 
+/// Each clause of docs/replacement.md has a test that cites it, and no test cites another.
+#[test]
+fn every_clause_of_replacement_is_held_by_a_test() {
+    let text = fs::read_to_string(root().join("docs/replacement.md")).unwrap();
+    let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok();
+    let clauses: BTreeSet<u32> = text.split("**R-").skip(1).filter_map(number).collect();
+    let mut cited = BTreeSet::new();
+    for file in sources() {
+        let source = fs::read_to_string(&file).unwrap();
+        let comments = source.lines().map(str::trim).filter(|line| line.starts_with("/// R-"));
+        cited.extend(comments.flat_map(|line| line.split("R-").skip(1)).filter_map(number));
+    }
+    assert!(clauses.len() > 25, "the clauses were not found");
+    assert_eq!(clauses, cited);
+}
+
 #[test]
 fn no_source_is_left_unfinished() {
     for file in sources() {

@@ -139,6 +139,7 @@ impl WorkerPart {
             cpus: machine::cpus(),
             memory_bytes: machine::memory_bytes(),
             clock: Arc::new(SystemClock),
+            labels: node.labels.clone(),
             session: watch::Sender::default(),
             metrics: warren_worker::Metrics::new(registry),
             engine: Engine::start().context("cannot start the thread of the checks")?,

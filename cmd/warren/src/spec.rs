@@ -4,17 +4,18 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 
 use warren_core::{
     Invalid,
-    bounds::{Port, StopGrace},
+    bounds::{Attempts, Port, RestartWindow, StopGrace},
     check::{HealthConfig, NamedPort},
     invalid::At,
     spec::{
-        AbsolutePath, EnvVar, Hostname, Mount, MountKind, Network, Protocol, Publish, Pull,
-        Replicas, ServiceSpec, TaskTemplate, User, Workload,
+        AbsolutePath, Constraint, EnvVar, Hostname, Mount, MountKind, Network, NodeAttribute,
+        PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceSpec,
+        TaskTemplate, User, Workload,
     },
 };
 
 use crate::{
-    cli::service::{CreateArgs, NetworkWord, PullWord},
+    cli::service::{CreateArgs, NetworkWord, PlacementFlags, PullWord},
     failure::Failure,
     health_flags::{self, words},
     values,
@@ -31,7 +32,34 @@ pub fn service_spec(args: &CreateArgs, caller: CallerEnv<'_>) -> Result<ServiceS
     let publish = each("--publish", &args.publish, |text| publish(text, &ports))?;
     let health = health_flags::health_config(&args.health, &publish, &ports)?;
     let template = template(args, caller, publish, health, ports)?;
-    Ok(ServiceSpec { name, replicas, template: Arc::new(template) })
+    let restart = restart(&args.placement)?;
+    let placement = placement(&args.placement)?;
+    Ok(ServiceSpec { name, replicas, template: Arc::new(template), restart, placement })
+}
+
+fn restart(flags: &PlacementFlags) -> Result<RestartPolicy, Failure> {
+    let attempts = |text: &str| match values::count(text)? {
+        0 => Ok(None),
+        count => Attempts::new(count).map(Some),
+    };
+    let window = |text: &str| values::span(text).and_then(RestartWindow::new);
+    let max_attempts = flags.restart_max_attempts.as_deref();
+    let restart = RestartPolicy {
+        max_attempts: optional("--restart-max-attempts", max_attempts, attempts)?.flatten(),
+        window: optional("--restart-window", flags.restart_window.as_deref(), window)?,
+    };
+    restart
+        .validated()
+        .map_err(|_| Failure::flag("--restart-window", "needs --restart-max-attempts"))
+}
+
+fn placement(flags: &PlacementFlags) -> Result<PlacementRules, Failure> {
+    let spread = |text: &str| text.strip_prefix("spread=").unwrap_or(text).parse::<NodeAttribute>();
+    let rules = PlacementRules {
+        constraints: each("--constraint", &flags.constraint, str::parse::<Constraint>)?,
+        spread: optional("--spread", flags.spread.as_deref(), spread)?,
+    };
+    rules.validated().map_err(|why| Failure::flag("--constraint", why))
 }
 
 fn template(

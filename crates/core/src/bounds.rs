@@ -23,6 +23,8 @@ pub type StopGrace = Span<0, { 60 * 60 * 1000 }>;
 pub type Age = Span<1, { 366 * DAY_MS }>;
 /// How long another controller's verdict counts.
 pub type Ttl = Span<1000, DAY_MS>;
+/// In which restarts are counted.
+pub type RestartWindow = Span<1000, DAY_MS>;
 
 impl<const MIN_MS: u64, const MAX_MS: u64> Span<MIN_MS, MAX_MS> {
     pub const MIN: Self = Self(MIN_MS);
@@ -79,6 +81,23 @@ impl Threshold {
     pub const fn new_const(count: u32) -> Self {
         assert!(count >= 1 && count <= 1000, "out of bounds");
         Self(count)
+    }
+
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// How many restarts: 1-100. Each is a row that is kept for as long as it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempts(u32);
+
+impl Attempts {
+    pub fn new(count: u32) -> Result<Self, Invalid> {
+        match count {
+            1..=100 => Ok(Self(count)),
+            _ => Err(Invalid::new(format!("{count} is not in 1..=100"))),
+        }
     }
 
     pub const fn get(self) -> u32 {

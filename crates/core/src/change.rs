@@ -5,6 +5,7 @@ use crate::{
     health::TaskHealth,
     id::{NodeId, ServiceId, TaskId},
     node::Node,
+    restraint::Restraint,
     service::Service,
     task::Task,
 };
@@ -22,6 +23,8 @@ pub enum Change {
     PutHealth(TaskId, Box<TaskHealth>),
     PutNode(Box<Node>),
     RemoveNode(NodeId),
+    /// There is one, from the beginning.
+    PutRestraint(Box<Restraint>),
     /// Appends to the history.
     PutEvent(Box<Event>),
     /// Forgets the history up to and with this sequence.

@@ -11,6 +11,7 @@ use crate::{
     health::TaskHealth,
     id::{NodeId, ServiceId, TaskId},
     node::Node,
+    restraint::Restraint,
     service::Service,
     spec::ServiceName,
     task::Task,
@@ -20,6 +21,7 @@ use crate::{
 pub struct Cluster {
     /// Grows by one with each committed batch.
     pub revision: u64,
+    restraint: Arc<Restraint>,
     services: OrdMap<ServiceId, Arc<Service>>,
     /// A set, so that the order of changes does not matter while two services exchange names.
     by_name: OrdSet<(ServiceName, ServiceId)>,
@@ -62,6 +64,13 @@ impl Cluster {
         self.by_service.range(first..=last).filter_map(|(_, _, id)| self.tasks.get(id))
     }
 
+    /// Of one slot, ended ones included.
+    pub fn tasks_in(&self, service: ServiceId, slot: u32) -> impl Iterator<Item = &Arc<Task>> {
+        let first = (service, slot, TaskId::from_u64(0));
+        let last = (service, slot, TaskId::from_u64(u64::MAX));
+        self.by_service.range(first..=last).filter_map(|(_, _, id)| self.tasks.get(id))
+    }
+
     /// Those placed on the node, ended ones included.
     pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
         let first = (node, TaskId::from_u64(0));
@@ -84,6 +93,10 @@ impl Cluster {
 
     pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
         self.nodes.get(&id)
+    }
+
+    pub fn restraint(&self) -> &Arc<Restraint> {
+        &self.restraint
     }
 
     /// The oldest first.
@@ -120,6 +133,9 @@ impl Cluster {
             }
             Change::RemoveNode(id) => {
                 self.nodes.remove(id);
+            }
+            Change::PutRestraint(restraint) => {
+                self.restraint = Arc::new((**restraint).clone());
             }
             Change::PutEvent(event) => {
                 self.events.insert(event.sequence, Arc::new((**event).clone()));

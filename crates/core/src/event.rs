@@ -2,6 +2,7 @@
 
 use crate::{
     id::{NodeId, ServiceId, TaskId},
+    rule::Rule,
     spec::ServiceName,
     time::Timestamp,
 };
@@ -20,6 +21,16 @@ pub struct Event {
     pub node: Option<NodeId>,
     /// A sentence for a person.
     pub message: String,
+    /// Of decisions of the planner.
+    pub decision: Option<Decision>,
+}
+
+/// Why the planner did what the message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub rule: Rule,
+    /// What the rule saw.
+    pub seen: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,16 +46,23 @@ pub enum EventKind {
     HealthChanged,
     ReadyChanged,
     NodeUp,
-    NodeDown,
+    NodeLost,
     NodeRemoved,
     ExternalVerdict,
     FlappingChanged,
+    ReplacementHeld,
+    ReplacementReleased,
+    GaveUp,
+    NodeSuspect,
+    NodeAvailability,
+    NodeAccused,
+    NodeCleared,
 }
 
 mod wire {
     use warren_proto::v1 as pb;
 
-    use super::{Event, EventKind};
+    use super::{Decision, Event, EventKind};
     use crate::{
         Invalid,
         wire::{enumerated, parsed_or_none, required, text, wire_enum},
@@ -54,14 +72,27 @@ mod wire {
         ServiceCreated, ServiceUpdated, ServiceRemoved,
         TaskCreated, TaskPlaced, TaskStarted, TaskStopping, TaskEnded,
         HealthChanged, ReadyChanged,
-        NodeUp, NodeDown, NodeRemoved,
+        NodeUp, NodeLost, NodeRemoved,
         ExternalVerdict, FlappingChanged,
+        ReplacementHeld, ReplacementReleased, GaveUp,
+        NodeSuspect, NodeAvailability, NodeAccused, NodeCleared,
     );
 
     impl From<&Event> for pb::Event {
         fn from(event: &Event) -> Self {
-            let Event { sequence, at, kind, service, service_name, slot, task, node, message } =
-                event;
+            let Event {
+                sequence,
+                at,
+                kind,
+                service,
+                service_name,
+                slot,
+                task,
+                node,
+                message,
+                decision,
+            } = event;
+            let rule = decision.as_ref().map(|decision| pb::Rule::from(decision.rule));
             Self {
                 sequence: *sequence,
                 at: Some((*at).into()),
@@ -72,6 +103,8 @@ mod wire {
                 node_id: node.map(|id| id.to_string()).unwrap_or_default(),
                 message: message.clone(),
                 service_name: service_name.as_ref().map(ToString::to_string).unwrap_or_default(),
+                rule: rule.unwrap_or_default().into(),
+                seen: decision.as_ref().map(|decision| decision.seen.clone()).unwrap_or_default(),
             }
         }
     }
@@ -90,7 +123,15 @@ mod wire {
                 node_id,
                 message,
                 service_name,
+                rule,
+                seen,
             } = wire;
+            let decision = if rule == 0 {
+                None
+            } else {
+                let rule = enumerated::<pb::Rule, _>("rule", rule)?;
+                Some(Decision { rule, seen: text(seen) })
+            };
             Ok(Self {
                 sequence,
                 at: required("at", at)?,
@@ -101,6 +142,7 @@ mod wire {
                 task: parsed_or_none("task_id", &task_id)?,
                 node: parsed_or_none("node_id", &node_id)?,
                 message: text(message),
+                decision,
             })
         }
     }

@@ -17,6 +17,8 @@ pub mod invalid;
 pub mod node;
 pub mod outcome;
 pub mod report;
+pub mod restraint;
+pub mod rule;
 pub mod service;
 pub mod spec;
 pub mod task;

@@ -20,6 +20,8 @@ pub struct Service {
     pub updated_at: Timestamp,
     /// Set once it is being removed.
     pub removed_at: Option<Timestamp>,
+    /// What failed before this is held by no guard and counts no more: somebody let it go.
+    pub released_at: Option<Timestamp>,
     /// What tasks of earlier revisions run.
     pub older_templates: BTreeMap<u64, Arc<TaskTemplate>>,
 }
@@ -34,6 +36,7 @@ impl Service {
             created_at: now,
             updated_at: now,
             removed_at: None,
+            released_at: None,
             older_templates: BTreeMap::new(),
         }
     }
@@ -84,6 +87,7 @@ mod wire {
                 created_at,
                 updated_at,
                 removed_at,
+                released_at,
                 older_templates,
             } = service;
             let older = |(revision, template): (&u64, &Arc<TaskTemplate>)| pb::OlderTemplate {
@@ -98,6 +102,7 @@ mod wire {
                 created_at: Some((*created_at).into()),
                 updated_at: Some((*updated_at).into()),
                 removed_at: removed_at.map(Into::into),
+                released_at: released_at.map(Into::into),
                 older_templates: older_templates.iter().map(older).collect(),
             }
         }
@@ -116,6 +121,7 @@ mod wire {
                 updated_at,
                 removed_at,
                 older_templates,
+                released_at,
             } = wire;
             Ok(Self {
                 id: parsed("id", &id)?,
@@ -125,6 +131,7 @@ mod wire {
                 created_at: required("created_at", created_at)?,
                 updated_at: required("updated_at", updated_at)?,
                 removed_at: optional("removed_at", removed_at)?,
+                released_at: optional("released_at", released_at)?,
                 older_templates: older(older_templates).at("older_templates")?,
             })
         }

@@ -1,6 +1,8 @@
 //! What the user asks for.
 
 mod image;
+mod placement;
+mod restart;
 mod signal;
 mod wire;
 
@@ -13,13 +15,22 @@ use crate::{
     invalid::At,
 };
 
-pub use self::{image::ImageRef, signal::StopSignal};
+pub use self::{
+    image::ImageRef,
+    placement::{Comparison, Constraint, NodeAttribute, PlacementRules},
+    restart::RestartPolicy,
+    signal::StopSignal,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSpec {
     pub name: ServiceName,
     pub replicas: Replicas,
     pub template: Arc<TaskTemplate>,
+    /// A change of it replaces nothing.
+    pub restart: RestartPolicy,
+    /// A change of it moves the tasks that are where they may not be.
+    pub placement: PlacementRules,
 }
 
 /// 1-63 characters of a-z, 0-9 and '-', beginning with a letter and not ending with '-': what

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use crate::{
     check::Checks,
     id::{NodeId, ServiceId, TaskId},
+    rule::Hold,
     time::Timestamp,
 };
 
@@ -29,6 +30,8 @@ pub struct Task {
     pub replaces: Option<TaskId>,
     /// The manager's wish; once set it stays.
     pub stop: Option<Stop>,
+    /// Its replacement is due, and held.
+    pub held: Option<Hold>,
     /// The worker's account.
     pub status: TaskStatus,
     /// The last report that was taken; older ones are refused.
@@ -80,6 +83,10 @@ pub enum StopCause {
     /// A successor that is not needed: the old task recovered.
     CalledOff,
     NodeRemoved,
+    /// Its node was silent for too long, and another task took over.
+    NodeLost,
+    /// Its node is drained, or no longer fits.
+    Moved,
 }
 
 /// Written by the worker alone.

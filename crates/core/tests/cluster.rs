@@ -13,7 +13,10 @@ use warren_core::{
     health::TaskHealth,
     id::{NodeId, ServiceId, TaskId},
     service::Service,
-    spec::{Network, Replicas, ServiceName, ServiceSpec, TaskTemplate, Workload},
+    spec::{
+        Network, PlacementRules, Replicas, RestartPolicy, ServiceName, ServiceSpec, TaskTemplate,
+        Workload,
+    },
     task::{Placement, ReportMark, Task, TaskStatus},
     time::Timestamp,
 };
@@ -42,6 +45,8 @@ fn service(id: u64, name: usize) -> Service {
         name: NAMES[name].parse().unwrap(),
         replicas: Replicas::new(1).unwrap(),
         template: Arc::new(template),
+        restart: RestartPolicy::default(),
+        placement: PlacementRules::default(),
     };
     Service::new(ServiceId::from_u64(id), spec, Timestamp::EPOCH)
 }
@@ -61,6 +66,7 @@ fn task(id: u64, service: u64, slot: u32, node: Option<u64>) -> Task {
         not_before: Timestamp::EPOCH,
         replaces: None,
         stop: None,
+        held: None,
         status: TaskStatus::pending(Timestamp::EPOCH),
         reported: ReportMark::default(),
     }
@@ -77,6 +83,7 @@ fn event(sequence: u64) -> Event {
         task: None,
         node: None,
         message: String::new(),
+        decision: None,
     }
 }
 

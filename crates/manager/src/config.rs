@@ -17,7 +17,7 @@ pub struct ManagerConfig {
 pub struct Timing {
     /// Workers send a heartbeat this often.
     pub heartbeat: Duration,
-    /// A node that is silent for longer is down; one that has not come back so long after the
+    /// A node that is silent for longer is lost; one that has not come back so long after the
     /// manager's start likewise.
     pub grace: Duration,
     /// A worker that is asked something opens its answer within this.

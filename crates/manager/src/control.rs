@@ -13,16 +13,17 @@ use warren_core::{
     cluster::Cluster,
     id::{ServiceId, TaskId},
     node::NodeState,
+    restraint::Restraint,
     time::Timestamp,
 };
-use warren_plan::{Plan, Policy, plan, plan_services, touched};
+use warren_plan::{Dirty, Plan, Policy, plan, plan_dirty};
 use warren_store::{CommitFault, Store};
 
 use crate::{
     config::Timing,
     counters::Counters,
     decide::{self, Draft, report::Settled},
-    input::{Input, Joined, QUEUE_MAX, Reply},
+    input::{Input, Joined, NodeInput, QUEUE_MAX, Reply},
     journal,
     presence::Presence,
     publish::Published,
@@ -43,6 +44,8 @@ pub struct Control {
     expiries: BTreeMap<TaskId, Timestamp>,
     wake_at: Option<Timestamp>,
     safety_pass: Instant,
+    /// The first turn has been.
+    started: bool,
 }
 
 /// What the loop is made of.
@@ -70,14 +73,16 @@ impl Control {
     pub fn new(parts: Parts) -> Self {
         let Parts { inputs, published, store, policy, timing, world, counters } = parts;
         let cluster = published.borrow().cluster.clone();
-        let up = cluster.nodes().filter(|node| node.state == NodeState::Up).map(|node| node.id);
+        let known = cluster.nodes().filter(|node| node.state != NodeState::Lost).map(|n| n.id);
+        counters.start(&cluster);
         let now = Instant::now();
         let mut control = Self {
-            presence: Presence::new(timing.grace, up, now),
+            presence: Presence::new(timing.grace, known, now),
             // Passed already: the first turn plans everything.
             safety_pass: now,
             expiries: BTreeMap::new(),
             wake_at: None,
+            started: false,
             inputs,
             published,
             store,
@@ -131,6 +136,10 @@ impl Control {
     async fn turn(&mut self, inputs: Vec<Input>) -> Result<(), CommitFault> {
         let before = Arc::clone(&self.published.borrow());
         let mut draft = Draft::new(before.cluster.clone(), self.world.now());
+        self.note_start(&mut draft);
+        for node in self.presence.suspects(Instant::now()) {
+            decide::node::suspect(&mut draft, node);
+        }
         for node in self.presence.silent(Instant::now()) {
             decide::node::silent(&mut draft, node, self.timing.grace);
         }
@@ -147,6 +156,16 @@ impl Control {
             answer();
         }
         Ok(())
+    }
+
+    /// From now on, nothing is replaced for missing information for a while.
+    fn note_start(&mut self, draft: &mut Draft) {
+        if !std::mem::replace(&mut self.started, true) {
+            let started_at = Some(draft.now());
+            let restraint = (**draft.cluster().restraint()).clone();
+            let restraint = Restraint { started_at, ..restraint };
+            draft.put(Change::PutRestraint(Box::new(restraint)));
+        }
     }
 
     fn decide(&mut self, draft: &mut Draft, input: Input) -> Answer {
@@ -167,9 +186,8 @@ impl Control {
             Input::JudgeTask { judgement, reply } => {
                 answer(reply, draft.attempt(|d| decide::verdict::judge(d, judgement)))
             }
-            Input::RemoveNode { node, reply } => {
-                let removed = draft.attempt(|d| decide::node::remove(d, &node));
-                answer(reply, removed.map(|node| self.presence.forget(node)))
+            Input::ReleaseService { service, reply } => {
+                answer(reply, draft.attempt(|d| decide::service::release(d, &service)))
             }
             Input::Hello { hello, reply } => {
                 let node = hello.node;
@@ -191,8 +209,36 @@ impl Control {
                 answer(reply, Ok(()))
             }
             Input::Turn { reply } => answer(reply, Ok(())),
-            Input::SessionLost { node, session, last_heard } => {
-                self.presence.lost(node, session, last_heard);
+            Input::Node(input) => self.decide_node(draft, input),
+        }
+    }
+
+    fn decide_node(&mut self, draft: &mut Draft, input: NodeInput) -> Answer {
+        match input {
+            NodeInput::Remove { node, reply } => {
+                let removed = draft.attempt(|d| decide::node::remove(d, &node));
+                answer(reply, removed.map(|node| self.presence.forget(node)))
+            }
+            NodeInput::SetAvailability { node, kind, reason, reply } => {
+                let set = |d: &mut Draft| decide::node::set_availability(d, &node, kind, reason);
+                answer(reply, draft.attempt(set))
+            }
+            NodeInput::Suspicion { node, session, suspect } => {
+                if self.presence.holds(node, session) && suspect {
+                    decide::node::suspect(draft, node);
+                } else if self.presence.holds(node, session) {
+                    decide::node::heard(draft, node);
+                }
+                Box::new(|| {})
+            }
+            NodeInput::Score { node, session, score } => {
+                if self.presence.holds(node, session) {
+                    decide::node::score(draft, node, score);
+                }
+                Box::new(|| {})
+            }
+            NodeInput::SessionLost { node, session, silence } => {
+                self.presence.lost(node, session, silence);
                 Box::new(|| {})
             }
         }
@@ -215,9 +261,8 @@ impl Control {
             self.wake_at = None;
             plan(draft.cluster(), &self.policy, now, seed)
         } else {
-            let mut dirty = touched(before, draft.changes());
-            dirty.extend(touched(draft.cluster(), draft.changes()));
-            plan_services(draft.cluster(), &self.policy, now, seed, &dirty)
+            let dirty = Dirty::of(before, draft.cluster(), draft.changes());
+            plan_dirty(draft.cluster(), &self.policy, now, seed, dirty)
         };
         for change in changes {
             draft.put(change);
@@ -236,6 +281,7 @@ impl Control {
         cluster.revision = self.store.commit(Arc::clone(&batch)).await?;
         for change in batch.iter() {
             journal::log(change);
+            self.counters.change(&before.cluster, change);
             match change {
                 Change::PutHealth(id, _) | Change::RemoveTask(id) => {
                     self.note_expiry(&cluster, *id);
@@ -246,6 +292,7 @@ impl Control {
                 | Change::PutTask(_)
                 | Change::PutNode(_)
                 | Change::RemoveNode(_)
+                | Change::PutRestraint(_)
                 | Change::TrimEvents(_) => {}
             }
         }

@@ -2,12 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use warren_core::event::EventKind;
+use warren_core::{
+    change::Change,
+    cluster::Cluster,
+    event::EventKind,
+    rule::{Hold, Rule},
+};
 
 use crate::decide::report::Settled;
 
 /// The kinds of events, with their words.
-const EVENTS: [(EventKind, &str); 14] = [
+const EVENTS: [(EventKind, &str); 22] = [
     (EventKind::ServiceCreated, "service_created"),
     (EventKind::ServiceUpdated, "service_updated"),
     (EventKind::ServiceRemoved, "service_removed"),
@@ -19,12 +24,20 @@ const EVENTS: [(EventKind, &str); 14] = [
     (EventKind::HealthChanged, "health_changed"),
     (EventKind::ReadyChanged, "ready_changed"),
     (EventKind::NodeUp, "node_up"),
-    (EventKind::NodeDown, "node_down"),
+    (EventKind::NodeLost, "node_lost"),
     (EventKind::NodeRemoved, "node_removed"),
     (EventKind::ExternalVerdict, "external_verdict"),
+    (EventKind::FlappingChanged, "flapping_changed"),
+    (EventKind::ReplacementHeld, "replacement_held"),
+    (EventKind::ReplacementReleased, "replacement_released"),
+    (EventKind::GaveUp, "gave_up"),
+    (EventKind::NodeSuspect, "node_suspect"),
+    (EventKind::NodeAvailability, "node_availability"),
+    (EventKind::NodeAccused, "node_accused"),
+    (EventKind::NodeCleared, "node_cleared"),
 ];
 
-/// Reports, by what became of them, and events, by kind.
+/// Reports, by what became of them, events, by kind, and replacements, by what holds them.
 #[derive(Debug, Default)]
 pub struct Counters {
     events: [AtomicU64; EVENTS.len()],
@@ -34,6 +47,23 @@ pub struct Counters {
     stale: AtomicU64,
     backward: AtomicU64,
     invalid: AtomicU64,
+    guards: [Guard; Rule::GUARDS.len()],
+}
+
+/// In the order of [`Rule::GUARDS`].
+#[derive(Debug, Default)]
+struct Guard {
+    fired: AtomicU64,
+    held: AtomicU64,
+}
+
+/// What one guard did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GuardCounts {
+    /// Replacements that it began to hold, since the manager's start.
+    pub fired: u64,
+    /// Replacements that it holds now.
+    pub held: u64,
 }
 
 /// Reports since the manager's start, by what became of them.
@@ -71,6 +101,54 @@ impl Counters {
         if let Some((_, count)) = known {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Each guard that can hold a replacement, and what it did.
+    pub fn guards(&self) -> impl Iterator<Item = (Rule, GuardCounts)> {
+        let counts = |guard: &Guard| GuardCounts {
+            fired: guard.fired.load(Ordering::Relaxed),
+            held: guard.held.load(Ordering::Relaxed),
+        };
+        Rule::GUARDS.into_iter().zip(&self.guards).map(move |(rule, guard)| (rule, counts(guard)))
+    }
+
+    /// What is held when the manager starts.
+    pub(crate) fn start(&self, cluster: &Cluster) {
+        for guard in cluster.tasks().filter_map(|task| self.guard(task.held.as_ref())) {
+            guard.held.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A durable change; `before` is the cluster without its batch.
+    pub(crate) fn change(&self, before: &Cluster, change: &Change) {
+        let (id, after) = match change {
+            Change::PutTask(task) => (task.id, task.held.as_ref()),
+            Change::RemoveTask(id) => (*id, None),
+            Change::PutService(_)
+            | Change::RemoveService(_)
+            | Change::PutHealth(..)
+            | Change::PutNode(_)
+            | Change::RemoveNode(_)
+            | Change::PutRestraint(_)
+            | Change::PutEvent(_)
+            | Change::TrimEvents(_) => return,
+        };
+        let before = before.task(id).and_then(|task| task.held.as_ref());
+        if before.map(|held| held.rule) == after.map(|held| held.rule) {
+            return;
+        }
+        if let Some(guard) = self.guard(before) {
+            guard.held.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(guard) = self.guard(after) {
+            guard.fired.fetch_add(1, Ordering::Relaxed);
+            guard.held.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn guard(&self, held: Option<&Hold>) -> Option<&Guard> {
+        let index = Rule::GUARDS.iter().position(|rule| held.is_some_and(|h| h.rule == *rule))?;
+        self.guards.get(index)
     }
 
     pub(crate) fn report(&self, settled: Settled) {

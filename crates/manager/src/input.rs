@@ -11,7 +11,7 @@ use warren_core::{
     bounds::Ttl,
     health::{AccusedRole, Health},
     id::{NodeId, TaskId},
-    node::Driver,
+    node::{AvailabilityKind, Driver, Labels},
     report::TaskReport,
     service::Service,
     spec::ServiceSpec,
@@ -31,11 +31,50 @@ pub enum Input {
     DeleteService { service: String, reply: Reply<()> },
     StopTask { task: String, reply: Reply<()> },
     JudgeTask { judgement: Judgement, reply: Reply<Health> },
-    RemoveNode { node: String, reply: Reply<()> },
+    ReleaseService { service: String, reply: Reply<u32> },
     Hello { hello: Hello, reply: Reply<Joined> },
     Reports { node: NodeId, epoch: u64, reports: Vec<TaskReport>, reply: Reply<()> },
     Turn { reply: Reply<()> },
-    SessionLost { node: NodeId, session: SessionId, last_heard: Instant },
+    Node(NodeInput),
+}
+
+/// What concerns a node and none of its tasks.
+#[derive(Debug)]
+pub enum NodeInput {
+    Remove {
+        node: String,
+        reply: Reply<()>,
+    },
+    SetAvailability {
+        node: String,
+        kind: AvailabilityKind,
+        reason: String,
+        reply: Reply<NodeId>,
+    },
+    /// The session is open, and silent for longer than is usual for it; or heard again.
+    Suspicion {
+        node: NodeId,
+        session: SessionId,
+        suspect: bool,
+    },
+    Score {
+        node: NodeId,
+        session: SessionId,
+        score: u32,
+    },
+    SessionLost {
+        node: NodeId,
+        session: SessionId,
+        silence: Silence,
+    },
+}
+
+/// What the end of a session leaves to wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    pub last_heard: Instant,
+    /// From then on it is unusual.
+    pub suspect_at: Instant,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +109,7 @@ pub struct Hello {
     pub drivers: BTreeSet<Driver>,
     pub cpus: u32,
     pub memory_bytes: u64,
+    pub labels: Labels,
     /// Every task that it has, as far as it could be understood.
     pub tasks: Vec<TaskReport>,
     /// The ids of all of them.
@@ -130,8 +170,13 @@ impl Handle {
     }
 
     /// Nobody waits for an answer to this. A loop that has ended needs no word of it.
-    pub async fn session_lost(&self, node: NodeId, session: SessionId, last_heard: Instant) {
-        let _ = self.inputs.send(Input::SessionLost { node, session, last_heard }).await;
+    pub async fn session_lost(&self, node: NodeId, session: SessionId, silence: Silence) {
+        self.note(NodeInput::SessionLost { node, session, silence }).await;
+    }
+
+    /// The same of what is known of a session while it lasts.
+    pub async fn note(&self, input: NodeInput) {
+        let _ = self.inputs.send(Input::Node(input)).await;
     }
 
     pub fn published(&self) -> Arc<Published> {

@@ -16,13 +16,17 @@ pub fn log(change: &Change) {
         | Change::PutHealth(..)
         | Change::PutNode(_)
         | Change::RemoveNode(_)
+        | Change::PutRestraint(_)
         | Change::TrimEvents(_) => {}
     }
 }
 
 fn log_event(event: &Event) {
-    let Event { sequence, at: _, kind, service, service_name, slot, task, node, message } = event;
+    let Event { sequence, at: _, kind, service, service_name, slot, task, node, message, decision } =
+        event;
     let name = service_name.as_ref().map(tracing::field::display);
+    let rule = decision.as_ref().map(|decision| decision.rule.name());
+    let seen = decision.as_ref().map(|decision| decision.seen.as_str());
     let service = service.map(tracing::field::display);
     let task = task.map(tracing::field::display);
     let node = node.map(tracing::field::display);
@@ -36,13 +40,19 @@ fn log_event(event: &Event) {
                 slot,
                 task.id = task,
                 node.id = node,
+                rule,
+                seen,
                 said = message,
                 "cluster changed"
             )
         };
     }
     match kind {
-        EventKind::NodeDown => write!(warn),
+        EventKind::GaveUp => write!(error),
+        EventKind::NodeLost
+        | EventKind::NodeSuspect
+        | EventKind::NodeAccused
+        | EventKind::ReplacementHeld => write!(warn),
         EventKind::ServiceCreated
         | EventKind::ServiceUpdated
         | EventKind::ServiceRemoved
@@ -55,6 +65,9 @@ fn log_event(event: &Event) {
         | EventKind::ReadyChanged
         | EventKind::NodeUp
         | EventKind::NodeRemoved
+        | EventKind::NodeAvailability
+        | EventKind::NodeCleared
+        | EventKind::ReplacementReleased
         | EventKind::ExternalVerdict
         | EventKind::FlappingChanged => write!(info),
     }

@@ -39,6 +39,7 @@ impl Collector for Metrics {
         self.nodes(&mut encoder)?;
         self.reports(&mut encoder)?;
         self.events(&mut encoder)?;
+        self.guards(&mut encoder)?;
         let revision = self.handle.published().cluster.revision;
         let help = "The last batch that is durable";
         let metric =
@@ -66,6 +67,8 @@ impl Metrics {
                 unknown,
                 restarting,
                 flapping,
+                gave_up,
+                held,
             } = *summary;
             for (state, count) in [
                 ("healthy", healthy),
@@ -74,6 +77,8 @@ impl Metrics {
                 ("unknown", unknown),
                 ("restarting", restarting),
                 ("flapping", flapping),
+                ("gave_up", gave_up),
+                ("held", held),
             ] {
                 one(&mut metric, &[("service", name), ("state", state)], count)?;
             }
@@ -94,7 +99,9 @@ impl Metrics {
     fn nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let published = self.handle.published();
         let mut metric = gauge(encoder, "warren_nodes", "Nodes by state")?;
-        for (state, word) in [(NodeState::Up, "up"), (NodeState::Down, "down")] {
+        for (state, word) in
+            [(NodeState::Up, "up"), (NodeState::Suspect, "suspect"), (NodeState::Lost, "lost")]
+        {
             let nodes = published.cluster.nodes().filter(|node| node.state == state);
             let count = u32::try_from(nodes.count()).unwrap_or(u32::MAX);
             one(&mut metric, &[("state", word)], count)?;
@@ -117,6 +124,27 @@ impl Metrics {
             ("invalid", invalid),
         ] {
             ConstCounter::new(count).encode(metric.encode_family(&[("result", result)])?)?;
+        }
+        Ok(())
+    }
+
+    fn guards(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Replacements that a guard holds";
+        let mut metric = gauge(encoder, "warren_replacements_held", help)?;
+        for (rule, counts) in self.counters.guards() {
+            let held = u32::try_from(counts.held).unwrap_or(u32::MAX);
+            one(&mut metric, &[("guard", rule.name())], held)?;
+        }
+        let help = "Replacements that a guard began to hold since the start";
+        let mut metric = encoder.encode_descriptor(
+            "warren_replacement_holds",
+            help,
+            None,
+            MetricType::Counter,
+        )?;
+        for (rule, counts) in self.counters.guards() {
+            let guard = &[("guard", rule.name())];
+            ConstCounter::new(counts.fired).encode(metric.encode_family(guard)?)?;
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use warren_core::id::NodeId;
 
+use crate::input::Silence;
+
 /// Numbers the sessions of one manager run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(u64);
@@ -16,7 +18,14 @@ pub struct Presence {
     grace: Duration,
     sessions: u64,
     present: BTreeMap<NodeId, Holder>,
-    absent: BTreeMap<NodeId, Instant>,
+    absent: BTreeMap<NodeId, Absent>,
+}
+
+#[derive(Debug)]
+struct Absent {
+    /// None once that was said.
+    suspect_at: Option<Instant>,
+    lost_at: Instant,
 }
 
 #[derive(Debug)]
@@ -26,9 +35,11 @@ struct Holder {
 }
 
 impl Presence {
-    /// Nobody is present; those that were up have one grace.
-    pub fn new(grace: Duration, up: impl Iterator<Item = NodeId>, now: Instant) -> Self {
-        let absent = up.map(|node| (node, now + grace)).collect();
+    /// Nobody is present; those that were not lost have one grace, and most of it before they are
+    /// suspect: their workers were told nothing of the manager's end.
+    pub fn new(grace: Duration, known: impl Iterator<Item = NodeId>, now: Instant) -> Self {
+        let absent = || Absent { suspect_at: Some(now + grace * 2 / 3), lost_at: now + grace };
+        let absent = known.map(|node| (node, absent())).collect();
         Self { grace, sessions: 0, present: BTreeMap::new(), absent }
     }
 
@@ -47,11 +58,18 @@ impl Presence {
     }
 
     /// The session has ended; a later one of the same node is not touched.
-    pub fn lost(&mut self, node: NodeId, session: SessionId, last_heard: Instant) {
-        if self.present.get(&node).is_some_and(|holder| holder.session == session) {
+    pub fn lost(&mut self, node: NodeId, session: SessionId, silence: Silence) {
+        if self.holds(node, session) {
             self.present.remove(&node);
-            self.absent.insert(node, last_heard + self.grace);
+            let Silence { last_heard, suspect_at } = silence;
+            let lost_at = last_heard + self.grace;
+            self.absent.insert(node, Absent { suspect_at: Some(suspect_at), lost_at });
         }
+    }
+
+    /// The node's session is this one.
+    pub fn holds(&self, node: NodeId, session: SessionId) -> bool {
+        self.present.get(&node).is_some_and(|holder| holder.session == session)
     }
 
     /// The node is gone for good.
@@ -61,7 +79,7 @@ impl Presence {
 
     /// Those whose grace has passed. Each is told once.
     pub fn silent(&mut self, now: Instant) -> Vec<NodeId> {
-        let due = |(node, deadline): (&NodeId, &Instant)| (*deadline <= now).then_some(*node);
+        let due = |(node, absent): (&NodeId, &Absent)| (absent.lost_at <= now).then_some(*node);
         let silent: Vec<NodeId> = self.absent.iter().filter_map(due).collect();
         for node in &silent {
             self.absent.remove(node);
@@ -69,9 +87,17 @@ impl Presence {
         silent
     }
 
-    /// When the next grace passes.
+    /// Those whose silence has become unusual. Each is told once.
+    pub fn suspects(&mut self, now: Instant) -> Vec<NodeId> {
+        let due = |(node, absent): (&NodeId, &mut Absent)| {
+            absent.suspect_at.take_if(|at| *at <= now).map(|_| *node)
+        };
+        self.absent.iter_mut().filter_map(due).collect()
+    }
+
+    /// When the next silence becomes unusual, or too long.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.absent.values().min().copied()
+        self.absent.values().map(|absent| absent.suspect_at.unwrap_or(absent.lost_at)).min()
     }
 }
 
@@ -82,11 +108,18 @@ mod tests {
     const NODE: NodeId = NodeId::from_u64(1);
     const GRACE: Duration = Duration::from_secs(15);
 
+    fn silence(last_heard: Instant) -> Silence {
+        Silence { last_heard, suspect_at: last_heard + GRACE / 2 }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn after_a_start_a_node_has_one_grace_to_come_back() {
         let start = Instant::now();
         let mut presence = Presence::new(GRACE, [NODE].into_iter(), start);
         assert_eq!(presence.silent(start + GRACE - Duration::from_millis(1)), []);
+        assert_eq!(presence.next_deadline(), Some(start + GRACE * 2 / 3));
+        assert_eq!(presence.suspects(start + GRACE * 2 / 3), [NODE]);
+        assert_eq!(presence.suspects(start + GRACE), []);
         assert_eq!(presence.next_deadline(), Some(start + GRACE));
         assert_eq!(presence.silent(start + GRACE), [NODE]);
         assert_eq!(presence.silent(start + 2 * GRACE), []);
@@ -97,7 +130,9 @@ mod tests {
         let start = Instant::now();
         let mut presence = Presence::new(GRACE, [].into_iter(), start);
         let (session, _) = presence.joined(NODE);
-        presence.lost(NODE, session, start);
+        presence.lost(NODE, session, silence(start));
+        assert_eq!(presence.next_deadline(), Some(start + GRACE / 2));
+        presence.suspects(start + GRACE / 2);
         assert_eq!(presence.next_deadline(), Some(start + GRACE));
         presence.joined(NODE);
         assert_eq!(presence.next_deadline(), None);
@@ -110,7 +145,7 @@ mod tests {
         let (old, replaced) = presence.joined(NODE);
         let (_new, _) = presence.joined(NODE);
         assert!(replaced.is_cancelled());
-        presence.lost(NODE, old, start);
+        presence.lost(NODE, old, silence(start));
         assert_eq!(presence.silent(start + 2 * GRACE), []);
     }
 }

@@ -136,6 +136,7 @@ impl Delta {
                 Change::RemoveNode(id) => tasks.extend(ids_on(before, *id)),
                 Change::PutService(_)
                 | Change::RemoveService(_)
+                | Change::PutRestraint(_)
                 | Change::PutEvent(_)
                 | Change::TrimEvents(_) => {}
             }

@@ -1,6 +1,6 @@
 //! One worker's session: its reports in, its assignments out.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use warren_core::{
     Invalid,
     id::{ClusterId, NodeId, TaskId},
-    node::Driver,
+    node::{Driver, labels_from_wire},
     report::TaskReport,
     wire::{duration_to_wire, enumerated, parsed, printable, text},
 };
@@ -20,7 +20,9 @@ use warren_proto::v1::{
 use crate::{
     assign::Assigned,
     calls::Outbox,
-    input::{Hello, Input, Joined},
+    input::{Handle, Hello, Input, Joined, NodeInput, Silence},
+    phi::Phi,
+    presence::SessionId,
     rejection::Rejection,
     rpc::Context,
 };
@@ -59,12 +61,14 @@ async fn session(
     let Joined { session, replaced } = joined;
     tracing::info!(node.id = %node, epoch, "session opened");
     context.calls.connect(node, session, outbox.clone());
-    let mut talk = Talk { context, node, epoch, outbox, last_heard: Instant::now() };
-    let result = talk.run(&mut inbound, acks, &replaced).await;
-    let last_heard = talk.last_heard;
+    let now = Instant::now();
+    let phi = Phi::new(context.timing.heartbeat, now);
+    let mut pulse = Pulse { node, session, last_heard: now, phi, suspect: false };
+    let talk = Talk { context, node, epoch, outbox };
+    let result = talk.run(&mut inbound, acks, &replaced, &mut pulse).await;
     context.calls.disconnect(node, session);
     tracing::info!(node.id = %node, epoch, "session ended");
-    context.handle.session_lost(node, session, last_heard).await;
+    context.handle.session_lost(node, session, pulse.silence()).await;
     result
 }
 
@@ -73,7 +77,48 @@ struct Talk<'a> {
     node: NodeId,
     epoch: u64,
     outbox: &'a Outbox,
+}
+
+/// What is known of the node's silence while its session is open.
+struct Pulse {
+    node: NodeId,
+    session: SessionId,
     last_heard: Instant,
+    phi: Phi,
+    /// That was said.
+    suspect: bool,
+}
+
+impl Pulse {
+    fn silence(&self) -> Silence {
+        let suspect_at = self.last_heard + self.phi.patience();
+        Silence { last_heard: self.last_heard, suspect_at }
+    }
+
+    /// When there is something to say of the silence, if it goes on.
+    fn deadline(&self, grace: Duration) -> Instant {
+        let lost_at = self.last_heard + grace;
+        if self.suspect { lost_at } else { self.silence().suspect_at.min(lost_at) }
+    }
+
+    async fn suspects(&mut self, handle: &Handle) {
+        self.suspect = true;
+        let (node, session) = (self.node, self.session);
+        handle.note(NodeInput::Suspicion { node, session, suspect: true }).await;
+    }
+
+    /// Something came. Only heartbeats tell of habits.
+    async fn hears(&mut self, handle: &Handle, scores: &[u32]) {
+        let (node, session, now) = (self.node, self.session, Instant::now());
+        self.last_heard = now;
+        if std::mem::take(&mut self.suspect) {
+            handle.note(NodeInput::Suspicion { node, session, suspect: false }).await;
+        }
+        if let Some(&score) = scores.last() {
+            self.phi.beat(now);
+            handle.note(NodeInput::Score { node, session, score }).await;
+        }
+    }
 }
 
 /// The worker does not listen any more: the session has ended.
@@ -81,15 +126,16 @@ struct Gone;
 
 impl Talk<'_> {
     async fn run(
-        &mut self,
+        &self,
         inbound: &mut Streaming<pb::WorkerMessage>,
         acks: Vec<pb::AckedReport>,
         replaced: &CancellationToken,
+        pulse: &mut Pulse,
     ) -> Result<(), Rejection> {
-        let Self { context, node, epoch, outbox, last_heard } = self;
-        let (node, epoch) = (*node, *epoch);
+        let Self { context, node, epoch: _, outbox } = self;
+        let (context, node, outbox) = (*context, *node, *outbox);
         let assign = assign(context, node, outbox, acks);
-        let receive = receive(context, node, epoch, inbound, outbox, last_heard);
+        let receive = self.receive(inbound, pulse);
         tokio::select! {
             biased;
             () = context.ending.cancelled() => Ok(()),
@@ -100,6 +146,42 @@ impl Talk<'_> {
             () = outbox.closed() => Ok(()),
             result = receive => result,
             Gone = assign => Ok(()),
+        }
+    }
+
+    /// Takes the worker's reports and acknowledges them once they are durable. What arrives
+    /// meanwhile waits in the stream and makes the next batch.
+    async fn receive(
+        &self,
+        inbound: &mut Streaming<pb::WorkerMessage>,
+        pulse: &mut Pulse,
+    ) -> Result<(), Rejection> {
+        let Self { context, node, epoch, outbox } = self;
+        let (node, epoch, grace) = (*node, *epoch, context.timing.grace);
+        loop {
+            let Ok(heard) = timeout_at(pulse.deadline(grace), hear(inbound)).await else {
+                if pulse.last_heard + grace <= Instant::now() {
+                    return Err(Rejection::Late(format!("nothing was heard for {grace:?}")));
+                }
+                pulse.suspects(&context.handle).await;
+                continue;
+            };
+            // A connection that breaks is no word of the node.
+            let silent = heard.messages.is_empty();
+            let Decoded { reports, acks, scores } = decode_messages(context, heard.messages)?;
+            if !silent {
+                pulse.hears(&context.handle, &scores).await;
+            }
+            if !acks.is_empty() {
+                let input = |reply| Input::Reports { node, epoch, reports, reply };
+                context.handle.tell(input).await?;
+                if send(outbox, Down::Ack(pb::Ack { reports: acks })).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if heard.ended {
+                return Ok(());
+            }
         }
     }
 }
@@ -141,37 +223,6 @@ async fn assign(
     }
 }
 
-/// Takes the worker's reports and acknowledges them once they are durable. What arrives meanwhile
-/// waits in the stream and makes the next batch.
-async fn receive(
-    context: &Context,
-    node: NodeId,
-    epoch: u64,
-    inbound: &mut Streaming<pb::WorkerMessage>,
-    outbox: &Outbox,
-    last_heard: &mut Instant,
-) -> Result<(), Rejection> {
-    loop {
-        let silence_ends = *last_heard + context.timing.grace;
-        let Ok(heard) = timeout_at(silence_ends, hear(inbound)).await else {
-            let grace = context.timing.grace;
-            return Err(Rejection::Late(format!("nothing was heard for {grace:?}")));
-        };
-        *last_heard = Instant::now();
-        let (reports, acks) = decode_reports(context, heard.messages)?;
-        if !acks.is_empty() {
-            let input = |reply| Input::Reports { node, epoch, reports, reply };
-            context.handle.tell(input).await?;
-            if send(outbox, Down::Ack(pb::Ack { reports: acks })).await.is_err() {
-                return Ok(());
-            }
-        }
-        if heard.ended {
-            return Ok(());
-        }
-    }
-}
-
 async fn send(outbox: &Outbox, message: Down) -> Result<(), Gone> {
     outbox.send(Ok(pb::ManagerMessage { message: Some(message) })).await.map_err(|_| Gone)
 }
@@ -202,29 +253,39 @@ async fn hear(inbound: &mut Streaming<pb::WorkerMessage>) -> Heard {
     Heard { messages, ended: false }
 }
 
+#[derive(Default)]
+struct Decoded {
+    reports: Vec<TaskReport>,
+    acks: Vec<pb::AckedReport>,
+    /// Of the heartbeats.
+    scores: Vec<u32>,
+}
+
 /// What can be understood, and the acknowledgement of everything: a worker that sent nonsense
 /// would only send it again.
-fn decode_reports(
+fn decode_messages(
     context: &Context,
     messages: Vec<pb::WorkerMessage>,
-) -> Result<(Vec<TaskReport>, Vec<pb::AckedReport>), Rejection> {
-    let mut reports = Vec::new();
-    let mut acks = Vec::new();
+) -> Result<Decoded, Rejection> {
+    let mut decoded = Decoded::default();
     for pb::WorkerMessage { message } in messages {
         match message {
             Some(Up::Report(report)) => {
                 let (ack, report) = decode_report(context, report);
-                acks.push(ack);
-                reports.extend(report);
+                decoded.acks.push(ack);
+                decoded.reports.extend(report);
+            }
+            Some(Up::Heartbeat(pb::Heartbeat { observer_score })) => {
+                decoded.scores.push(observer_score);
             }
             // Absent: what a newer worker says is not for us.
-            Some(Up::Heartbeat(pb::Heartbeat {})) | None => {}
+            None => {}
             Some(Up::Hello(_)) => {
                 return Err(Invalid::new("only the first message is a hello").at("hello").into());
             }
         }
     }
-    Ok((reports, acks))
+    Ok(decoded)
 }
 
 fn decode_report(
@@ -265,6 +326,7 @@ fn decode_hello(
         memory_bytes,
         tasks,
         cluster_id,
+        labels,
     } = hello;
     let at = |invalid: Invalid| invalid.at("hello");
     if !cluster_id.is_empty() {
@@ -283,6 +345,7 @@ fn decode_hello(
         drivers,
         cpus,
         memory_bytes,
+        labels: labels_from_wire(labels).map_err(|invalid| at(invalid.at("labels")))?,
         tasks: reports.into_iter().flatten().collect(),
         has,
     };

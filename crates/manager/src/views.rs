@@ -1,8 +1,15 @@
 //! The cluster as the API shows it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use warren_core::{cluster::Cluster, service::Service, task::Task, time::Timestamp};
+use warren_core::{
+    cluster::Cluster,
+    node::Node,
+    rule::{Hold, Rule},
+    service::Service,
+    task::Task,
+    time::Timestamp,
+};
 use warren_plan::{effective_health, summary::summarize};
 use warren_proto::v1 as pb;
 
@@ -15,7 +22,35 @@ pub fn service_detail(cluster: &Cluster, service: &Service, now: Timestamp) -> p
         service: Some(service.into()),
         summary: Some(summary(cluster, service, now)),
         tasks: tasks.into_iter().map(|task| task_detail(cluster, task, now)).collect(),
+        held: held(cluster, service),
     }
+}
+
+/// What holds replacements, by rule, with the reason that has held longest.
+fn held(cluster: &Cluster, service: &Service) -> Vec<pb::HeldTasks> {
+    let mut by_rule: BTreeMap<Rule, (&Hold, Vec<u32>)> = BTreeMap::new();
+    for task in cluster.tasks_of(service.id) {
+        if let Some(hold) = &task.held {
+            let (longest, slots) = by_rule.entry(hold.rule).or_insert((hold, Vec::new()));
+            if hold.since < longest.since {
+                *longest = hold;
+            }
+            slots.push(task.slot);
+        }
+    }
+    let shown = |(rule, (hold, slots)): (Rule, (&Hold, Vec<u32>))| pb::HeldTasks {
+        rule: pb::Rule::from(rule).into(),
+        since: Some(hold.since.into()),
+        reason: hold.reason.clone(),
+        slots,
+    };
+    by_rule.into_iter().map(shown).collect()
+}
+
+pub fn node_row(cluster: &Cluster, node: &Node) -> pb::NodeRow {
+    let living = cluster.tasks_on(node.id).filter(|task| !task.has_ended()).count();
+    let tasks = u32::try_from(living).unwrap_or(u32::MAX);
+    pb::NodeRow { node: Some(node.into()), tasks }
 }
 
 pub fn service_row(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceRow {
@@ -33,6 +68,8 @@ fn summary(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceS
         unknown: summary.unknown,
         restarting: summary.restarting,
         flapping: summary.flapping,
+        held: summary.held,
+        gave_up: summary.gave_up,
         text: summary.text(),
     }
 }

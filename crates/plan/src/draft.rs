@@ -5,14 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use warren_core::{
     change::Change,
     cluster::Cluster,
-    event::{Event, EventKind},
-    id::{ServiceId, TaskId},
+    event::{Decision, Event, EventKind},
+    id::{NodeId, ServiceId, TaskId},
+    node::Node,
+    restraint::Restraint,
+    rule::{Hold, Rule},
     service::Service,
     task::{EndKind, Phase, Placement, Stop, StopCause, Task, TaskEnd},
     time::Timestamp,
 };
 
-use crate::{Plan, Policy, health::title, mix::mix};
+use crate::{Dirty, Plan, Policy, health::title, mix::mix};
 
 pub(crate) struct Draft<'a> {
     pub cluster: Cluster,
@@ -20,6 +23,8 @@ pub(crate) struct Draft<'a> {
     pub now: Timestamp,
     /// How many rows were written so far.
     pub edits: usize,
+    /// What the written rows bear on.
+    touched: Dirty,
     seed: u64,
     changes: Vec<Change>,
     /// Where each row is in `changes`: a row is written once in a plan, as etcd demands.
@@ -31,6 +36,8 @@ pub(crate) struct Draft<'a> {
 enum Row {
     Task(TaskId),
     Service(ServiceId),
+    Node(NodeId),
+    Restraint,
     Event(u64),
     Trim,
 }
@@ -42,6 +49,7 @@ impl<'a> Draft<'a> {
             policy,
             now,
             edits: 0,
+            touched: Dirty::default(),
             seed,
             changes: Vec::new(),
             rows: BTreeMap::new(),
@@ -51,6 +59,11 @@ impl<'a> Draft<'a> {
 
     pub fn finish(self) -> Plan {
         Plan { changes: self.changes, wake_at: self.wake_at }
+    }
+
+    /// What was written since this was asked last.
+    pub fn take_touched(&mut self) -> Dirty {
+        std::mem::take(&mut self.touched)
     }
 
     /// Look again then at the latest. A moment that has come needs no waking.
@@ -71,6 +84,31 @@ impl<'a> Draft<'a> {
         self.write(Row::Task(id), Change::RemoveTask(id));
     }
 
+    pub fn put_node(&mut self, node: Node) {
+        self.write(Row::Node(node.id), Change::PutNode(Box::new(node)));
+    }
+
+    pub fn put_restraint(&mut self, restraint: Restraint) {
+        if **self.cluster.restraint() != restraint {
+            self.write(Row::Restraint, Change::PutRestraint(Box::new(restraint)));
+        }
+    }
+
+    /// Writes what holds the task's replacement; the first to hold it is remembered for as long
+    /// as it does.
+    pub fn hold(&mut self, task: &Task, by: Option<(Rule, &str)>) {
+        let held = match (&task.held, by) {
+            (Some(held), Some((rule, _))) if held.rule == rule => return,
+            (_, Some((rule, reason))) => {
+                Some(Hold { rule, since: self.now, reason: reason.to_owned() })
+            }
+            (_, None) => None,
+        };
+        if held != task.held {
+            self.put_task(Task { held, ..task.clone() });
+        }
+    }
+
     pub fn put_service(&mut self, service: Service) {
         self.write(Row::Service(service.id), Change::PutService(Box::new(service)));
     }
@@ -84,15 +122,23 @@ impl<'a> Draft<'a> {
     }
 
     /// Tells the task to end. The first to say so is the one who is remembered.
-    pub fn stop(&mut self, service: &Service, task: &Task, cause: StopCause, reason: String) {
+    pub fn stop(
+        &mut self,
+        service: &Service,
+        task: &Task,
+        (cause, rule): (StopCause, Rule),
+        reason: String,
+    ) {
         if task.stop.is_some() || task.has_ended() {
             return;
         }
         let message = format!("{} is stopped: {reason}", title(service, task));
         let mut next = task.clone();
+        let decision = Decision { rule, seen: reason.clone() };
         next.stop = Some(Stop { cause, reason, at: self.now });
+        next.held = None;
         self.put_task(next);
-        self.tell(EventKind::TaskStopping, service, Some(task), message);
+        self.decide(EventKind::TaskStopping, service, Some(task), decision, message);
     }
 
     /// Ends the task where no worker can: it has none.
@@ -127,20 +173,69 @@ impl<'a> Draft<'a> {
         task: Option<&Task>,
         message: String,
     ) {
-        let sequence = self.cluster.last_event() + 1;
-        let current = task.and_then(|task| self.cluster.task(task.id));
-        let event = Event {
-            sequence,
+        let event = self.event(kind, Some(service), message);
+        self.append(self.about(event, task));
+    }
+
+    /// Appends a decision to the history.
+    pub fn decide(
+        &mut self,
+        kind: EventKind,
+        service: &Service,
+        task: Option<&Task>,
+        decision: Decision,
+        message: String,
+    ) {
+        let event = self.event(kind, Some(service), message);
+        self.append(Event { decision: Some(decision), ..self.about(event, task) });
+    }
+
+    /// A decision about a node.
+    pub fn tell_node(
+        &mut self,
+        kind: EventKind,
+        node: NodeId,
+        rule: Rule,
+        seen: String,
+        message: String,
+    ) {
+        let event = self.event(kind, None, message);
+        self.append(Event { node: Some(node), decision: Some(Decision { rule, seen }), ..event });
+    }
+
+    /// A decision about the whole cluster.
+    pub fn tell_cluster(&mut self, kind: EventKind, rule: Rule, seen: String, message: String) {
+        let event = self.event(kind, None, message);
+        self.append(Event { decision: Some(Decision { rule, seen }), ..event });
+    }
+
+    fn event(&self, kind: EventKind, service: Option<&Service>, message: String) -> Event {
+        Event {
+            sequence: self.cluster.last_event() + 1,
             at: self.now,
             kind,
-            service: Some(service.id),
-            service_name: Some(service.spec.name.clone()),
+            service: service.map(|service| service.id),
+            service_name: service.map(|service| service.spec.name.clone()),
+            slot: None,
+            task: None,
+            node: None,
+            message,
+            decision: None,
+        }
+    }
+
+    fn about(&self, event: Event, task: Option<&Task>) -> Event {
+        let current = task.and_then(|task| self.cluster.task(task.id));
+        Event {
             slot: task.map(|task| task.slot),
             task: task.map(|task| task.id),
             node: current.and_then(|task| task.node()),
-            message,
-        };
-        self.write(Row::Event(sequence), Change::PutEvent(Box::new(event)));
+            ..event
+        }
+    }
+
+    fn append(&mut self, event: Event) {
+        self.write(Row::Event(event.sequence), Change::PutEvent(Box::new(event)));
     }
 
     /// An id that no task has. It follows from what the task is for, so planning twice names it
@@ -159,6 +254,7 @@ impl<'a> Draft<'a> {
 
     fn write(&mut self, row: Row, change: Change) {
         self.edits += 1;
+        self.touched.note_own(&self.cluster, &change);
         self.cluster.apply(&change);
         if let Some(&index) = self.rows.get(&row) {
             self.changes[index] = change;

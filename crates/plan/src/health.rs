@@ -1,15 +1,17 @@
 //! What a task's health means to the planner.
 
 use warren_core::{
+    check::Role,
     cluster::Cluster,
-    health::{Health, HealthStatus},
+    health::{Health, HealthStatus, RoleHealth, Verdict},
     node::NodeState,
+    outcome::{Evidence, Outcome},
     service::Service,
     task::{Phase, StopCause, Task},
     time::Timestamp,
 };
 
-/// The health that counts at `now`. Unknown while its node is down, starting before the first
+/// The health that counts at `now`. Unknown while its node is lost, starting before the first
 /// report, and ready only while it runs and is meant to.
 pub fn effective_health(cluster: &Cluster, task: &Task, now: Timestamp) -> Health {
     let known = cluster.health(task.id).map(|health| health.effective(now));
@@ -19,10 +21,10 @@ pub fn effective_health(cluster: &Cluster, task: &Task, now: Timestamp) -> Healt
         return health;
     }
     if let Some(node) = task.node().and_then(|id| cluster.node(id))
-        && node.state == NodeState::Down
+        && node.state == NodeState::Lost
     {
         let was_ready = health.was_ready || health.ready;
-        let reason = format!("node {} is down", node.name);
+        let reason = format!("node {} is lost", node.name);
         health = Health { was_ready, reason, ..Health::starting(node.since) };
         health.status = HealthStatus::Unknown;
     }
@@ -59,6 +61,34 @@ pub(crate) fn sickness(cluster: &Cluster, task: &Task, now: Timestamp) -> Option
     let unnamed = || "it is unhealthy".to_owned();
     (health.status == HealthStatus::Unhealthy)
         .then(|| if health.reason.is_empty() { unnamed() } else { health.reason })
+}
+
+/// It is unhealthy for nothing but deadlines that passed, which an observer without time would
+/// see as well.
+pub(crate) fn is_soft(cluster: &Cluster, task: &Task, now: Timestamp) -> bool {
+    let Some(health) = cluster.health(task.id) else {
+        return false;
+    };
+    let accused = health.external.iter().any(|external| now < external.expires_at);
+    let roles = &health.observed.roles;
+    let mut failing = [Role::Startup, Role::Liveness]
+        .into_iter()
+        .filter_map(|role| roles.get(role).as_ref())
+        .filter(|role| role.verdict == Verdict::Failing)
+        .peekable();
+    let late = |role: &RoleHealth| {
+        let last = role.last.as_ref().map(|attempt| attempt.outcome);
+        last == Some(Outcome::Fail(Evidence::Timeout))
+    };
+    !accused && failing.peek().is_some() && failing.all(late)
+}
+
+/// When it ended by the worker's clock, unless that is ahead of ours.
+pub(crate) fn ended_at(task: &Task, now: Timestamp) -> Timestamp {
+    match &task.status.phase {
+        Phase::Ended(end) => end.at.min(now),
+        Phase::Pending | Phase::Preparing | Phase::Running | Phase::Stopping => now,
+    }
 }
 
 /// Is over by its own doing: it ended unasked, or was stopped for its health.

@@ -5,20 +5,26 @@
 //! plan and planning again at the same moment yields nothing.
 
 mod backoff;
+mod dirty;
 mod draft;
+mod guard;
 mod health;
+mod ledger;
 mod mix;
+mod node;
 mod placement;
 mod plan;
 mod policy;
 mod retention;
 mod service;
 mod slot;
+mod step;
 pub mod summary;
 mod violations;
 
+pub use dirty::Dirty;
 pub use health::{effective_health, title};
-pub use plan::{Plan, plan, plan_services, touched};
+pub use plan::{Plan, plan, plan_dirty};
 pub use policy::Policy;
 pub use slot::holder;
 pub use violations::{Violation, violations};

@@ -1,82 +1,63 @@
-//! The whole plan: services, then placement, then what may be forgotten.
+//! The whole plan: nodes, then services, then placement, then what may be forgotten.
 
-use std::collections::BTreeSet;
+use warren_core::{change::Change, cluster::Cluster, time::Timestamp};
 
-use warren_core::{
-    change::Change,
-    cluster::Cluster,
-    id::{NodeId, ServiceId},
-    time::Timestamp,
-};
+use crate::{Dirty, Policy, draft::Draft, node, placement, retention, service};
 
-use crate::{Policy, draft::Draft, placement, retention, service};
-
-/// What is forgotten may have held something up, so the rest is looked at again. Once is enough:
-/// a new task is never forgotten at once.
-const ROUNDS_MAX: usize = 3;
+/// What is written bears on more: a replacement lets the next canary of a node go, what is
+/// forgotten may have held something up. Each round is about less; more rounds than these would
+/// be a fault in the rules, and are left to the next plan.
+const ROUNDS_MAX: usize = 12;
 
 /// What the reconciler wants now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// Each row at most once.
     pub changes: Vec<Change>,
-    /// When time alone will call for more. Of the services that were planned: after
-    /// [`plan_services`] the earlier of this and what was known before counts, and when it
+    /// When time alone will call for more. Of what was planned: after [`plan_dirty`] the earlier of this and what was known before counts, and when it
     /// comes, everything is planned.
     pub wake_at: Option<Timestamp>,
 }
 
 /// Plans everything.
 pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp, seed: u64) -> Plan {
-    let all = cluster.services().map(|service| service.id).collect();
-    plan_services(cluster, policy, now, seed, &all)
+    plan_dirty(cluster, policy, now, seed, Dirty::all(cluster))
 }
 
-/// Plans only these services, and all tasks that wait for a node. Where nothing else changed
+/// Plans only what is dirty, and all tasks that wait for a node. Where nothing else changed
 /// since the last plan and its `wake_at` has not come, that is the same as planning everything.
-pub fn plan_services(
+pub fn plan_dirty(
     cluster: &Cluster,
     policy: &Policy,
     now: Timestamp,
     seed: u64,
-    dirty: &BTreeSet<ServiceId>,
+    dirty: Dirty,
 ) -> Plan {
     let mut draft = Draft::new(cluster, policy, now, seed);
+    let mut todo = dirty;
     for _ in 0..ROUNDS_MAX {
-        for &id in dirty {
+        if todo.presence {
+            node::silence(&mut draft);
+        }
+        for &id in &todo.services {
+            todo.nodes.append(&mut node::failed_on(&draft.cluster, id));
+        }
+        for &id in &todo.nodes {
+            node::reconcile(&mut draft, id);
+        }
+        todo.services.append(&mut draft.take_touched().services);
+        for &id in &todo.services {
             service::reconcile(&mut draft, id);
         }
         placement::place_waiting(&mut draft);
-        let edits = draft.edits;
-        for &id in dirty {
+        for &id in &todo.services {
             retention::forget(&mut draft, id);
         }
-        if draft.edits == edits {
+        todo = draft.take_touched();
+        if todo.is_empty() {
             break;
         }
     }
     retention::trim_events(&mut draft);
     draft.finish()
-}
-
-/// The services that these changes may concern. `before` is the cluster without them.
-pub fn touched(before: &Cluster, changes: &[Change]) -> BTreeSet<ServiceId> {
-    let mut services = BTreeSet::new();
-    for change in changes {
-        match change {
-            Change::PutService(service) => services.extend([service.id]),
-            Change::PutTask(task) => services.extend([task.service]),
-            Change::RemoveTask(id) | Change::PutHealth(id, _) => {
-                services.extend(before.task(*id).map(|task| task.service));
-            }
-            Change::PutNode(node) => services.extend(services_on(before, node.id)),
-            Change::RemoveNode(id) => services.extend(services_on(before, *id)),
-            Change::RemoveService(_) | Change::PutEvent(_) | Change::TrimEvents(_) => {}
-        }
-    }
-    services
-}
-
-fn services_on(cluster: &Cluster, node: NodeId) -> impl Iterator<Item = ServiceId> {
-    cluster.tasks_on(node).map(|task| task.service)
 }

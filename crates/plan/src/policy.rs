@@ -18,6 +18,32 @@ pub struct Policy {
     /// A slot whose once ready task was stopped for its health keeps its part of the budget for
     /// so long, unless it serves before: replacements that fail at once don't burn down a fleet.
     pub budget_hold: Duration,
+    /// The cluster's bucket of replacements holds so many.
+    pub pace_burst: u32,
+    /// It gets another one this often.
+    pub pace_interval: Duration,
+    /// So many percent of a service's slots, and at least four, that fail at one moment are held
+    /// but for one.
+    pub breaker_percent: u32,
+    /// What fails within so long fails at one moment; longer where checks are further apart.
+    pub moment: Duration,
+    /// So many percent of a node's tasks, and at least three, that fail at one moment accuse it.
+    pub accuse_percent: u32,
+    /// Failures within so long, of several services that fail nowhere else, cordon a node; and
+    /// the next cordon comes so long after the last one.
+    pub cordon_window: Duration,
+    /// So many services it takes.
+    pub cordon_services: usize,
+    /// So many percent of the nodes, but at least one, are cordoned by the manager.
+    pub cordon_percent: u32,
+    /// The tasks of a lost node are replaced so long after it was lost.
+    pub reschedule_after: Duration,
+    /// Nothing is replaced for missing information so long after the manager's start.
+    pub boot_grace: Duration,
+    /// More than so many percent of the nodes, and at least two, that are lost within one
+    /// `silence_window` accuse the manager itself.
+    pub silence_percent: usize,
+    pub silence_window: Duration,
     /// Ended tasks that are kept for each slot, for a person and for the backoff.
     pub ended_kept: usize,
     /// Events that are kept.
@@ -36,6 +62,22 @@ impl Default for Policy {
             budget_percent: 25,
             // Three attempts of a check at its default period.
             budget_hold: Duration::from_secs(30),
+            // Five seconds' worth: as much as a rack that fails needs, and less than what brings
+            // a registry down.
+            pace_burst: 50,
+            pace_interval: Duration::from_millis(100),
+            breaker_percent: 10,
+            moment: Duration::from_secs(10),
+            accuse_percent: 40,
+            cordon_window: Duration::from_mins(10),
+            cordon_services: 3,
+            cordon_percent: 10,
+            // One lease more: a worker that is restarted is back by then.
+            reschedule_after: Duration::from_secs(15),
+            boot_grace: Duration::from_secs(15),
+            // Eureka's.
+            silence_percent: 15,
+            silence_window: Duration::from_mins(5),
             // Swarm's, and enough to see a pattern.
             ended_kept: 5,
             // Days of a large cluster's history in a few megabytes.
@@ -49,5 +91,11 @@ impl Policy {
     /// How many slots of a service of so many replicas may be in replacement at once.
     pub(crate) fn budget(&self, replicas: u32) -> u64 {
         (u64::from(replicas) * u64::from(self.budget_percent) / 100).max(1)
+    }
+
+    /// How many of a service's slots that fail at one moment are too many for chance.
+    pub(crate) fn breaker_slots(&self, replicas: u32) -> usize {
+        let share = (u64::from(replicas) * u64::from(self.breaker_percent)).div_ceil(100);
+        usize::try_from(share).unwrap_or(usize::MAX).max(4)
     }
 }

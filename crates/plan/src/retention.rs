@@ -38,9 +38,12 @@ fn forget_tasks(draft: &mut Draft<'_>, service: &Service) {
             None => named.extend(task.replaces),
         }
     }
+    // A window counts rows.
+    let attempts = service.spec.restart.max_attempts.map_or(0, |most| most.get() + 1);
+    let counted = usize::try_from(attempts).unwrap_or(usize::MAX);
     for (slot, mut tasks) in ended {
         let surplus = slot > service.spec.replicas.get();
-        let kept = if surplus { 0 } else { draft.policy.ended_kept };
+        let kept = if surplus { 0 } else { draft.policy.ended_kept.max(counted) };
         tasks.sort_unstable_by_key(|&key| Reverse(key));
         for (_, _, id) in tasks.into_iter().skip(kept) {
             if !surplus && named.contains(&id) {

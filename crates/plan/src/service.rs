@@ -1,12 +1,18 @@
 //! One service: what has no worker to end it, and what each of its slots needs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use warren_core::{
     cluster::Cluster,
-    event::EventKind,
+    event::{Decision, EventKind},
     id::{NodeId, ServiceId},
     node::NodeState,
+    restraint::Restraint,
+    rule::Rule,
     service::Service,
     task::{EndKind, Placement, ReportMark, StopCause, Task, TaskStatus},
     time::Timestamp,
@@ -15,11 +21,14 @@ use warren_core::{
 use crate::{
     Policy, backoff,
     draft::Draft,
+    guard::{Breaker, Gates, Held, Pace},
     health::{is_live, title},
-    slot::{Gates, Move, Slot},
+    node,
+    slot::Slot,
+    step::Step,
 };
 
-/// A slot comes to rest within a handful of moves, one in each pass: both of its tasks stopped
+/// A slot comes to rest within a handful of steps, one in each pass: both of its tasks stopped
 /// and ended, a new one made. More would be a fault in the rules, and is left to the next plan.
 const PASSES_MAX: usize = 12;
 
@@ -40,7 +49,7 @@ pub(crate) fn reconcile(draft: &mut Draft<'_>, id: ServiceId) {
             break;
         }
     }
-    wake_for_verdicts(draft, id);
+    wake_for_time(draft, id);
 }
 
 /// The service's tasks by slot, those of empty slots up to its replicas included.
@@ -76,14 +85,15 @@ fn end_unreachable(draft: &mut Draft<'_>, service: &Service) {
 }
 
 /// Stops all tasks of a removed service, and forgets it once the last one has ended. A node
-/// that is down is not waited for: when it returns, it is told what is wanted of it.
+/// that is lost is not waited for: when it returns, it is told what is wanted of it.
 fn take_down(draft: &mut Draft<'_>, service: &Service) {
     let tasks: Vec<Arc<Task>> = tasks_of(draft, service).collect();
     let reason = format!("{} was removed", service.spec.name);
     for task in tasks.iter().filter(|task| is_live(task)) {
-        draft.stop(service, task, StopCause::ServiceRemoved, reason.clone());
+        let how = (StopCause::ServiceRemoved, Rule::ServiceRemoved);
+        draft.stop(service, task, how, reason.clone());
     }
-    let is_down = |id| draft.cluster.node(id).is_none_or(|node| node.state == NodeState::Down);
+    let is_down = |id| draft.cluster.node(id).is_none_or(|node| node.state == NodeState::Lost);
     let is_over = |task: &Arc<Task>| task.has_ended() || task.node().is_some_and(is_down);
     if tasks_of(draft, service).all(|task| is_over(&task)) {
         for task in &tasks {
@@ -118,57 +128,140 @@ fn tasks_of<'d>(draft: &'d Draft<'_>, service: &Service) -> impl Iterator<Item =
     draft.cluster.tasks_of(service.id).map(Arc::clone)
 }
 
-/// Makes one move in each slot that needs one.
+/// Makes one step in each slot that needs one, and writes what holds the others.
 fn move_slots(draft: &mut Draft<'_>, service: &Service) {
     let cluster = draft.cluster.clone();
     let slots = slots(&cluster, draft.policy, service, draft.now);
     let (replicas, surplus) = (1..=service.spec.replicas.get(), slots.keys().max().copied());
-    let taken: Vec<Timestamp> = slots.values().filter_map(Slot::budget_taken_until).collect();
-    let budget = draft.policy.budget(*replicas.end());
-    let in_use = u64::try_from(taken.len()).unwrap_or(u64::MAX);
-    let mut gates = Gates {
-        budget: budget.saturating_sub(in_use),
-        turn: replicas.clone().all(|number| slots.get(&number).is_some_and(Slot::is_settled)),
-    };
+    let mut gates = gates(draft, &slots, *replicas.end());
+    let full_at = gates.pace.full_at();
     // The highest go first where there are too many.
     let surplus = (replicas.end() + 1..=surplus.unwrap_or(0)).rev();
-    let moves: Vec<(u32, Move)> = surplus
+    let steps: Vec<(&Slot<'_>, Option<Step>)> = surplus
         .chain(replicas)
-        .filter_map(|number| {
-            let next = slots.get(&number)?.next_move(&mut gates)?;
-            Some((number, next))
-        })
+        .filter_map(|number| slots.get(&number))
+        .map(|slot| (slot, slot.next_step(&mut gates)))
         .collect();
-    if gates.budget == 0
-        && let Some(&released) = taken.iter().filter(|&&until| until < Timestamp::MAX).min()
-    {
-        draft.wake(released);
+    if gates.pace.full_at() != full_at {
+        let pace_full_at = Some(gates.pace.full_at());
+        draft.put_restraint(Restraint { pace_full_at, ..(**cluster.restraint()).clone() });
     }
-    for (number, next) in moves {
-        make(draft, service, number, next);
+    let mut told = Told::of(&slots);
+    for (slot, step) in steps {
+        make(draft, slot, step, &mut told);
+    }
+    told.finish(draft, service);
+}
+
+fn gates(draft: &Draft<'_>, slots: &BTreeMap<u32, Slot<'_>>, replicas: u32) -> Gates {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let taken: Vec<Timestamp> = slots.values().filter_map(Slot::budget_taken_until).collect();
+    let budget = draft.policy.budget(replicas);
+    let moving = count(slots.values().filter(|slot| slot.is_moving()).count());
+    Gates {
+        budget: budget.saturating_sub(count(taken.len())),
+        budget_back_at: taken.iter().filter(|&&until| until < Timestamp::MAX).min().copied(),
+        moves: budget.saturating_sub(moving),
+        turn: (1..=replicas).all(|number| slots.get(&number).is_some_and(Slot::is_settled)),
+        pace: Pace::new(draft.cluster.restraint(), draft.policy, draft.now),
+        breaker: Breaker::of(slots, draft.policy, replicas),
     }
 }
 
-fn make(draft: &mut Draft<'_>, service: &Service, slot: u32, next: Move) {
-    match next {
-        Move::Stop { task, cause, reason } => draft.stop(service, &task, cause, reason),
-        Move::Create { replaces, attempt, since, why } => {
-            create(draft, service, slot, replaces.as_ref(), (attempt, since), &why);
+fn make(draft: &mut Draft<'_>, slot: &Slot<'_>, step: Option<Step>, told: &mut Told) {
+    let held = match &step {
+        Some(Step::Held(held)) => Some(held.clone()),
+        Some(Step::Create { .. } | Step::Stop { .. }) | None => None,
+    };
+    for task in slot.tasks.iter().filter(|task| task.held.is_some()) {
+        if held.as_ref().is_none_or(|held| held.task.id != task.id) {
+            draft.hold(task, None);
+        }
+    }
+    match step {
+        None => {}
+        Some(Step::Stop { task, cause, rule, reason }) => {
+            draft.stop(slot.service, &task, (cause, rule), reason);
+        }
+        Some(Step::Create { replaces, attempt, since, rule, why }) => {
+            let decision = Decision { rule, seen: why };
+            create(draft, slot, replaces.as_ref(), (attempt, since), decision);
+        }
+        Some(Step::Held(Held { task, rule, reason, until })) => {
+            if let Some(until) = until {
+                draft.wake(until);
+            }
+            let task = draft.cluster.task(task.id).cloned().unwrap_or(task);
+            let new = task.held.as_ref().is_none_or(|held| held.rule != rule);
+            draft.hold(&task, Some((rule, &reason)));
+            told.note(draft, slot.service, &task, rule, reason, new);
+        }
+    }
+}
+
+/// What is said of holds: once for each guard of the service, but of each slot that is given up.
+struct Told {
+    before: BTreeSet<Rule>,
+    now: BTreeMap<Rule, (u32, String)>,
+}
+
+impl Told {
+    fn of(slots: &BTreeMap<u32, Slot<'_>>) -> Self {
+        let tasks = slots.values().flat_map(|slot| &slot.tasks);
+        let before = tasks.filter_map(|task| task.held.as_ref().map(|held| held.rule)).collect();
+        Self { before, now: BTreeMap::new() }
+    }
+
+    fn note(
+        &mut self,
+        draft: &mut Draft<'_>,
+        service: &Service,
+        task: &Task,
+        rule: Rule,
+        reason: String,
+        new: bool,
+    ) {
+        if new && rule == Rule::GaveUp {
+            let message = format!("{} is given up: {reason}", title(service, task));
+            let decision = Decision { rule, seen: reason.clone() };
+            draft.decide(EventKind::GaveUp, service, Some(task), decision, message);
+        }
+        let (count, _) = self.now.entry(rule).or_insert((0, reason));
+        *count += 1;
+    }
+
+    fn finish(self, draft: &mut Draft<'_>, service: &Service) {
+        let name = &service.spec.name;
+        for (rule, (count, reason)) in &self.now {
+            if !self.before.contains(rule) && *rule != Rule::GaveUp {
+                let what = if *count == 1 { "replacement is" } else { "replacements are" };
+                let message = format!("{count} {what} held of {name} by {}", rule.name());
+                let decision = Decision { rule: *rule, seen: reason.clone() };
+                draft.decide(EventKind::ReplacementHeld, service, None, decision, message);
+            }
+        }
+        for rule in self.before.iter().filter(|rule| !self.now.contains_key(rule)) {
+            let message = format!("nothing of {name} is held by {} any more", rule.name());
+            let decision = Decision { rule: *rule, seen: "the guard lets go".to_owned() };
+            draft.decide(EventKind::ReplacementReleased, service, None, decision, message);
         }
     }
 }
 
 fn create(
     draft: &mut Draft<'_>,
-    service: &Service,
-    slot: u32,
+    slot: &Slot<'_>,
     replaces: Option<&Arc<Task>>,
-    (attempt, since): (u32, Timestamp),
-    why: &str,
+    (attempt, since): (u32, Option<Timestamp>),
+    decision: Decision,
 ) {
-    let id = draft.new_task_id(service.id, slot, replaces);
+    let service = slot.service;
+    let id = draft.new_task_id(service.id, slot.number, replaces);
     let delay = backoff::delay(draft.policy, attempt, id);
-    let not_before = if delay.is_zero() { draft.now } else { since.after(delay) };
+    let not_before = match since {
+        Some(since) if !delay.is_zero() => since.after(delay),
+        Some(_) | None => draft.now,
+    };
     let wait = not_before.since(draft.now);
     let waiting = if wait.is_zero() {
         String::new()
@@ -176,34 +269,42 @@ fn create(
         format!("it waits {wait:?} after {attempt} failures in a row")
     };
     let over = replaces.map_or_else(String::new, |old| format!(" to take over from {}", old.id));
-    let notes: Vec<&str> = [why, &waiting].into_iter().filter(|note| !note.is_empty()).collect();
+    let notes: Vec<&str> =
+        [decision.seen.as_str(), &waiting].into_iter().filter(|note| !note.is_empty()).collect();
     let notes = if notes.is_empty() { String::new() } else { format!(": {}", notes.join("; ")) };
     let task = Task {
         id,
         service: service.id,
-        slot,
+        slot: slot.number,
         revision: service.template_revision,
         attempt,
         placement: Placement::Waiting(waiting.clone()),
         // Wall clocks step back; the order of a slot's tasks does not.
-        created_at: replaces.map_or(draft.now, |old| draft.now.max(old.created_at)),
+        created_at: replaces
+            .map_or(draft.now, |old| draft.now.max(old.created_at.after(Duration::from_millis(1)))),
         not_before,
         replaces: replaces.map(|old| old.id),
         stop: None,
+        held: None,
         status: TaskStatus::pending(draft.now),
         reported: ReportMark::default(),
     };
     let message = format!("{} is created{over}{notes}", title(service, &task));
     draft.put_task(task.clone());
-    draft.tell(EventKind::TaskCreated, service, Some(&task), message);
+    draft.decide(EventKind::TaskCreated, service, Some(&task), decision, message);
 }
 
-/// An accusation that expires changes a task's health without a word from anybody.
-fn wake_for_verdicts(draft: &mut Draft<'_>, id: ServiceId) {
+/// An accusation that expires changes a task's health without a word from anybody, and so does
+/// the time since a node was lost.
+fn wake_for_time(draft: &mut Draft<'_>, id: ServiceId) {
     let (cluster, now) = (draft.cluster.clone(), draft.now);
     for task in cluster.tasks_of(id).filter(|task| is_live(task)) {
         if let Some(expiry) = cluster.health(task.id).and_then(|health| health.next_expiry(now)) {
             draft.wake(expiry);
+        }
+        let node = task.node().and_then(|id| cluster.node(id));
+        if let Some(due) = node.and_then(|node| node::lost_due(&cluster, draft.policy, node)) {
+            draft.wake(due);
         }
     }
 }

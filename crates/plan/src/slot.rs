@@ -1,67 +1,41 @@
-//! One slot: who fills it, and what should happen to it next.
+//! One slot: who fills it, how it fares, and how it fared.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use warren_core::{
+    check::Role,
     cluster::Cluster,
     health::{Health, HealthStatus},
+    rule::{Hold, Rule},
     service::Service,
-    task::{Phase, StopCause, Task},
+    spec::RestartPolicy,
+    task::{StopCause, Task},
     time::Timestamp,
 };
 
 use crate::{
     Policy, backoff,
-    health::{effective_health, failure, has_failed, is_live, serves, sickness, was_ready},
+    health::{
+        effective_health, ended_at, has_failed, is_live, is_soft, serves, sickness, was_ready,
+    },
+    node,
 };
-
-/// What a slot needs next. One at a time: the next look sees what it led to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Move {
-    /// A new task, which takes over from this one. Its backoff counts from `since`.
-    Create {
-        replaces: Option<Arc<Task>>,
-        attempt: u32,
-        since: Timestamp,
-        why: String,
-    },
-    Stop {
-        task: Arc<Task>,
-        cause: StopCause,
-        reason: String,
-    },
-}
-
-/// What the slots of a service share, and so may have to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gates {
-    /// So many more slots may go into replacement for their health.
-    pub budget: u64,
-    /// No slot is on its way to the newest template, so the next one may be.
-    pub turn: bool,
-}
-
-impl Gates {
-    fn take_budget(&mut self) -> bool {
-        let free = self.budget > 0;
-        self.budget = self.budget.saturating_sub(1);
-        free
-    }
-
-    const fn take_turn(&mut self) -> bool {
-        std::mem::replace(&mut self.turn, false)
-    }
-}
 
 /// A task that has neither ended nor been told to.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub task: Arc<Task>,
     pub health: Health,
-    was_ready: bool,
+    pub was_ready: bool,
     /// Why it is unhealthy by its last account, whether or not its node can be heard now.
-    sick: Option<String>,
-    stale: bool,
+    pub sick: Option<String>,
+    /// It is unhealthy for nothing but deadlines that passed.
+    pub soft: bool,
+    /// Its node is lost, for so long that it is replaced.
+    pub lost: Option<String>,
+    /// Why it should be on another node.
+    pub moves: Option<String>,
+    pub stale: bool,
 }
 
 impl Live {
@@ -73,7 +47,7 @@ impl Live {
         self.health.status == HealthStatus::Unhealthy
     }
 
-    fn why_failing(&self) -> String {
+    pub fn why_failing(&self) -> String {
         self.sick.clone().unwrap_or_else(|| "its successor was ready first".to_owned())
     }
 }
@@ -117,19 +91,19 @@ pub fn holder<'t>(tasks: impl Iterator<Item = &'t Arc<Task>>) -> Option<&'t Arc<
 /// A slot with all its tasks.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
-    number: u32,
-    cluster: &'a Cluster,
-    policy: &'a Policy,
-    service: &'a Service,
-    now: Timestamp,
+    pub number: u32,
+    pub cluster: &'a Cluster,
+    pub policy: &'a Policy,
+    pub service: &'a Service,
+    pub now: Timestamp,
     /// The oldest first.
-    tasks: Vec<Arc<Task>>,
+    pub tasks: Vec<Arc<Task>>,
     /// The one that fills it.
     pub holder: Option<Live>,
     /// The one that takes over from the holder.
     pub successor: Option<Live>,
     /// Should not be: live beside the other two.
-    stray: Option<Arc<Task>>,
+    pub stray: Option<Arc<Task>>,
 }
 
 impl<'a> Slot<'a> {
@@ -147,6 +121,9 @@ impl<'a> Slot<'a> {
             health: effective_health(cluster, task, now),
             was_ready: was_ready(cluster, task),
             sick: sickness(cluster, task, now),
+            soft: is_soft(cluster, task, now),
+            lost: node::lost(cluster, policy, task, now),
+            moves: node::moves(cluster, service, task),
             stale: task.revision != service.template_revision,
             task: Arc::clone(task),
         };
@@ -166,15 +143,6 @@ impl<'a> Slot<'a> {
         self.holder.is_some() && self.live().all(settled)
     }
 
-    /// No node takes it, and nothing was given up for it: a slot that cannot be filled must not
-    /// hold up the others.
-    fn waits_from_the_start(&self, live: &Live) -> bool {
-        let old = live.task.replaces.and_then(|id| self.cluster.task(id));
-        live.task.node().is_none()
-            && live.task.attempt == 0
-            && old.is_none_or(|old| !was_ready(self.cluster, old))
-    }
-
     /// It was filled by a task that failed, and is not yet by one that works.
     pub fn is_restarting(&self) -> bool {
         let hedged =
@@ -188,7 +156,8 @@ impl<'a> Slot<'a> {
     /// Until when the slot takes a part of the budget; none when it takes none.
     pub fn budget_taken_until(&self) -> Option<Timestamp> {
         if let (Some(holder), Some(_)) = (&self.holder, &self.successor) {
-            let for_health = holder.sick.is_some() || !holder.stale;
+            let elsewhere = holder.stale || holder.lost.is_some() || holder.moves.is_some();
+            let for_health = holder.sick.is_some() || !elsewhere;
             return (holder.was_ready && for_health).then_some(Timestamp::MAX);
         }
         if self.live().any(|live| live.was_ready) {
@@ -213,156 +182,129 @@ impl<'a> Slot<'a> {
         (self.now < until).then_some(until)
     }
 
-    /// The next move. `gates` are what the slots before this one left.
-    pub fn next_move(&self, gates: &mut Gates) -> Option<Move> {
-        let replicas = self.service.spec.replicas.get();
-        if self.number > replicas {
-            let last = self.successor.as_ref().or(self.holder.as_ref());
-            let task = last.map(|live| &live.task).or(self.stray.as_ref())?;
-            let reason = format!("{} was scaled to {replicas}", self.service.spec.name);
-            return Some(stop(task, StopCause::ScaledDown, reason));
-        }
-        if let Some(stray) = &self.stray {
-            let reason = "another task fills its slot".to_owned();
-            return Some(stop(stray, StopCause::CalledOff, reason));
-        }
-        match (&self.holder, &self.successor) {
-            (None, None | Some(_)) => Some(self.fill()),
-            (Some(holder), None) => self.with_holder(holder, gates),
-            (Some(holder), Some(successor)) => self.with_both(holder, successor),
-        }
+    /// Two tasks, because the one is where it should not be.
+    pub fn is_moving(&self) -> bool {
+        let holder = self.holder.as_ref().filter(|_| self.successor.is_some());
+        holder.is_some_and(|holder| holder.moves.is_some() && holder.sick.is_none())
     }
 
-    fn with_both(&self, old: &Live, new: &Live) -> Option<Move> {
-        if new.serves() {
-            let (cause, reason) = if old.stale && old.sick.is_none() {
-                (StopCause::Updated, self.outdated(&old.task))
-            } else {
-                (StopCause::Unhealthy, old.why_failing())
-            };
-            return Some(stop(&old.task, cause, reason));
-        }
-        if new.stale {
-            return Some(stop(&new.task, StopCause::Updated, self.outdated(&new.task)));
-        }
-        if new.is_failing() {
-            // With no successor left, the old one's own case is looked at again.
-            return Some(stop(&new.task, StopCause::Unhealthy, new.why_failing()));
-        }
-        if old.serves() && !old.stale {
-            let reason = format!("task {} recovered before it was ready", old.task.id);
-            return Some(stop(&new.task, StopCause::CalledOff, reason));
-        }
-        None
+    pub fn newest(&self) -> Option<&Arc<Task>> {
+        self.tasks.last()
     }
 
-    fn with_holder(&self, old: &Live, gates: &mut Gates) -> Option<Move> {
-        // While its node is silent nothing begins, but what began for its health goes on.
-        let hedge_failed = self.successors(&old.task).any(|t| has_failed(t));
-        if old.is_failing() || (old.sick.is_some() && hedge_failed) {
-            let give_up = !old.was_ready || hedge_failed || self.stops_first(old);
-            if old.was_ready && !gates.take_budget() {
-                return None;
-            }
-            return Some(if give_up {
-                stop(&old.task, StopCause::Unhealthy, old.why_failing())
-            } else {
-                self.create(&old.task, old.why_failing())
-            });
-        }
-        if !old.stale {
+    /// The newest that was not called off.
+    pub fn last(&self) -> Option<&Arc<Task>> {
+        self.tasks.iter().rfind(|task| !is_called_off(task))
+    }
+
+    /// Since when nothing works in it, for as long as that is the running revision's own fault.
+    pub fn failing_at(&self) -> Option<Timestamp> {
+        if self.live().any(Live::serves) {
             return None;
         }
-        let reason = self.outdated(&old.task);
-        if !old.was_ready {
-            return Some(stop(&old.task, StopCause::Updated, reason));
+        let at = match &self.holder {
+            Some(holder) if holder.stale => return None,
+            Some(holder) if holder.sick.is_some() => holder.health.since,
+            Some(holder) if holder.was_ready || holder.task.attempt == 0 => return None,
+            Some(_) | None => self.failed_at(self.tasks.iter().rfind(|task| has_failed(task))?),
+        };
+        (!self.is_released_at(at)).then_some(at)
+    }
+
+    /// When it became what it was replaced for.
+    pub fn failed_at(&self, task: &Task) -> Timestamp {
+        let health = self.cluster.health(task.id).map(|health| health.effective(self.now));
+        let sick = health.filter(|health| health.status == HealthStatus::Unhealthy);
+        let ended = ended_at(task, self.now);
+        match (sick, &task.stop) {
+            (Some(sick), _) => sick.since.min(ended),
+            (None, Some(stop)) => stop.at,
+            (None, None) => ended,
         }
-        gates.take_turn().then(|| {
-            if self.stops_first(old) {
-                stop(&old.task, StopCause::Updated, reason)
-            } else {
-                self.create(&old.task, reason)
-            }
+    }
+
+    /// Something is on its way that may mend it.
+    pub fn is_in_replacement(&self) -> bool {
+        let fresh = |live: &Live| live.task.attempt > 0 && !live.was_ready && !live.is_failing();
+        self.successor.is_some() || self.holder.as_ref().is_some_and(fresh)
+    }
+
+    /// What holds its replacement.
+    pub fn held(&self) -> Option<&Hold> {
+        self.tasks.iter().find_map(|task| task.held.as_ref())
+    }
+
+    pub fn is_held_by(&self, rule: Rule) -> bool {
+        self.held().is_some_and(|held| held.rule == rule)
+    }
+
+    /// A task that was made since then works.
+    pub fn serves_since(&self, at: Timestamp) -> bool {
+        self.live().any(|live| !live.stale && live.serves() && at <= live.task.created_at)
+    }
+
+    /// Within so long, tasks that are looked at one after the other fail together.
+    pub fn moment(&self) -> Option<Duration> {
+        let task = self.holder.as_ref().map(|live| &live.task).or_else(|| self.last())?;
+        let checks = task.status.checks.as_ref();
+        let longest = checks.and_then(|checks| {
+            Role::ALL
+                .into_iter()
+                .filter_map(|role| checks.get(role).as_ref())
+                .map(|c| c.timing.period)
+                .max()
+        });
+        Some(longest.map_or(Duration::ZERO, |period| 2 * period.get()))
+    }
+
+    /// Somebody let it go since.
+    pub fn is_released_at(&self, at: Timestamp) -> bool {
+        self.service.released_at.is_some_and(|released| at <= released)
+    }
+
+    pub fn is_released(&self, failed: &Task) -> bool {
+        self.is_released_at(self.failed_at(failed))
+    }
+
+    pub fn ran_stably(&self, task: &Task) -> bool {
+        backoff::ran_stably(self.cluster, self.policy, task, self.now)
+    }
+
+    /// Why no further task is tried, if `attempt` failures in a row came before it.
+    pub fn exhausted(&self, attempt: u32) -> Option<String> {
+        let RestartPolicy { max_attempts, window } = self.service.spec.restart;
+        let most = max_attempts?.get();
+        let failures = match window {
+            None => attempt,
+            Some(window) => self.failures_within(window.get()),
+        };
+        let within = window.map_or_else(String::new, |window| format!(" within {window}"));
+        (failures > most).then(|| {
+            format!(
+                "it failed {failures} times{within}, and {most} restarts are allowed; warren \
+                 service release {} tries again",
+                self.service.spec.name
+            )
         })
     }
 
-    /// A slot without a live task gets one.
-    fn fill(&self) -> Move {
-        let not_called_off = |task: &&Arc<Task>| !is_called_off(task);
-        let last = self.tasks.iter().rfind(not_called_off);
-        match last.filter(|task| has_failed(task)) {
-            Some(failed) => self.create(failed, failure(failed)),
-            None => Move::Create {
-                replaces: last.map(Arc::clone),
-                attempt: 0,
-                since: self.now,
-                why: String::new(),
-            },
-        }
-    }
-
-    /// A successor to a task that failed, fails, or is outdated.
-    fn create(&self, old: &Arc<Task>, why: String) -> Move {
-        let (attempt, since) = self.attempt_after(old);
-        Move::Create { replaces: Some(Arc::clone(old)), attempt, since, why }
-    }
-
-    /// How many failures in a row come before the successor of this task, and when the last one
-    /// was. A new revision begins anew.
-    fn attempt_after(&self, old: &Task) -> (u32, Timestamp) {
-        if let Some(failed) = self.successors(old).filter(|t| has_failed(t)).last() {
-            return (failed.attempt.saturating_add(1), self.ended_at(failed));
-        }
-        if old.revision != self.service.template_revision {
-            return (0, self.now);
-        }
-        // A task that failed, recovered and fails again has failed once more.
-        let recent = |t: &&Arc<Task>| {
-            let stopped = t.stop.as_ref().filter(|_| is_called_off(t)).map(|stop| stop.at);
-            stopped.is_some_and(|at| self.now.since(at) < self.policy.stable_run)
-        };
-        let relapses = u32::try_from(self.successors(old).filter(recent).count());
-        let stable = backoff::ran_stably(self.cluster, self.policy, old, self.now);
-        let before = if stable { 0 } else { old.attempt };
-        let attempt = before.saturating_add(relapses.unwrap_or(u32::MAX)).saturating_add(1);
-        (attempt, self.ended_at(old))
-    }
-
-    /// When it ended by the worker's clock, unless that is ahead of ours.
-    fn ended_at(&self, task: &Task) -> Timestamp {
-        match &task.status.phase {
-            Phase::Ended(end) => end.at.min(self.now),
-            Phase::Pending | Phase::Preparing | Phase::Running | Phase::Stopping => self.now,
-        }
-    }
-
-    /// The tasks of the current revision that were to take over from this one.
-    fn successors(&self, old: &Task) -> impl Iterator<Item = &Arc<Task>> {
-        let (current, id) = (self.service.template_revision, old.id);
-        self.tasks.iter().filter(move |t| t.revision == current && t.replaces == Some(id))
-    }
-
-    /// Two tasks cannot share a host port, so the old one goes before the new one comes.
-    fn stops_first(&self, old: &Live) -> bool {
-        let binds = |revision| {
-            self.service.template(revision).is_some_and(|template| template.binds_host_ports())
-        };
-        binds(self.service.template_revision) || binds(old.task.revision)
-    }
-
-    fn outdated(&self, task: &Task) -> String {
-        format!("revision {} is now {}", task.revision, self.service.template_revision)
-    }
-
-    fn newest(&self) -> Option<&Arc<Task>> {
-        self.tasks.last()
+    /// Up to the last failure. A task that is unhealthy has failed, though it still runs.
+    fn failures_within(&self, window: Duration) -> u32 {
+        let current = self.service.template_revision;
+        let sick = |task: &Task| sickness(self.cluster, task, self.now).is_some() && is_live(task);
+        let failed: Vec<Timestamp> = self
+            .tasks
+            .iter()
+            .filter(|task| task.revision == current && (has_failed(task) || sick(task)))
+            .map(|task| self.failed_at(task))
+            .filter(|at| !self.is_released_at(*at))
+            .collect();
+        let last = failed.iter().max().copied().unwrap_or(self.now);
+        let recent = failed.iter().filter(|at| last.since(**at) < window).count();
+        u32::try_from(recent).unwrap_or(u32::MAX)
     }
 }
 
-fn is_called_off(task: &Task) -> bool {
+pub(crate) fn is_called_off(task: &Task) -> bool {
     task.stop.as_ref().is_some_and(|stop| stop.cause == StopCause::CalledOff)
-}
-
-fn stop(task: &Arc<Task>, cause: StopCause, reason: String) -> Move {
-    Move::Stop { task: Arc::clone(task), cause, reason }
 }

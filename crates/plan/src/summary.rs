@@ -1,6 +1,8 @@
 //! A service in a line.
 
-use warren_core::{cluster::Cluster, health::HealthStatus, service::Service, time::Timestamp};
+use warren_core::{
+    cluster::Cluster, health::HealthStatus, rule::Rule, service::Service, time::Timestamp,
+};
 
 use crate::{
     Policy,
@@ -8,7 +10,7 @@ use crate::{
     slot::{Live, Slot},
 };
 
-/// Each slot counts once: as healthy, restarting, unhealthy, unknown or starting.
+/// Each slot counts once: as healthy, given up, restarting, unhealthy, unknown or starting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
     pub replicas: u32,
@@ -25,13 +27,18 @@ pub struct Summary {
     pub restarting: u32,
     /// Apart from the others: a task of the slot passes and fails by turns.
     pub flapping: u32,
+    /// The slot failed too often, and no other task is tried.
+    pub gave_up: u32,
+    /// Apart from the others: a replacement is due, and held.
+    pub held: u32,
 }
 
 impl Summary {
-    /// Such as `3/3 healthy` or `0/2 healthy, 2/2 restarting`.
+    /// Such as `3/3 healthy`, `0/2 healthy, 2/2 restarting` or `0/8 healthy, 8/8 unhealthy, 7 held`.
     pub fn text(&self) -> String {
         let replicas = self.replicas;
         let others = [
+            (self.gave_up, "gave up"),
             (self.restarting, "restarting"),
             (self.unhealthy, "unhealthy"),
             (self.unknown, "unknown"),
@@ -41,7 +48,8 @@ impl Summary {
         let healthy = format!("{}/{replicas} healthy", self.healthy);
         let others = others.into_iter().filter(|(count, _)| *count > 0);
         let parts = others.map(|(count, name)| format!("{count}/{replicas} {name}"));
-        std::iter::once(healthy).chain(parts).collect::<Vec<_>>().join(", ")
+        let held = (self.held > 0).then(|| format!("{} held", self.held));
+        std::iter::once(healthy).chain(parts).chain(held).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -51,10 +59,11 @@ pub fn summarize(cluster: &Cluster, service: &Service, now: Timestamp) -> Summar
     // No count depends on the policy.
     let policy = Policy::default();
     let slots = slots(cluster, &policy, service, now);
-    for slot in slots.range(1..=replicas).map(|(_, slot)| slot) {
+    for slot in slots.range(..=replicas).map(|(_, slot)| slot) {
         summary.ready += u32::from(slot.live().any(|live| live.health.ready));
         let flaps = |live: &Live| live.health.flapping_since().is_some();
         summary.flapping += u32::from(slot.live().any(flaps));
+        summary.held += u32::from(slot.held().is_some_and(|held| held.rule != Rule::GaveUp));
         *summary.count_of(slot) += 1;
     }
     summary
@@ -64,6 +73,9 @@ impl Summary {
     fn count_of(&mut self, slot: &Slot<'_>) -> &mut u32 {
         if slot.live().any(|live: &Live| live.health.status.is_good()) {
             return &mut self.healthy;
+        }
+        if slot.is_held_by(Rule::GaveUp) {
+            return &mut self.gave_up;
         }
         if slot.is_restarting() {
             return &mut self.restarting;

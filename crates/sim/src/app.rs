@@ -7,7 +7,8 @@ use warren_core::{
     check::{Check, CheckKind, Checks, Command, ExecCheck, HealthConfig, Role, Timing},
     id::TaskId,
     spec::{
-        EnvVar, Network, Protocol, Publish, Pull, Replicas, ServiceSpec, TaskTemplate, Workload,
+        EnvVar, Network, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy,
+        ServiceSpec, TaskTemplate, Workload,
     },
 };
 
@@ -139,6 +140,8 @@ pub fn service(name: &str, replicas: u32, habit: Habit, version: u64) -> Service
         name: name.parse().unwrap(),
         replicas: Replicas::new(replicas).unwrap(),
         template: Arc::new(template(name, habit, version)),
+        restart: RestartPolicy::default(),
+        placement: PlacementRules::default(),
     }
 }
 

@@ -106,6 +106,7 @@ impl Node {
             archive_max: 0,
             cpus: 4,
             memory_bytes: 1 << 33,
+            labels: warren_core::node::Labels::new(),
             clock: Arc::clone(&self.machine.clock) as Arc<dyn Clock>,
             metrics: Metrics::default(),
             engine: Engine::here(),

@@ -5,7 +5,7 @@ use prost::Message;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use warren_core::{
     change::Change, cluster::Cluster, event::Event, health::TaskHealth, id::TaskId, node::Node,
-    service::Service, task::Task,
+    restraint::Restraint, service::Service, task::Task,
 };
 use warren_proto::v1 as pb;
 
@@ -24,6 +24,8 @@ const TASKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks-1");
 const HEALTH: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("health-1");
 /// node id -> `Node`.
 const NODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("nodes-1");
+/// `()` -> `RestraintRow`.
+const RESTRAINT: TableDefinition<'_, (), &[u8]> = TableDefinition::new("restraint-1");
 /// event sequence -> `Event`. Appended at the end and trimmed at the beginning.
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events-1");
 
@@ -34,6 +36,7 @@ pub struct Tables<'tx> {
     tasks: Table<'tx, u64, &'static [u8]>,
     health: Table<'tx, u64, &'static [u8]>,
     nodes: Table<'tx, u64, &'static [u8]>,
+    restraint: Table<'tx, (), &'static [u8]>,
     events: Table<'tx, u64, &'static [u8]>,
 }
 
@@ -46,6 +49,7 @@ impl<'tx> Tables<'tx> {
             tasks: tx.open_table(TASKS)?,
             health: tx.open_table(HEALTH)?,
             nodes: tx.open_table(NODES)?,
+            restraint: tx.open_table(RESTRAINT)?,
             events: tx.open_table(EVENTS)?,
         })
     }
@@ -76,6 +80,10 @@ impl<'tx> Tables<'tx> {
                 put(&mut self.nodes, node.id.as_u64(), &pb::Node::from(&**node))
             }
             Change::RemoveNode(id) => self.nodes.remove(id.as_u64()).map(drop),
+            Change::PutRestraint(restraint) => {
+                let row = pb::RestraintRow::from(&**restraint);
+                self.restraint.insert((), row.encode_to_vec().as_slice()).map(drop)
+            }
             Change::PutEvent(event) => {
                 put(&mut self.events, event.sequence, &pb::Event::from(&**event))
             }
@@ -139,11 +147,30 @@ pub fn load(tx: &ReadTransaction, revision: u64) -> Result<Cluster, LoadFault> {
         cluster.apply(&Change::PutNode(Box::new(Node::try_from(row)?)));
         Ok(())
     })?;
+    if let Some(restraint) = load_restraint(tx)? {
+        cluster.apply(&Change::PutRestraint(Box::new(restraint)));
+    }
     each(tx, EVENTS, "events-1", |_, row: pb::Event| {
         cluster.apply(&Change::PutEvent(Box::new(Event::try_from(row)?)));
         Ok(())
     })?;
     Ok(cluster)
+}
+
+/// Nothing before the first was written: it is younger than the other tables.
+fn load_restraint(tx: &ReadTransaction) -> Result<Option<Restraint>, LoadFault> {
+    let table = match tx.open_table(RESTRAINT) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(bytes) = table.get(())? else {
+        return Ok(None);
+    };
+    let row = pb::RestraintRow::decode(bytes.value()).map_err(RowFault::from);
+    let restraint = row.and_then(|row| Ok(Restraint::try_from(row)?));
+    let fault = |source| LoadFault::Row { table: "restraint-1", key: 0, source };
+    restraint.map(Some).map_err(fault)
 }
 
 fn each<M: Message + Default>(

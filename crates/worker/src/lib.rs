@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use warren_core::{
     id::{ClusterId, NodeId},
-    node::Driver,
+    node::{Driver, Labels},
 };
 use warren_runtime::RuntimeError;
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// Told when the manager has taken the node in, and when the session is lost.
     pub session: watch::Sender<SessionState>,
+    /// For the placement of services.
+    pub labels: Labels,
     pub metrics: Metrics,
     pub engine: Engine,
 }

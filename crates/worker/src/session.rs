@@ -14,7 +14,7 @@ use warren_core::{
     assignment::Assignment,
     id::{ClusterId, TaskId},
     invalid::At,
-    node::Driver,
+    node::{Driver, labels_to_wire},
 };
 use warren_proto::v1::{
     self as pb, manager_message::Message as FromManager, session_client::SessionClient,
@@ -126,7 +126,7 @@ impl Session {
                 // However much the manager says, it hears that we live.
                 biased;
                 _ = heartbeat.tick() => {
-                    let message = Some(ToManager::Heartbeat(pb::Heartbeat {}));
+                    let message = Some(ToManager::Heartbeat(pb::Heartbeat::default()));
                     // Where no more fits, there is life enough to be seen. Not waited for: a
                     // manager that waits for us to read would never be read.
                     drop(outbound.try_send(pb::WorkerMessage { message }));
@@ -171,6 +171,7 @@ impl Session {
             drivers: drivers.collect(),
             cpus: self.config.cpus,
             memory_bytes: self.config.memory_bytes,
+            labels: labels_to_wire(&self.config.labels),
             // The agent adds them.
             tasks: Vec::new(),
             cluster_id: self.cluster.map(|id| id.to_string()).unwrap_or_default(),

@@ -9,6 +9,7 @@ use warren_core::{
     bounds::{Delay, Period, Port, Threshold, Timeout},
     check::{Check, CheckKind, Checks, HealthConfig, HttpCheck, TcpCheck, Timing},
     id::{NodeId, ServiceId},
+    node::Labels,
     spec::{Network, Pull, TaskTemplate, Workload},
     time::Timestamp,
 };
@@ -68,6 +69,7 @@ fn config(dir: &Path, metrics: Metrics) -> Config {
         archive_max: 1 << 30,
         cpus: 2,
         memory_bytes: 1 << 30,
+        labels: Labels::new(),
         clock: Arc::new(SystemClock),
         session: tokio::sync::watch::Sender::default(),
         metrics,

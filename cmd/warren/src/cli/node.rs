@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::OutputArgs;
 
-/// Look at the machines that run workers, forget those that are gone
+/// Look at the machines that run workers, empty them, forget those that are gone
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  warren node ls")]
 pub struct NodeArgs {
@@ -16,6 +16,9 @@ pub struct NodeArgs {
 pub enum Verb {
     Ls(LsArgs),
     Inspect(InspectArgs),
+    Cordon(CordonArgs),
+    Drain(DrainArgs),
+    Uncordon(UncordonArgs),
     Rm(RmArgs),
 }
 
@@ -37,7 +40,48 @@ pub struct InspectArgs {
     pub output: OutputArgs,
 }
 
-/// Forget nodes that are down; their tasks are replaced elsewhere
+/// Place nothing more on nodes; what runs there stays
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren node cordon machine-1 --reason 'noisy disk'")]
+pub struct CordonArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub nodes: Vec<String>,
+    /// Why, for whoever looks later
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+/// Place nothing more on nodes, and move what runs there elsewhere
+///
+/// Each task is stopped once the one that takes over from it is ready.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren node drain machine-1 --wait")]
+pub struct DrainArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub nodes: Vec<String>,
+    /// Why, for whoever looks later
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
+    /// Return when no task is left there
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait at most, such as 60s or 2m
+    #[arg(long, default_value = "5m", value_name = "TIME", allow_hyphen_values = true)]
+    pub wait_timeout: String,
+}
+
+/// Let nodes take tasks again, after a cordon or a drain
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren node uncordon machine-1")]
+pub struct UncordonArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub nodes: Vec<String>,
+}
+
+/// Forget nodes that are lost; their tasks are replaced elsewhere
 #[derive(Debug, Args)]
 #[command(visible_alias = "remove", after_help = "Example:\n  warren node rm machine-1")]
 pub struct RmArgs {

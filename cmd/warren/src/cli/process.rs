@@ -97,6 +97,9 @@ pub struct NodeArgs {
     /// Absent: the host's name
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// A label of the node, for --constraint and --spread of services. Repeatable
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
     /// containerd's socket. Absent: /run/containerd/containerd.sock, where that exists
     #[arg(long, value_name = "PATH")]
     pub containerd_socket: Option<PathBuf>,

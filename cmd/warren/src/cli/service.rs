@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::OutputArgs;
 
-/// Create, look at, scale and remove services
+/// Create, look at, scale, release and remove services
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  warren service ls")]
 pub struct ServiceArgs {
@@ -19,6 +19,7 @@ pub enum Verb {
     Ls(LsArgs),
     Inspect(InspectArgs),
     Scale(ScaleArgs),
+    Release(ReleaseArgs),
     Rm(RmArgs),
 }
 
@@ -115,6 +116,9 @@ pub struct CreateArgs {
     pub hostname: Option<String>,
 
     #[command(flatten)]
+    pub placement: PlacementFlags,
+
+    #[command(flatten)]
     pub health: HealthFlags,
 
     /// Return when all replicas are healthy
@@ -128,6 +132,25 @@ pub struct CreateArgs {
     /// The command and its arguments
     #[arg(last = true, value_name = "CMD")]
     pub words: Vec<String>,
+}
+
+/// Where tasks may run, and when to stop trying.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Placement and restarts")]
+pub struct PlacementFlags {
+    /// Only nodes for which this holds: node.labels.KEY==VALUE, node.name!=NAME or node.id==ID.
+    /// Repeatable: all must hold
+    #[arg(long, value_name = "RULE")]
+    pub constraint: Vec<String>,
+    /// Spread the tasks evenly over the values of node.labels.KEY. Absent: over the nodes
+    #[arg(long, value_name = "ATTRIBUTE")]
+    pub spread: Option<String>,
+    /// Give a slot up after so many restarts, 1-100; 0: never [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub restart_max_attempts: Option<String>,
+    /// Count only restarts within so long, 1s-24h. Absent: since the slot last ran well
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub restart_window: Option<String>,
 }
 
 /// How to look at the tasks. Without any of these the image's HEALTHCHECK counts, else a TCP
@@ -302,6 +325,18 @@ pub struct ScaleArgs {
     /// One or more NAME=N, or one NAME N
     #[arg(required = true, value_name = "NAME=N")]
     pub targets: Vec<String>,
+}
+
+/// Let go what guards hold of services, and try again what was given up
+///
+/// What holds replacements, and since when, is in 'warren service inspect'. Budgets and backoff
+/// still pace what is let go.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren service release web")]
+pub struct ReleaseArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub services: Vec<String>,
 }
 
 /// Remove services: their tasks are stopped, then they disappear

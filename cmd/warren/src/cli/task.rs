@@ -21,6 +21,7 @@ pub enum Verb {
     Ls(LsArgs),
     Inspect(InspectArgs),
     Check(CheckArgs),
+    Why(WhyArgs),
     Logs(LogsArgs),
     Rm(RmArgs),
 }
@@ -60,6 +61,16 @@ pub struct CheckArgs {
     /// Only the check of this role. Absent: all that the task has
     #[arg(long, value_enum)]
     pub role: Option<RoleWord>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Show what was decided about a task, why, and what comes next
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren task why web.1")]
+pub struct WhyArgs {
+    /// Its id, a unique beginning of it, or SERVICE.SLOT
+    pub task: String,
     #[command(flatten)]
     pub output: OutputArgs,
 }

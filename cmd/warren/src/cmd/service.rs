@@ -7,7 +7,7 @@ use warren_proto::v1 as pb;
 
 use super::{for_each, scale, service_show, wait};
 use crate::{
-    cli::service::{CreateArgs, InspectArgs, LsArgs, RmArgs, Verb},
+    cli::service::{CreateArgs, InspectArgs, LsArgs, ReleaseArgs, RmArgs, Verb},
     client::{Client, Host},
     console::Console,
     failure::Failure,
@@ -21,6 +21,7 @@ pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(
         Verb::Ls(args) => ls(&args, host, console).await,
         Verb::Inspect(args) => inspect(&args, host, console).await,
         Verb::Scale(args) => scale::run(&args, host, console).await,
+        Verb::Release(args) => release(&args, host, console).await,
         Verb::Rm(args) => rm(&args, host, console).await,
     }
 }
@@ -70,6 +71,21 @@ async fn inspect(
     output::show(console, args.output.output, "ServiceDetail", &detail, |detail, now| {
         service_show::detail(detail, &live, now)
     })
+}
+
+async fn release(
+    args: &ReleaseArgs,
+    host: &Host,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    for_each(&args.services, console, async |service, console| {
+        let request = pb::ReleaseServiceRequest { service: service.to_owned() };
+        let released = client.services().release(request).await?.into_inner().released;
+        console.note(&format!("{service}: {released} of its tasks were held"));
+        console.line(service)
+    })
+    .await
 }
 
 async fn rm(args: &RmArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {

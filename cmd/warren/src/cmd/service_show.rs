@@ -50,13 +50,46 @@ pub fn detail(detail: &pb::ServiceDetail, live: &Live, now: Timestamp) -> String
     }
     lines.push(format!("Replicas: {}", spec.replicas));
     lines.extend(template_lines(&template));
+    lines.extend(placement_lines(&spec));
     lines.extend(check_lines(&template, &detail.tasks));
     let summary = detail.summary.clone().unwrap_or_default();
     lines.push(format!("Health: {}", words::plain(&summary.text)));
+    lines.extend(detail.held.iter().map(|held| held_words(held, now)));
+    if service.released_at.is_some() {
+        lines.push(created("Released", service.released_at.as_ref(), now));
+    }
     let mut text = lines.join("\n");
     text.push_str("\n\n");
     text.push_str(&tasks(&detail.tasks, live, now));
     text
+}
+
+/// What holds replacements, and since when.
+fn held_words(held: &pb::HeldTasks, now: Timestamp) -> String {
+    let slots: Vec<String> = held.slots.iter().map(ToString::to_string).collect();
+    format!(
+        "Held by {}: {}, since {} ({}): slots {}",
+        words::word("RULE_", held.rule().as_str_name()),
+        words::plain(&held.reason),
+        words::utc(held.since.as_ref()),
+        words::ago(held.since.as_ref(), now),
+        words::cell(&slots.join(", ")),
+    )
+}
+
+/// What was not said is left out.
+fn placement_lines(spec: &pb::ServiceSpec) -> Vec<String> {
+    let constraint = |text: &String| format!("Constraint: {}", words::plain(text));
+    let mut lines: Vec<String> = spec.constraints.iter().map(constraint).collect();
+    if !spec.spread.is_empty() {
+        lines.push(format!("Spread: {}", words::plain(&spec.spread)));
+    }
+    if let Some(restart) = spec.restart.as_ref().filter(|restart| restart.max_attempts > 0) {
+        let window = restart.window.and_then(|span| std::time::Duration::try_from(span).ok());
+        let within = window.map_or_else(String::new, |span| format!(" in {}", words::span(span)));
+        lines.push(format!("Restarts: at most {}{within}", restart.max_attempts));
+    }
+    lines
 }
 
 fn created(label: &str, at: Option<&prost_types::Timestamp>, now: Timestamp) -> String {

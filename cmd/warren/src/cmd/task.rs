@@ -5,7 +5,7 @@ use warren_proto::v1 as pb;
 
 use super::{for_each, logs, observe, task_show};
 use crate::{
-    cli::task::{CheckArgs, InspectArgs, LsArgs, RmArgs, RoleWord, Verb},
+    cli::task::{CheckArgs, InspectArgs, LsArgs, RmArgs, RoleWord, Verb, WhyArgs},
     client::{Client, Host},
     console::Console,
     failure::Failure,
@@ -17,6 +17,7 @@ pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(
         Verb::Ls(args) => ls(&args, host, console).await,
         Verb::Inspect(args) => inspect(&args, host, console).await,
         Verb::Check(args) => check(&args, host, console).await.map_err(Failure::while_looking),
+        Verb::Why(args) => why(&args, host, console).await,
         Verb::Logs(args) => logs::run(&args, host, console).await,
         Verb::Rm(args) => rm(&args, host, console).await,
     }
@@ -66,6 +67,13 @@ async fn check(args: &CheckArgs, host: &Host, console: &mut Console<'_>) -> Resu
         Outcome::Pass => Ok(()),
         other @ (Outcome::Fail(_) | Outcome::Inconclusive) => Err(Failure::Seen(other)),
     }
+}
+
+async fn why(args: &WhyArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let client = Client::connect(host).await?;
+    let request = pb::WhyTaskRequest { task: args.task.clone() };
+    let why = client.tasks().why(request).await?.into_inner();
+    output::show(console, args.output.output, "WhyTaskResponse", &why, task_show::why)
 }
 
 async fn rm(args: &RmArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {

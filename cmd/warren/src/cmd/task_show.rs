@@ -202,3 +202,23 @@ fn results_table(results: &[pb::Attempt]) -> String {
     };
     output::table(["AT", "OUTCOME", "LATENCY", "MESSAGE"], results.iter().map(row))
 }
+
+/// All of `task why`: each decision with its rule and what it saw, then what comes next.
+pub fn why(why: &pb::WhyTaskResponse, _: Timestamp) -> String {
+    let rows = why.events.iter().map(|event| {
+        let decided = event.rule() != pb::Rule::Unspecified;
+        let word = || words::word("RULE_", event.rule().as_str_name());
+        let rule = if decided { word() } else { String::new() };
+        [
+            words::utc(event.at.as_ref()),
+            rule,
+            words::plain(&event.seen),
+            words::plain(&event.message),
+        ]
+    });
+    let table = output::table(["TIME", "RULE", "SEEN", "DONE"], rows);
+    let detail = why.task.clone().unwrap_or_default();
+    let task = detail.task.unwrap_or_default();
+    let name = format!("{}.{} ({})", words::plain(&detail.service_name), task.slot, task.id);
+    format!("{table}\nNext for task {name}: {}\n", words::plain(&why.next))
+}

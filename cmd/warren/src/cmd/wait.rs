@@ -1,4 +1,4 @@
-//! Waiting for a service to become healthy, or to be gone.
+//! Waiting for a service to become healthy, or to be gone, and for a node to be empty.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ async fn out_of_reach(
     let down: Vec<pb::Node> = nodes
         .into_iter()
         .filter_map(|row| row.node)
-        .filter(|node| node.state() == pb::NodeState::Down)
+        .filter(|node| node.state() == pb::NodeState::Lost)
         .collect();
     let live = last.tasks.iter().filter_map(|detail| detail.task.as_ref()).filter(|task| {
         task.status.as_ref().is_none_or(|status| status.state() != pb::TaskState::Ended)
@@ -130,4 +130,38 @@ async fn out_of_reach(
         Some(format!("{service}.{} (task {}) on {}", task.slot, task.id, words::plain(&node.name)))
     });
     Ok(left.collect())
+}
+
+/// Asks until no task is left on the node, and tells each step.
+pub async fn until_empty(
+    client: &Client,
+    first: pb::NodeRow,
+    patience: Duration,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let id = first.node.unwrap_or_default().id;
+    let mut told = None;
+    let mut ticks = interval(GONE_POLL);
+    let empty = async {
+        loop {
+            ticks.tick().await;
+            let list = client.nodes().list(pb::ListNodesRequest {}).await?.into_inner();
+            let row =
+                list.nodes.into_iter().find(|row| row.node.as_ref().is_some_and(|n| n.id == id));
+            let left = row.map_or(0, |row| row.tasks);
+            if told != Some(left) {
+                console.note(&format!("{left} tasks are left"));
+                told = Some(left);
+            }
+            if left == 0 {
+                return Ok(());
+            }
+        }
+    };
+    timeout(patience, empty).await.unwrap_or_else(|_| {
+        let patience = words::span(patience);
+        Err(Failure::Refused(format!(
+            "tasks are left on the node after {patience}; 'warren task ls' shows where they go"
+        )))
+    })
 }

@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
-use warren_core::id::ClusterId;
+use warren_core::{
+    Invalid,
+    id::ClusterId,
+    node::{LabelKey, Labels},
+};
 
 use crate::{
     cli::process::{CommonArgs, LogFormat, NodeArgs},
@@ -95,6 +99,7 @@ impl Home {
 #[derive(Debug)]
 pub struct Node {
     name: Option<String>,
+    pub labels: Labels,
     pub containerd: ContainerdChoice,
     pub namespace: String,
     pub cni_plugin_dir: Option<PathBuf>,
@@ -147,6 +152,7 @@ impl Node {
         Ok(Self {
             join_cluster: join_cluster.map_err(|why| Failure::flag("--join-cluster", why))?,
             name: args.node_name.clone(),
+            labels: labels(&args.labels).map_err(|why| Failure::flag("--label", why))?,
             containerd,
             namespace: args.containerd_namespace.clone(),
             cni_plugin_dir: cni_plugin_dir(args.cni_plugin_dir.as_deref())?,
@@ -167,6 +173,22 @@ impl Node {
         node_name(&name).map_err(anyhow::Error::msg).context(advice)?;
         Ok(name)
     }
+}
+
+/// `KEY=VALUE`, or `KEY` for an empty value.
+fn labels(texts: &[String]) -> Result<Labels, Invalid> {
+    if texts.len() > LabelKey::COUNT_MAX {
+        return Err(Invalid::new(format!("comes more than {} times", LabelKey::COUNT_MAX)));
+    }
+    let mut labels = Labels::new();
+    for text in texts {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let value = LabelKey::checked_value(value.to_owned())?;
+        if labels.insert(key.parse()?, value).is_some() {
+            return Err(Invalid::new(format!("{key} is there twice")));
+        }
+    }
+    Ok(labels)
 }
 
 /// What core takes for a node's name.
@@ -207,6 +229,18 @@ mod tests {
         }
         for text in ["", "10.77.0.0", "10.77.0.1/16", "10.77.0.0/30", "10.0.0.0/7", "fd00::/64"] {
             assert!(!is_subnet(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn labels_are_keys_and_values_each_once() {
+        let texts = |texts: &[&str]| texts.iter().copied().map(String::from).collect::<Vec<_>>();
+        let found = labels(&texts(&["zone=a", "disk/ssd", "expr=x=y"])).unwrap();
+        let shown: Vec<String> =
+            found.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+        assert_eq!(shown, ["disk/ssd:", "expr:x=y", "zone:a"]);
+        for wrong in [&["=a"][..], &["a b=c"], &["zone=a", "zone=b"], &["a=\u{7}"]] {
+            assert!(labels(&texts(wrong)).is_err(), "{wrong:?}");
         }
     }
 

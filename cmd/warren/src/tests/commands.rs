@@ -1,5 +1,7 @@
 //! What the commands ask of the manager, and how they end.
 
+use warren_proto::v1 as pb;
+
 use super::{
     fake::{Ended, Manager, State, run_at},
     fixture,
@@ -229,4 +231,33 @@ async fn what_keeps_a_check_from_being_made_is_no_failure_of_the_task() {
     assert_eq!(away, ended(125, "", "error: node-a is not connected now\n"));
     let nowhere = std::path::PathBuf::from("/nonexistent/warren.sock");
     assert_eq!(run_at(nowhere, &["task", "check", "a1"]).await.code, 3);
+}
+
+#[tokio::test]
+async fn nodes_are_cordoned_drained_and_opened_again() {
+    let manager = Manager::start();
+    let cordon = ["node", "cordon", "node-a", "--reason", "noisy disk"];
+    assert_eq!(manager.run(&cordon).await, ended(0, "node-a\n", ""));
+    let drain = ["node", "drain", "node-a", "--wait"];
+    let told = "2 tasks are left\n1 tasks are left\n0 tasks are left\n";
+    assert_eq!(manager.run(&drain).await, ended(0, "node-a\n", told));
+    assert_eq!(manager.run(&["node", "uncordon", "node-a"]).await, ended(0, "node-a\n", ""));
+    let asked: Vec<_> = manager.look(|state| {
+        let asked = state.availability.iter();
+        asked.map(|request| (request.kind(), request.reason.clone())).collect()
+    });
+    let expected = [
+        (pb::AvailabilityKind::Cordoned, "noisy disk".to_owned()),
+        (pb::AvailabilityKind::Drained, String::new()),
+        (pb::AvailabilityKind::Active, String::new()),
+    ];
+    assert_eq!(asked, expected);
+}
+
+#[tokio::test]
+async fn release_says_what_was_held() {
+    let manager = Manager::start();
+    let result = manager.run(&["service", "release", "web"]).await;
+    assert_eq!(result, ended(0, "web\n", "web: 3 of its tasks were held\n"));
+    assert_eq!(manager.run(&["service", "release", "api"]).await.code, 4);
 }

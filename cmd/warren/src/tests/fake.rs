@@ -40,6 +40,8 @@ pub struct State {
     pub created: Vec<pb::ServiceSpec>,
     pub updated: Vec<(u32, Option<u64>)>,
     pub deleted: Vec<String>,
+    pub availability: Vec<pb::SetAvailabilityRequest>,
+    pub moved: u32,
     pub imported: Vec<u8>,
     /// So many updates meet a revision that has moved on.
     pub aborts: u32,
@@ -67,6 +69,7 @@ impl Fake {
                 service: Some(fixture::service()),
                 summary: Some(summary),
                 tasks: fixture::tasks(),
+                held: fixture::held(),
             }),
             Some(_) | None => Err(Status::not_found(format!("there is no service {service:?}"))),
         }
@@ -79,6 +82,14 @@ fn pieces<T: Send + 'static>(items: Vec<T>) -> Pieces<T> {
 
 #[tonic::async_trait]
 impl Services for Fake {
+    async fn release(
+        &self,
+        request: Request<pb::ReleaseServiceRequest>,
+    ) -> Answer<pb::ReleaseServiceResponse> {
+        self.detail(&request.into_inner().service)?;
+        Ok(Response::new(pb::ReleaseServiceResponse { released: 3 }))
+    }
+
     async fn create(
         &self,
         request: Request<pb::CreateServiceRequest>,
@@ -138,6 +149,20 @@ impl Services for Fake {
 
 #[tonic::async_trait]
 impl Tasks for Fake {
+    async fn why(&self, _: Request<pb::WhyTaskRequest>) -> Answer<pb::WhyTaskResponse> {
+        let decision = pb::Event {
+            rule: pb::Rule::Budget.into(),
+            seen: "as many of its service as may be are in replacement".to_owned(),
+            message: "1 replacement is held of web by budget".to_owned(),
+            ..fixture::event()
+        };
+        Ok(Response::new(pb::WhyTaskResponse {
+            task: fixture::tasks().pop(),
+            events: vec![fixture::event(), decision],
+            next: "its replacement is held".to_owned(),
+        }))
+    }
+
     type LogsStream = Pieces<pb::LogLine>;
 
     async fn get(&self, request: Request<pb::GetTaskRequest>) -> Answer<pb::TaskDetail> {
@@ -205,15 +230,30 @@ impl Tasks for Fake {
 
 #[tonic::async_trait]
 impl Nodes for Fake {
+    async fn set_availability(
+        &self,
+        request: Request<pb::SetAvailabilityRequest>,
+    ) -> Answer<pb::NodeRow> {
+        self.with(|state| state.availability.push(request.into_inner()));
+        Ok(Response::new(pb::NodeRow { node: Some(fixture::node()), tasks: 2 }))
+    }
+
     async fn get(&self, _: Request<pb::GetNodeRequest>) -> Answer<pb::Node> {
         Ok(Response::new(fixture::node()))
     }
 
     async fn list(&self, _: Request<pb::ListNodesRequest>) -> Answer<pb::ListNodesResponse> {
         let down = self.with(|state| state.node_down);
-        let state = if down { pb::NodeState::Down } else { pb::NodeState::Up };
+        let state = if down { pb::NodeState::Lost } else { pb::NodeState::Up };
         let node = pb::Node { state: state.into(), ..fixture::node() };
-        let row = pb::NodeRow { node: Some(node), tasks: 2 };
+        // One less each time, once somebody drains it.
+        let tasks = self.with(|state| {
+            if !state.availability.is_empty() {
+                state.moved += 1;
+            }
+            3_u32.saturating_sub(state.moved.max(1))
+        });
+        let row = pb::NodeRow { node: Some(node), tasks };
         Ok(Response::new(pb::ListNodesResponse { nodes: vec![row] }))
     }
 
@@ -311,7 +351,7 @@ impl Events for Fake {
         assert_eq!(request.into_inner().from_sequence, Some(9));
         let next = pb::Event {
             sequence: 10,
-            kind: pb::EventKind::NodeDown.into(),
+            kind: pb::EventKind::NodeLost.into(),
             node_id: "00000000000000e1".to_owned(),
             at: Some(fixture::before(0)),
             message: "silent for 15s".to_owned(),

@@ -66,12 +66,19 @@ pub fn service() -> pb::Service {
             name: "web".to_owned(),
             replicas: 2,
             template: Some(template()),
+            restart: Some(pb::RestartPolicy {
+                max_attempts: 4,
+                window: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+            }),
+            constraints: vec!["node.labels.zone==a".to_owned()],
+            spread: "node.labels.rack".to_owned(),
         }),
         revision: 1,
         template_revision: 1,
         created_at: Some(before(600)),
         updated_at: Some(before(600)),
         removed_at: None,
+        released_at: Some(before(300)),
         older_templates: Vec::new(),
     }
 }
@@ -268,6 +275,19 @@ pub fn node() -> pb::Node {
         epoch: 3,
         cpus: 4,
         memory_bytes: 8 << 30,
+        labels: vec![pb::Label { key: "zone".to_owned(), value: "a".to_owned() }],
+        availability: Some(pb::Availability {
+            kind: pb::AvailabilityKind::Cordoned.into(),
+            since: Some(before(60)),
+            automatic: true,
+            reason: "tasks of 3 services failed on node node-a and nowhere else".to_owned(),
+        }),
+        accused: Some(pb::Accusation {
+            since: Some(before(90)),
+            reason: "3 of 4 tasks on node node-a fail since one moment: one at a time".to_owned(),
+            canary: String::new(),
+        }),
+        doubted: Some(pb::Doubt { since: Some(before(30)), score: 5 }),
     }
 }
 
@@ -281,6 +301,15 @@ pub fn image() -> pb::Image {
     }
 }
 
+pub fn held() -> Vec<pb::HeldTasks> {
+    vec![pb::HeldTasks {
+        rule: pb::Rule::Dependency.into(),
+        since: Some(before(120)),
+        reason: "4 of 4 slots fail since one moment".to_owned(),
+        slots: vec![2, 3, 4],
+    }]
+}
+
 pub fn event() -> pb::Event {
     pb::Event {
         sequence: 7,
@@ -292,6 +321,7 @@ pub fn event() -> pb::Event {
         node_id: "00000000000000e1".to_owned(),
         message: "unhealthy: liveness failed 3 times".to_owned(),
         service_name: "web".to_owned(),
+        ..pb::Event::default()
     }
 }
 

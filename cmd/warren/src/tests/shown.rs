@@ -54,6 +54,11 @@ async fn task_inspect_of_an_ended_task() {
 }
 
 #[tokio::test]
+async fn task_why() {
+    assert_eq!(shown(&["task", "why", "a1"]).await, include_str!("golden/task_why_a1.txt"));
+}
+
+#[tokio::test]
 async fn nodes_images_health_and_events() {
     assert_eq!(shown(&["node", "ls"]).await, include_str!("golden/node_ls.txt"));
     assert_eq!(shown(&["image", "ls"]).await, include_str!("golden/image_ls.txt"));

@@ -60,6 +60,8 @@ const EVERY_FLAG: &str = "
     --stop-signal QUIT --pull always --entrypoint \"/init 'a b'\" --user 1000:1000
     --workdir /srv --hostname web.local --health-tcp 80 --health-interval 30s
     --health-start-interval 250ms --health-min-failing 5m --health-flapping 3/7
+    --constraint node.labels.zone==a --constraint node.hostname!=b --spread node.labels.rack
+    --restart-max-attempts 4 --restart-window 10m
     -- nginx -g 'daemon off;'";
 
 fn every_field() -> pb::TaskTemplate {
@@ -110,8 +112,14 @@ fn every_field() -> pb::TaskTemplate {
 #[test]
 fn every_flag_reaches_the_spec() {
     let template = every_field();
-    let expected =
-        pb::ServiceSpec { name: "web".to_owned(), replicas: 3, template: Some(template) };
+    let expected = pb::ServiceSpec {
+        name: "web".to_owned(),
+        replicas: 3,
+        template: Some(template),
+        restart: Some(pb::RestartPolicy { max_attempts: 4, window: Some(seconds(600)) }),
+        constraints: strings(&["node.labels.zone==a", "node.name!=b"]),
+        spread: "node.labels.rack".to_owned(),
+    };
     let words = shlex::split(EVERY_FLAG).unwrap();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     assert_eq!(build(&words), Ok(expected));

@@ -6,12 +6,13 @@ use prost::Message as _;
 use warren_proto::v1 as pb;
 
 use super::{
-    AbsolutePath, CpuMillis, EnvVar, Hostname, MemoryBytes, Mount, MountKind, Network, Protocol,
-    Publish, Pull, Replicas, ServiceSpec, TaskTemplate, User, Workload,
+    AbsolutePath, Constraint, CpuMillis, EnvVar, Hostname, MemoryBytes, Mount, MountKind, Network,
+    PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceSpec, TaskTemplate,
+    User, Workload,
 };
 use crate::{
     Invalid,
-    bounds::Port,
+    bounds::{Attempts, Port},
     check::NamedPort,
     invalid::At,
     wire::{
@@ -30,12 +31,39 @@ const TEMPLATE_MAX: usize = 256 * 1024;
 
 impl From<&ServiceSpec> for pb::ServiceSpec {
     fn from(spec: &ServiceSpec) -> Self {
-        let ServiceSpec { name, replicas, template } = spec;
+        let ServiceSpec { name, replicas, template, restart, placement } = spec;
+        let PlacementRules { constraints, spread } = placement;
         Self {
             name: name.to_string(),
             replicas: replicas.get(),
             template: Some((&**template).into()),
+            restart: (*restart != RestartPolicy::default()).then(|| restart.into()),
+            constraints: constraints.iter().map(ToString::to_string).collect(),
+            spread: spread.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
+    }
+}
+
+impl From<&RestartPolicy> for pb::RestartPolicy {
+    fn from(restart: &RestartPolicy) -> Self {
+        let RestartPolicy { max_attempts, window } = restart;
+        Self {
+            max_attempts: max_attempts.map(Attempts::get).unwrap_or_default(),
+            window: window.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<pb::RestartPolicy> for RestartPolicy {
+    type Error = Invalid;
+
+    fn try_from(wire: pb::RestartPolicy) -> Result<Self, Invalid> {
+        let pb::RestartPolicy { max_attempts, window } = wire;
+        Self {
+            max_attempts: unless_zero(max_attempts, Attempts::new).at("max_attempts")?,
+            window: optional("window", window)?,
+        }
+        .validated()
     }
 }
 
@@ -43,11 +71,20 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
     type Error = Invalid;
 
     fn try_from(wire: pb::ServiceSpec) -> Result<Self, Invalid> {
-        let pb::ServiceSpec { name, replicas, template } = wire;
+        let pb::ServiceSpec { name, replicas, template, restart, constraints, spread } = wire;
+        let constraint = |(index, text): (usize, String)| {
+            text.parse::<Constraint>().map_err(|invalid| invalid.at_index(index))
+        };
+        let constraints =
+            constraints.into_iter().enumerate().map(constraint).collect::<Result<_, _>>();
+        let constraints = constraints.at("constraints")?;
+        let placement = PlacementRules { constraints, spread: parsed_or_none("spread", &spread)? };
         Ok(Self {
             name: parsed("name", &name)?,
             replicas: Replicas::new(replicas).at("replicas")?,
             template: Arc::new(required("template", template)?),
+            restart: optional("restart", restart)?.unwrap_or_default(),
+            placement: placement.validated().at("constraints")?,
         })
     }
 }

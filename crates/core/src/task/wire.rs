@@ -18,6 +18,7 @@ use crate::{
 
 wire_enum!(StopCause:
     Unhealthy, Updated, ScaledDown, ServiceRemoved, Requested, CalledOff, NodeRemoved,
+    NodeLost, Moved,
 );
 wire_enum!(EndKind: Exited, Stopped, NotStarted, Lost);
 
@@ -52,6 +53,7 @@ impl From<&Task> for pb::Task {
             not_before,
             replaces,
             stop,
+            held,
             status,
             reported: _,
         } = task;
@@ -72,6 +74,7 @@ impl From<&Task> for pb::Task {
             stop: stop.as_ref().map(Into::into),
             waiting,
             status: Some(status.into()),
+            held: held.as_ref().map(Into::into),
         }
     }
 }
@@ -90,6 +93,7 @@ fn from_wire(wire: pb::Task, reported: ReportMark) -> Result<Task, Invalid> {
         stop,
         waiting,
         status,
+        held,
     } = wire;
     let placement = match parsed_or_none::<NodeId>("node_id", &node_id)? {
         None => Placement::Waiting(text(waiting)),
@@ -107,6 +111,7 @@ fn from_wire(wire: pb::Task, reported: ReportMark) -> Result<Task, Invalid> {
         not_before: required("not_before", not_before)?,
         replaces: parsed_or_none("replaces", &replaces)?,
         stop: optional("stop", stop)?,
+        held: optional("held", held)?,
         status: required("status", status)?,
         reported,
     })

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use warren_core::{
     assignment::Assignment,
-    bounds::{Age, Delay, Period, Port, StopGrace, Threshold, Timeout},
+    bounds::{Age, Attempts, Delay, Period, Port, RestartWindow, StopGrace, Threshold, Timeout},
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
         Flapping, GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod,
@@ -13,18 +13,21 @@ use warren_core::{
         ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
     clause::Clause,
-    event::{Event, EventKind},
+    event::{Decision, Event, EventKind},
     health::{
         AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
     },
     id::{NodeId, ServiceId, TaskId},
-    node::{Driver, Node, NodeState},
+    node::{Accusation, Availability, AvailabilityKind, Doubt, Driver, Node, NodeState},
     outcome::{Attempt, Evidence, Outcome},
     report::{HealthTransition, TaskReport},
+    restraint::Restraint,
+    rule::{Hold, Rule},
     service::Service,
     spec::{
         AbsolutePath, CpuMillis, EnvVar, Hostname, MemoryBytes, Mount, MountKind, Network,
-        Protocol, Publish, Pull, Replicas, ServiceSpec, TaskTemplate, User, Workload,
+        PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceSpec,
+        TaskTemplate, User, Workload,
     },
     task::{EndKind, Phase, Placement, ReportMark, Stop, StopCause, Task, TaskEnd, TaskStatus},
     time::Timestamp,
@@ -253,6 +256,17 @@ fn a_spec() -> ServiceSpec {
         name: "web-front".parse().unwrap(),
         replicas: Replicas::new(3).unwrap(),
         template: Arc::new(image_template()),
+        restart: RestartPolicy {
+            max_attempts: Some(Attempts::new(4).unwrap()),
+            window: Some(RestartWindow::new(Duration::from_millis(120_005)).unwrap()),
+        },
+        placement: PlacementRules {
+            constraints: vec![
+                "node.labels.zone==a".parse().unwrap(),
+                "node.name!=machine-2".parse().unwrap(),
+            ],
+            spread: Some("node.labels.rack".parse().unwrap()),
+        },
     }
 }
 
@@ -273,6 +287,7 @@ pub fn service() -> Vec<Fixture<Service>> {
         created_at: at(101),
         updated_at: at(102),
         removed_at: Some(at(103)),
+        released_at: Some(at(104)),
         older_templates: older,
     };
     vec![("service", service)]
@@ -336,6 +351,7 @@ pub fn task_row() -> Vec<Fixture<Task>> {
         not_before: at(502),
         replaces: Some(TaskId::from_u64(0x7a00)),
         stop: Some(a_stop()),
+        held: Some(a_hold()),
         status: a_status(),
         reported: ReportMark { epoch: 11, sequence: 12 },
     };
@@ -348,7 +364,7 @@ pub fn node() -> Vec<Fixture<Node>> {
     let node = Node {
         id: NodeId::from_u64(0x0de),
         name: "machine-1".to_owned(),
-        state: NodeState::Down,
+        state: NodeState::Lost,
         since: at(601),
         registered_at: at(602),
         drivers: [Driver::Containerd, Driver::Process].into(),
@@ -356,8 +372,38 @@ pub fn node() -> Vec<Fixture<Node>> {
         epoch: 13,
         cpus: 8,
         memory_bytes: 16 << 30,
+        labels: [("zone".parse().unwrap(), "a".to_owned())].into(),
+        availability: Availability {
+            kind: AvailabilityKind::Drained,
+            since: at(603),
+            automatic: true,
+            reason: "why it is drained".to_owned(),
+        },
+        accused: Some(Accusation {
+            since: at(604),
+            reason: "why it is accused".to_owned(),
+            canary: Some(TaskId::from_u64(0x7a05)),
+        }),
+        doubted: Some(Doubt { since: at(605), score: 5 }),
     };
     vec![("node", node)]
+}
+
+fn a_hold() -> Hold {
+    Hold { rule: Rule::Budget, since: at(651), reason: "why it is held".to_owned() }
+}
+
+pub fn hold() -> Vec<Fixture<Hold>> {
+    vec![("hold", a_hold())]
+}
+
+pub fn restraint() -> Vec<Fixture<Restraint>> {
+    let restraint = Restraint {
+        pace_full_at: Some(at(661)),
+        started_at: Some(at(662)),
+        silence: Some(a_hold()),
+    };
+    vec![("restraint", restraint)]
 }
 
 pub fn event() -> Vec<Fixture<Event>> {
@@ -371,6 +417,7 @@ pub fn event() -> Vec<Fixture<Event>> {
         task: Some(TaskId::from_u64(0x7a01)),
         node: Some(NodeId::from_u64(0x0de)),
         message: "what happened".to_owned(),
+        decision: Some(Decision { rule: Rule::Dependency, seen: "what was seen".to_owned() }),
     };
     vec![("event", event)]
 }

@@ -14,6 +14,8 @@ use warren_core::{
     node::Node,
     outcome::Attempt,
     report::{HealthTransition, TaskReport},
+    restraint::Restraint,
+    rule::Hold,
     service::Service,
     spec::{ServiceSpec, TaskTemplate},
     task::{Stop, Task, TaskEnd, TaskStatus},
@@ -75,7 +77,9 @@ messages! {
     health: Health => Health;
     health_config: HealthConfig => HealthConfig;
     health_transition: HealthTransition => HealthTransition;
+    hold: Hold => Hold;
     node: Node => Node;
+    restraint: Restraint => RestraintRow;
     role_health: RoleHealth => RoleHealth;
     service: Service => Service;
     service_spec: ServiceSpec => ServiceSpec;

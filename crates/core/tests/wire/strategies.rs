@@ -6,7 +6,7 @@ mod spec;
 use std::{sync::Arc, time::Duration};
 
 use proptest::{
-    collection::{btree_set, vec},
+    collection::{btree_map, btree_set, vec},
     option,
     prelude::*,
     sample::select,
@@ -16,14 +16,16 @@ use warren_core::{
     bounds::Span,
     check::{ByRole, Role},
     clause::Clause,
-    event::{Event, EventKind},
+    event::{Decision, Event, EventKind},
     health::{
         AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
     },
     id::{NodeId, ServiceId, TaskId},
-    node::{Driver, Node, NodeState},
+    node::{Accusation, Availability, AvailabilityKind, Doubt, Driver, Labels, Node, NodeState},
     outcome::{Attempt, Evidence, Outcome},
     report::{HealthTransition, TaskReport},
+    restraint::Restraint,
+    rule::{Hold, Rule},
     task::{EndKind, Phase, Placement, ReportMark, Stop, StopCause, Task, TaskEnd, TaskStatus},
     time::Timestamp,
     trial::{Phases, Trial},
@@ -79,6 +81,8 @@ pub fn stop() -> impl Strategy<Value = Stop> {
         StopCause::Requested,
         StopCause::CalledOff,
         StopCause::NodeRemoved,
+        StopCause::NodeLost,
+        StopCause::Moved,
     ]);
     (cause, text(), timestamp()).prop_map(|(cause, reason, at)| Stop { cause, reason, at })
 }
@@ -133,10 +137,11 @@ pub fn task_row() -> impl Strategy<Value = Task> {
         placement,
         (timestamp(), timestamp()),
         option::of(stop()),
+        option::of(hold()),
         task_status(),
         any::<(u64, u64)>(),
     )
-        .prop_map(|(ids, numbers, placement, times, stop, status, reported)| Task {
+        .prop_map(|(ids, numbers, placement, times, stop, held, status, reported)| Task {
             id: ids.0,
             service: ids.1,
             slot: numbers.0,
@@ -147,6 +152,7 @@ pub fn task_row() -> impl Strategy<Value = Task> {
             not_before: times.1,
             replaces: ids.2,
             stop,
+            held,
             status,
             reported: ReportMark { epoch: reported.0, sequence: reported.1 },
         })
@@ -155,13 +161,14 @@ pub fn task_row() -> impl Strategy<Value = Task> {
 pub fn node() -> impl Strategy<Value = Node> {
     (
         (node_id(), "[a-zA-Z0-9.-]{1,60}"),
-        select(vec![NodeState::Up, NodeState::Down]),
+        select(vec![NodeState::Up, NodeState::Suspect, NodeState::Lost]),
         (timestamp(), timestamp()),
         btree_set(select(vec![Driver::Containerd, Driver::Process]), 0..=2),
         text(),
         any::<(u64, u32, u64)>(),
+        (labels(), availability(), option::of(accusation()), option::of(doubt())),
     )
-        .prop_map(|((id, name), state, times, drivers, version, numbers)| Node {
+        .prop_map(|((id, name), state, times, drivers, version, numbers, more)| Node {
             id,
             name,
             state,
@@ -172,7 +179,64 @@ pub fn node() -> impl Strategy<Value = Node> {
             epoch: numbers.0,
             cpus: numbers.1,
             memory_bytes: numbers.2,
+            labels: more.0,
+            availability: more.1,
+            accused: more.2,
+            doubted: more.3,
         })
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    let key = "[a-zA-Z0-9]([a-z._/-]{0,20}[a-zA-Z0-9])?".prop_map(|key| key.parse().unwrap());
+    btree_map(key, "[a-z 0-9]{0,12}", 0..4)
+}
+
+fn availability() -> impl Strategy<Value = Availability> {
+    let kinds = [AvailabilityKind::Active, AvailabilityKind::Cordoned, AvailabilityKind::Drained];
+    (select(kinds.to_vec()), timestamp(), any::<bool>(), text()).prop_map(
+        |(kind, since, automatic, reason)| Availability { kind, since, automatic, reason },
+    )
+}
+
+fn accusation() -> impl Strategy<Value = Accusation> {
+    (timestamp(), text(), option::of(task_id())).prop_map(|(since, reason, canary)| Accusation {
+        since,
+        reason,
+        canary,
+    })
+}
+
+fn doubt() -> impl Strategy<Value = Doubt> {
+    (timestamp(), any::<u32>()).prop_map(|(since, score)| Doubt { since, score })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let others = [
+        Rule::Fill,
+        Rule::Unhealthy,
+        Rule::Ended,
+        Rule::Lost,
+        Rule::Outdated,
+        Rule::Moved,
+        Rule::HandedOver,
+        Rule::CalledOff,
+        Rule::SuccessorFailed,
+        Rule::ScaledDown,
+        Rule::ServiceRemoved,
+        Rule::Requested,
+        Rule::Placed,
+    ];
+    select([&others[..], &Rule::GUARDS].concat())
+}
+
+pub fn hold() -> impl Strategy<Value = Hold> {
+    (rule(), timestamp(), text()).prop_map(|(rule, since, reason)| Hold { rule, since, reason })
+}
+
+pub fn restraint() -> impl Strategy<Value = Restraint> {
+    (option::of(timestamp()), option::of(timestamp()), option::of(hold())).prop_map(
+        |(pace_full_at, started_at, silence)| Restraint { pace_full_at, started_at, silence },
+    )
 }
 
 pub fn event() -> impl Strategy<Value = Event> {
@@ -188,10 +252,17 @@ pub fn event() -> impl Strategy<Value = Event> {
         EventKind::HealthChanged,
         EventKind::ReadyChanged,
         EventKind::NodeUp,
-        EventKind::NodeDown,
+        EventKind::NodeLost,
         EventKind::NodeRemoved,
         EventKind::ExternalVerdict,
         EventKind::FlappingChanged,
+        EventKind::ReplacementHeld,
+        EventKind::ReplacementReleased,
+        EventKind::GaveUp,
+        EventKind::NodeSuspect,
+        EventKind::NodeAvailability,
+        EventKind::NodeAccused,
+        EventKind::NodeCleared,
     ]);
     (
         any::<u64>(),
@@ -203,9 +274,12 @@ pub fn event() -> impl Strategy<Value = Event> {
         option::of(task_id()),
         option::of(node_id()),
         text(),
+        option::of((rule(), text()).prop_map(|(rule, seen)| Decision { rule, seen })),
     )
-        .prop_map(|(sequence, at, kind, service, service_name, slot, task, node, message)| {
-            Event { sequence, at, kind, service, service_name, slot, task, node, message }
+        .prop_map(|fields| {
+            let (sequence, at, kind, service, service_name, slot, task, node, message, decision) =
+                fields;
+            Event { sequence, at, kind, service, service_name, slot, task, node, message, decision }
         })
 }
 

@@ -7,10 +7,10 @@ use warren_core::{
     check::{ByRole, HealthConfig},
     health::{Health, HealthStatus, TaskHealth},
     id::{NodeId, ServiceId, TaskId},
-    node::{Driver, Node, NodeState},
+    node::{Availability, Driver, Labels, Node, NodeState},
     report::TaskReport,
     service::Service,
-    spec::{Network, Replicas, ServiceSpec, TaskTemplate, Workload},
+    spec::{Network, PlacementRules, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload},
     task::{EndKind, Phase, Placement, ReportMark, Task, TaskEnd, TaskStatus},
     time::Timestamp,
 };
@@ -55,7 +55,13 @@ pub fn spec(name: &str, replicas: u32) -> ServiceSpec {
         ports: Vec::new(),
     };
     let replicas = Replicas::new(replicas).unwrap();
-    ServiceSpec { name: name.parse().unwrap(), replicas, template: Arc::new(template) }
+    ServiceSpec {
+        name: name.parse().unwrap(),
+        replicas,
+        template: Arc::new(template),
+        restart: RestartPolicy::default(),
+        placement: PlacementRules::default(),
+    }
 }
 
 pub fn with_service(replicas: u32) -> Draft {
@@ -80,6 +86,10 @@ pub fn with_task() -> Draft {
             epoch: EPOCH,
             cpus: 2,
             memory_bytes: 1 << 30,
+            labels: Labels::new(),
+            availability: Availability::active(START),
+            accused: None,
+            doubted: None,
         })));
     }
     draft.put(Change::PutTask(Box::new(Task {
@@ -93,6 +103,7 @@ pub fn with_task() -> Draft {
         not_before: START,
         replaces: None,
         stop: None,
+        held: None,
         status: TaskStatus::pending(START),
         reported: ReportMark::default(),
     })));
@@ -162,6 +173,7 @@ pub fn hello_of(epoch: u64, tasks: Vec<TaskReport>) -> Hello {
         version: "0.1.0".to_owned(),
         drivers: [Driver::Process].into(),
         cpus: 2,
+        labels: Labels::new(),
         memory_bytes: 1 << 30,
         has: tasks.iter().map(|report| report.task).collect(),
         tasks,

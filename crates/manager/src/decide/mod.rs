@@ -89,7 +89,18 @@ impl Draft {
         let Subject { service, slot, task, node } = subject;
         let named = service.and_then(|id| self.cluster.service(id));
         let service_name = named.map(|service| service.spec.name.clone());
-        let event = Event { sequence, at, kind, service, service_name, slot, task, node, message };
+        let event = Event {
+            sequence,
+            at,
+            kind,
+            service,
+            service_name,
+            slot,
+            task,
+            node,
+            message,
+            decision: None,
+        };
         self.put(Change::PutEvent(Box::new(event)));
     }
 

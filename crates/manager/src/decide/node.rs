@@ -1,4 +1,4 @@
-//! Nodes come, fall silent, come back and are removed.
+//! Nodes come, fall silent, come back, are cordoned, drained and removed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -6,9 +6,10 @@ use warren_core::{
     change::Change,
     event::EventKind,
     id::{NodeId, TaskId},
-    node::{Node, NodeState},
+    node::{Availability, AvailabilityKind, Doubt, Node, NodeState},
     report::TaskReport,
     task::{EndKind, Phase, Stop, StopCause, Task, TaskEnd},
+    time::Timestamp,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use crate::{input::Hello, lookup, rejection::Rejection};
 
 /// A worker opens its session. Says what became of each of its reports.
 pub fn hello(draft: &mut Draft, hello: Hello) -> Result<Vec<(TaskId, Settled)>, Rejection> {
-    let Hello { node: id, name, epoch, version, drivers, cpus, memory_bytes, tasks, has } = hello;
+    let (id, epoch) = (hello.node, hello.epoch);
     let before = draft.cluster().node(id).cloned();
     if let Some(newer) = before.as_ref().filter(|before| epoch < before.epoch) {
         let why = format!(
@@ -29,23 +30,12 @@ pub fn hello(draft: &mut Draft, hello: Hello) -> Result<Vec<(TaskId, Settled)>, 
         );
         return Err(Rejection::Forbidden(why));
     }
-    let was_up = before.as_ref().filter(|before| before.state == NodeState::Up);
-    let node = Node {
-        id,
-        name,
-        state: NodeState::Up,
-        since: was_up.map_or(draft.now(), |up| up.since),
-        registered_at: before.as_ref().map_or(draft.now(), |before| before.registered_at),
-        drivers,
-        version,
-        epoch,
-        cpus,
-        memory_bytes,
-    };
-    let came = match &before {
+    let (node, tasks, has) = greeted(hello, before.as_deref(), draft.now());
+    let came = match before.as_ref().map(|before| before.state) {
         None => Some(format!("node {} joins", node.name)),
-        Some(_) if was_up.is_none() => Some(format!("node {} is back", node.name)),
-        Some(_) => None,
+        Some(NodeState::Lost) => Some(format!("node {} is back", node.name)),
+        Some(NodeState::Suspect) => Some(format!("node {} is heard again", node.name)),
+        Some(NodeState::Up) => None,
     };
     if before.is_none_or(|before| *before != node) {
         draft.put(Change::PutNode(Box::new(node)));
@@ -57,6 +47,35 @@ pub fn hello(draft: &mut Draft, hello: Hello) -> Result<Vec<(TaskId, Settled)>, 
     let settled = tasks.into_iter().map(settle).collect();
     lose_what_is_missing(draft, id, &has);
     Ok(settled)
+}
+
+/// The node as its worker says it is now, with what the manager says of it.
+fn greeted(
+    hello: Hello,
+    before: Option<&Node>,
+    now: Timestamp,
+) -> (Node, Vec<TaskReport>, BTreeSet<TaskId>) {
+    let Hello { node: id, name, epoch, version, drivers, cpus, memory_bytes, labels, tasks, has } =
+        hello;
+    let was_up = before.filter(|before| before.state == NodeState::Up);
+    let node = Node {
+        id,
+        name,
+        state: NodeState::Up,
+        since: was_up.map_or(now, |up| up.since),
+        registered_at: before.map_or(now, |before| before.registered_at),
+        drivers,
+        version,
+        epoch,
+        cpus,
+        memory_bytes,
+        labels,
+        availability: before
+            .map_or_else(|| Availability::active(now), |before| before.availability.clone()),
+        accused: before.and_then(|before| before.accused.clone()),
+        doubted: before.and_then(|before| before.doubted.clone()),
+    };
+    (node, tasks, has)
 }
 
 /// A worker names every task that it has. One that it had taken up and does not name is gone, and
@@ -90,28 +109,88 @@ fn lose(draft: &mut Draft, mut task: Task, reason: &str) {
     draft.tell(EventKind::TaskEnded, subject, message);
 }
 
-/// The node's grace has passed.
-pub fn silent(draft: &mut Draft, id: NodeId, grace: Duration) {
+/// The node is silent for longer than is usual for it.
+pub fn suspect(draft: &mut Draft, id: NodeId) {
     let Some(node) = draft.cluster().node(id).filter(|node| node.state == NodeState::Up) else {
         return;
     };
-    let mut down = (**node).clone();
-    down.state = NodeState::Down;
-    down.since = draft.now();
-    let message = format!("node {} is down: nothing was heard of it for {grace:?}", down.name);
-    draft.put(Change::PutNode(Box::new(down)));
-    draft.tell(EventKind::NodeDown, Subject::node(id), message);
+    let name = node.name.clone();
+    let suspect = Node { state: NodeState::Suspect, since: draft.now(), ..(**node).clone() };
+    draft.put(Change::PutNode(Box::new(suspect)));
+    let message = format!("node {name} is suspect: it is silent for longer than usual");
+    draft.tell(EventKind::NodeSuspect, Subject::node(id), message);
 }
 
-/// Forgets a node that is down; its tasks have ended, as far as anybody can know.
+/// A node that was suspect is heard again, in the same session.
+pub fn heard(draft: &mut Draft, id: NodeId) {
+    let Some(node) = draft.cluster().node(id).filter(|node| node.state == NodeState::Suspect)
+    else {
+        return;
+    };
+    let message = format!("node {} is heard again", node.name);
+    let up = Node { state: NodeState::Up, since: draft.now(), ..(**node).clone() };
+    draft.put(Change::PutNode(Box::new(up)));
+    draft.tell(EventKind::NodeUp, Subject::node(id), message);
+}
+
+/// The node's lease has run out.
+pub fn silent(draft: &mut Draft, id: NodeId, grace: Duration) {
+    let Some(node) = draft.cluster().node(id).filter(|node| node.state != NodeState::Lost) else {
+        return;
+    };
+    let message = format!("node {} is lost: nothing was heard of it for {grace:?}", node.name);
+    let lost = Node { state: NodeState::Lost, since: draft.now(), ..(**node).clone() };
+    draft.put(Change::PutNode(Box::new(lost)));
+    draft.tell(EventKind::NodeLost, Subject::node(id), message);
+}
+
+/// From this score on a worker's timeouts may be its own.
+const DOUBT_FROM: u32 = 4;
+/// Below this one it is trusted again: a score that wavers is not written each time.
+const TRUST_BELOW: u32 = 2;
+
+/// A worker says how little it can trust its own eyes. Written only when it matters.
+pub fn score(draft: &mut Draft, id: NodeId, score: u32) {
+    let Some(node) = draft.cluster().node(id) else {
+        return;
+    };
+    let doubted = match &node.doubted {
+        None if score >= DOUBT_FROM => Some(Doubt { since: draft.now(), score }),
+        Some(_) if score < TRUST_BELOW => None,
+        None | Some(_) => return,
+    };
+    let next = Node { doubted, ..(**node).clone() };
+    draft.put(Change::PutNode(Box::new(next)));
+}
+
+/// Somebody cordons, drains or opens the node.
+pub fn set_availability(
+    draft: &mut Draft,
+    text: &str,
+    kind: AvailabilityKind,
+    reason: String,
+) -> Result<NodeId, Rejection> {
+    let node = lookup::node(draft.cluster(), text)?.clone();
+    if node.availability.kind == kind && !node.availability.automatic {
+        return Ok(node.id);
+    }
+    let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let message = format!("node {} is {}{because}", node.name, kind.name());
+    let availability = Availability { kind, since: draft.now(), automatic: false, reason };
+    draft.put(Change::PutNode(Box::new(Node { availability, ..(*node).clone() })));
+    draft.tell(EventKind::NodeAvailability, Subject::node(node.id), message);
+    Ok(node.id)
+}
+
+/// Forgets a node that is lost; its tasks have ended, as far as anybody can know.
 pub fn remove(draft: &mut Draft, text: &str) -> Result<NodeId, Rejection> {
     let node = lookup::node(draft.cluster(), text)?.clone();
     match node.state {
-        NodeState::Up => {
+        NodeState::Up | NodeState::Suspect => {
             let why = format!("node {} is up: end its worker first", node.name);
             return Err(Rejection::Forbidden(why));
         }
-        NodeState::Down => {}
+        NodeState::Lost => {}
     }
     let tasks: Vec<Task> = draft
         .cluster()
@@ -151,11 +230,11 @@ mod tests {
         let mut quiet = later(fresh, 60);
         silent(&mut quiet, NODE, Duration::from_secs(15));
         silent(&mut quiet, NODE, Duration::from_secs(15));
-        assert_eq!(state(&quiet), Some((NodeState::Down, EPOCH)));
+        assert_eq!(state(&quiet), Some((NodeState::Lost, EPOCH)));
         let mut back = later(quiet, 60);
         hello(&mut back, hello_of(EPOCH + 1, vec![])).unwrap();
         assert_eq!(state(&back), Some((NodeState::Up, EPOCH + 1)));
-        assert_eq!(kinds(&back), [EventKind::NodeUp, EventKind::NodeDown, EventKind::NodeUp]);
+        assert_eq!(kinds(&back), [EventKind::NodeUp, EventKind::NodeLost, EventKind::NodeUp]);
         let node = back.cluster().node(NODE).unwrap();
         assert_eq!((node.registered_at, node.since), (registered_at, back.now()));
     }
@@ -194,5 +273,46 @@ mod tests {
         assert!(task.has_ended() && cause == Some(StopCause::NodeRemoved));
         let gone = remove(&mut draft, "alpha").unwrap_err();
         assert!(matches!(gone, Rejection::NotFound(_)), "{gone}");
+    }
+
+    #[test]
+    fn a_suspect_node_is_up_as_soon_as_it_is_heard() {
+        let mut draft = with_task();
+        heard(&mut draft, NODE);
+        assert_eq!(draft.changes(), []);
+        suspect(&mut draft, NODE);
+        suspect(&mut draft, NODE);
+        assert_eq!(state(&draft), Some((NodeState::Suspect, EPOCH)));
+        heard(&mut draft, NODE);
+        assert_eq!(state(&draft), Some((NodeState::Up, EPOCH)));
+        assert_eq!(kinds(&draft), [EventKind::NodeSuspect, EventKind::NodeUp]);
+    }
+
+    #[test]
+    fn a_wavering_score_is_written_twice() {
+        let mut draft = with_task();
+        let mut written = Vec::new();
+        for next in [0, 3, 4, 8, 3, 5, 2, 1, 3, 0] {
+            let before = draft.changes().len();
+            score(&mut draft, NODE, next);
+            if draft.changes().len() > before {
+                written.push(next);
+            }
+        }
+        assert_eq!(written, [4, 1]);
+    }
+
+    #[test]
+    fn what_a_person_says_of_a_node_stays_when_its_worker_returns() {
+        let mut draft = with_task();
+        let drained = AvailabilityKind::Drained;
+        set_availability(&mut draft, "alpha", drained, "new disk".to_owned()).unwrap();
+        set_availability(&mut draft, "alpha", drained, String::new()).unwrap();
+        silent(&mut draft, NODE, Duration::from_secs(15));
+        hello(&mut draft, hello_of(EPOCH + 1, vec![])).unwrap();
+        let availability = draft.cluster().node(NODE).unwrap().availability.clone();
+        assert_eq!((availability.kind, availability.reason.as_str()), (drained, "new disk"));
+        let told = draft.cluster().events().next().unwrap().message.clone();
+        assert_eq!(told, "node alpha is drained: new disk");
     }
 }

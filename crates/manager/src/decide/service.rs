@@ -82,6 +82,20 @@ pub fn remove(draft: &mut Draft, service: &str) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// Lets go what guards hold, and what was given up. Says how many tasks were held.
+pub fn release(draft: &mut Draft, service: &str) -> Result<u32, Rejection> {
+    let mut released = (**lookup::service(draft.cluster(), service)?).clone();
+    let held = draft.cluster().tasks_of(released.id).filter(|task| task.held.is_some()).count();
+    let held = u32::try_from(held).unwrap_or(u32::MAX);
+    let name = released.spec.name.clone();
+    let subject = Subject::service(&released);
+    released.released_at = Some(draft.now());
+    draft.put(Change::PutService(Box::new(released)));
+    let message = format!("service {name} is released: {held} of its tasks were held");
+    draft.tell(EventKind::ReplacementReleased, subject, message);
+    Ok(held)
+}
+
 /// What the user should know though the spec is accepted.
 pub fn warnings(template: &TaskTemplate) -> Vec<String> {
     let unwatched = match (&template.health, &template.workload) {

@@ -1,10 +1,16 @@
 //! `warren.v1.Nodes`.
 
 use tonic::{Request, Response, Status, async_trait};
+use warren_core::wire::{enumerated, text};
 use warren_proto::v1::{self as pb, nodes_server::Nodes};
 
 use super::Context;
-use crate::{input::Input, lookup};
+use crate::{
+    input::{Input, NodeInput},
+    lookup,
+    rejection::Rejection,
+    views,
+};
 
 pub struct NodesApi(pub Context);
 
@@ -27,11 +33,7 @@ impl Nodes for NodesApi {
         let cluster = &published.cluster;
         let mut nodes: Vec<_> = cluster.nodes().collect();
         nodes.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
-        let nodes = nodes.into_iter().map(|node| {
-            let living = cluster.tasks_on(node.id).filter(|task| !task.has_ended()).count();
-            let tasks = u32::try_from(living).unwrap_or(u32::MAX);
-            pb::NodeRow { node: Some((&**node).into()), tasks }
-        });
+        let nodes = nodes.into_iter().map(|node| views::node_row(cluster, node));
         Ok(Response::new(pb::ListNodesResponse { nodes: nodes.collect() }))
     }
 
@@ -40,7 +42,23 @@ impl Nodes for NodesApi {
         request: Request<pb::DeleteNodeRequest>,
     ) -> Result<Response<pb::DeleteNodeResponse>, Status> {
         let pb::DeleteNodeRequest { node } = request.into_inner();
-        self.0.handle.ask(|reply| Input::RemoveNode { node, reply }).await?;
+        let input = |reply| Input::Node(NodeInput::Remove { node, reply });
+        self.0.handle.ask(input).await?;
         Ok(Response::new(pb::DeleteNodeResponse {}))
+    }
+
+    async fn set_availability(
+        &self,
+        request: Request<pb::SetAvailabilityRequest>,
+    ) -> Result<Response<pb::NodeRow>, Status> {
+        let pb::SetAvailabilityRequest { node, kind, reason } = request.into_inner();
+        let kind = enumerated::<pb::AvailabilityKind, _>("kind", kind).map_err(Rejection::from)?;
+        let reason = text(reason);
+        let input = |reply| Input::Node(NodeInput::SetAvailability { node, kind, reason, reply });
+        let id = self.0.handle.ask(input).await?;
+        let published = self.0.handle.published();
+        let gone = || Rejection::NotFound(format!("node {id} was removed meanwhile"));
+        let node = published.cluster.node(id).ok_or_else(gone)?;
+        Ok(Response::new(views::node_row(&published.cluster, node)))
     }
 }

@@ -78,4 +78,13 @@ impl Services for ServicesApi {
         self.0.handle.ask(|reply| Input::DeleteService { service, reply }).await?;
         Ok(Response::new(pb::DeleteServiceResponse {}))
     }
+
+    async fn release(
+        &self,
+        request: Request<pb::ReleaseServiceRequest>,
+    ) -> Result<Response<pb::ReleaseServiceResponse>, Status> {
+        let pb::ReleaseServiceRequest { service } = request.into_inner();
+        let released = self.0.handle.ask(|reply| Input::ReleaseService { service, reply }).await?;
+        Ok(Response::new(pb::ReleaseServiceResponse { released }))
+    }
 }

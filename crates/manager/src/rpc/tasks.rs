@@ -9,7 +9,9 @@ use warren_core::{check::Role, id::NodeId, wire::enumerated};
 use warren_proto::v1::{self as pb, call::Ask, call_output::Output, tasks_server::Tasks};
 
 use super::{Context, Outgoing};
-use crate::{calls::output, input::Input, lookup, publish::Published, rejection::Rejection, views};
+use crate::{
+    calls::output, input::Input, lookup, publish::Published, rejection::Rejection, views, why,
+};
 
 pub struct TasksApi(pub Context);
 
@@ -51,6 +53,16 @@ impl Tasks for TasksApi {
         let pb::DeleteTaskRequest { task } = request.into_inner();
         self.0.handle.ask(|reply| Input::StopTask { task, reply }).await?;
         Ok(Response::new(pb::DeleteTaskResponse {}))
+    }
+
+    async fn why(
+        &self,
+        request: Request<pb::WhyTaskRequest>,
+    ) -> Result<Response<pb::WhyTaskResponse>, Status> {
+        let published = self.0.handle.published();
+        let task = lookup::task(&published.cluster, &request.into_inner().task)?;
+        let now = self.0.handle.now();
+        Ok(Response::new(why::why(&published.cluster, task, now)))
     }
 
     type LogsStream = Outgoing<pb::LogLine>;

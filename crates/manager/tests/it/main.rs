@@ -4,7 +4,9 @@
 
 mod api;
 mod calls;
+mod guards;
 mod health;
+mod nodes;
 mod restart;
 mod sessions;
 mod support;

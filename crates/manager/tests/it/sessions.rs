@@ -114,23 +114,24 @@ async fn a_newer_session_takes_the_node_over_and_an_older_worker_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_node_is_down_after_the_grace_and_up_again_when_it_returns() {
+async fn a_silent_node_is_suspect_then_lost_and_up_again_when_it_returns() {
     let running = Running::over(MemoryStore::default()).await;
     let mut worker = FakeWorker::join(&running, 1, 1).await;
     running.create("web", 1).await;
     let task = worker.run_healthy(1).await.remove(0);
     drop(worker);
     sleep(TIMING.grace.saturating_sub(Duration::from_secs(1))).await;
-    assert_eq!(running.node("node-1").await.state(), pb::NodeState::Up);
+    assert_eq!(running.node("node-1").await.state(), pb::NodeState::Suspect);
+    assert_eq!(running.summary("web").await, "1/1 healthy");
     sleep(Duration::from_secs(2)).await;
-    assert_eq!(running.node("node-1").await.state(), pb::NodeState::Down);
+    assert_eq!(running.node("node-1").await.state(), pb::NodeState::Lost);
     let effective = running.task(&task).await.effective.unwrap();
     assert_eq!((effective.status(), effective.ready), (pb::HealthStatus::Unknown, false));
     let back = FakeWorker::rejoin(&running, hello(1, 1, vec![healthy(&task, 1)])).await.unwrap();
     assert!(back.assigned.contains_key(&task));
     assert_eq!(running.node("node-1").await.state(), pb::NodeState::Up);
     let messages = running.messages().await;
-    assert!(messages.contains(&"node node-1 is down: nothing was heard of it for 15s".to_owned()));
+    assert!(messages.contains(&"node node-1 is lost: nothing was heard of it for 15s".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +140,7 @@ async fn a_session_without_heartbeats_is_ended() {
     // Held, and silent: the pipe stays open.
     let _mute = FakeWorker::join(&running, 1, 1).await;
     sleep(TIMING.grace + Duration::from_secs(1)).await;
-    assert_eq!(running.node("node-1").await.state(), pb::NodeState::Down);
+    assert_eq!(running.node("node-1").await.state(), pb::NodeState::Lost);
 }
 
 #[tokio::test(start_paused = true)]

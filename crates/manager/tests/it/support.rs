@@ -185,7 +185,12 @@ pub fn spec(name: &str, replicas: u32) -> pb::ServiceSpec {
         health: Some(pb::HealthConfig { source: Some(pb::health_config::Source::Checks(checks)) }),
         ..pb::TaskTemplate::default()
     };
-    pb::ServiceSpec { name: name.to_owned(), replicas, template: Some(template) }
+    pb::ServiceSpec {
+        name: name.to_owned(),
+        replicas,
+        template: Some(template),
+        ..pb::ServiceSpec::default()
+    }
 }
 
 pub fn at(seconds: i64) -> prost_types::Timestamp {
@@ -263,7 +268,7 @@ pub fn hello(node: u64, epoch: u64, tasks: Vec<pb::TaskReport>) -> pb::Hello {
         cpus: 2,
         memory_bytes: 1 << 30,
         tasks,
-        cluster_id: String::new(),
+        ..pb::Hello::default()
     }
 }
 
@@ -299,7 +304,7 @@ impl FakeWorker {
         let message = loop {
             tokio::select! {
                 message = self.down.message() => break message?,
-                () = sleep(TIMING.heartbeat) => self.say(Up::Heartbeat(pb::Heartbeat {})).await,
+                () = sleep(TIMING.heartbeat) => self.say(Up::Heartbeat(pb::Heartbeat::default())).await,
             }
         };
         let message = message.ok_or_else(|| Status::cancelled("the session has ended"))?;

@@ -65,6 +65,7 @@ fn events_are_trimmed_many_at_a_time() {
             task: None,
             node: None,
             message: format!("event {sequence}"),
+            decision: None,
         };
         world.apply(&Change::PutEvent(Box::new(event)));
         trims += world.plan().changes.len();

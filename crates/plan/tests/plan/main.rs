@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod budgeting;
 #[cfg(test)]
+mod guarding;
+#[cfg(test)]
 mod history;
+#[cfg(test)]
+mod nodes;
 #[cfg(test)]
 mod placing;
 #[cfg(test)]

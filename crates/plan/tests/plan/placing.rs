@@ -19,7 +19,7 @@ fn the_reason_for_waiting_says_what_is_missing() {
     let third = world.only(web, 3);
     assert_eq!(world.waits_because(third), "no node is up");
     assert_eq!(world.seconds(60).changes, [], "the same reason is written once");
-    world.node(1, NodeState::Down);
+    world.node(1, NodeState::Lost);
     world.plan();
     assert_eq!(world.waits_because(third), "no node is up");
     world.node(1, NodeState::Up);
@@ -127,7 +127,7 @@ fn the_predecessor_on_a_silent_node_does_not_hold_up_its_successor() {
     world.plan();
     let new = world.only(web, 1);
     assert!(world.waits_because(new).contains("must end first"));
-    world.node(1, NodeState::Down);
+    world.node(1, NodeState::Lost);
     world.plan();
     assert_eq!(world.node_of(new), 2);
 }

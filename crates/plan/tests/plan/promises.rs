@@ -12,11 +12,12 @@ use warren_core::{
     cluster::Cluster,
     health::{AccusedRole, HealthStatus},
     id::{NodeId, ServiceId, TaskId},
-    node::NodeState,
+    node::{AvailabilityKind, Doubt, NodeState},
+    restraint::Restraint,
     task::{EndKind, Phase, Stop, StopCause, Task},
     time::Timestamp,
 };
-use warren_plan::{Plan, effective_health, plan, plan_services, summary::summarize, violations};
+use warren_plan::{Plan, effective_health, plan, plan_dirty, summary::summarize, violations};
 
 use crate::world::World;
 
@@ -33,7 +34,16 @@ enum Op {
     StopIsDone(usize),
     Accuse(usize, AccusedRole),
     Ask(usize),
-    NodeDown(u64),
+    NodeLost(u64),
+    NodeSuspect(u64),
+    NodeOpen(u64, AvailabilityKind),
+    /// Unhealthy, all on the node at one moment.
+    NodeSick(u64),
+    /// Unhealthy or ended, all of the service at one moment.
+    ServiceSick(usize, bool),
+    Release(usize),
+    Restart,
+    Doubt(u64, bool),
     NodeUp(u64),
     NodeGone(u64),
     Wish(Wish),
@@ -57,6 +67,11 @@ fn op() -> impl Strategy<Value = Op> {
     let n = || any::<prop::sample::Index>().prop_map(|index| index.index(1 << 16));
     let node = || 1..=NODES;
     let roles = prop_oneof![Just(AccusedRole::Liveness), Just(AccusedRole::Readiness)];
+    let kinds = prop_oneof![
+        2 => Just(AvailabilityKind::Active),
+        1 => Just(AvailabilityKind::Cordoned),
+        1 => Just(AvailabilityKind::Drained),
+    ];
     prop_oneof![
         12 => n().prop_map(Op::Runs),
         12 => n().prop_map(Op::IsReady),
@@ -68,7 +83,14 @@ fn op() -> impl Strategy<Value = Op> {
         8 => n().prop_map(Op::StopIsDone),
         2 => (n(), roles).prop_map(|(i, role)| Op::Accuse(i, role)),
         1 => n().prop_map(Op::Ask),
-        1 => node().prop_map(Op::NodeDown),
+        1 => node().prop_map(Op::NodeLost),
+        1 => node().prop_map(Op::NodeSuspect),
+        2 => (node(), kinds).prop_map(|(number, kind)| Op::NodeOpen(number, kind)),
+        1 => node().prop_map(Op::NodeSick),
+        2 => (n(), any::<bool>()).prop_map(|(i, ends)| Op::ServiceSick(i, ends)),
+        1 => n().prop_map(Op::Release),
+        1 => Just(Op::Restart),
+        1 => (node(), any::<bool>()).prop_map(|(number, doubted)| Op::Doubt(number, doubted)),
         2 => node().prop_map(Op::NodeUp),
         1 => node().prop_map(Op::NodeGone),
         5 => wish().prop_map(Op::Wish),
@@ -88,7 +110,7 @@ fn wish() -> impl Strategy<Value = Wish> {
     ]
 }
 
-/// A world with a manager that keeps the contract of `plan_services`.
+/// A world with a manager that keeps the contract of `plan_dirty`.
 struct Model {
     world: World,
     wake_at: Option<Timestamp>,
@@ -153,8 +175,38 @@ impl Model {
                 }
             }
             Op::Ask(n) => self.ask(n),
-            Op::NodeDown(number) => self.world.node(number, NodeState::Down),
+            Op::NodeLost(number) => self.world.node(number, NodeState::Lost),
             Op::NodeUp(number) => self.world.node(number, NodeState::Up),
+            Op::NodeSuspect(number) => self.world.node(number, NodeState::Suspect),
+            Op::NodeOpen(number, kind) if self.has_node(number) => self.world.open(number, kind),
+            Op::Doubt(number, doubted) if self.has_node(number) => {
+                let since = self.world.now;
+                let doubt = doubted.then_some(Doubt { since, score: 4 });
+                self.world.edit_node(number, |node| node.doubted = doubt);
+            }
+            Op::NodeOpen(..) | Op::Doubt(..) => {}
+            Op::NodeSick(number) => {
+                let on = NodeId::from_u64(number);
+                self.sick(|task| task.node() == Some(on));
+            }
+            Op::ServiceSick(n, ends) => {
+                if let Some(id) = self.service(n) {
+                    self.fail_all(id, ends);
+                }
+            }
+            Op::Release(n) => {
+                if let Some(id) = self.service(n) {
+                    self.world.release(id);
+                }
+            }
+            Op::Restart => {
+                let started_at = Some(self.world.now);
+                let restraint = (**self.world.cluster.restraint()).clone();
+                let restraint = Restraint { started_at, ..restraint };
+                self.world.apply(&Change::PutRestraint(Box::new(restraint)));
+                // A manager that starts plans everything.
+                self.wake_at = Some(self.world.now);
+            }
             Op::NodeGone(number) => {
                 self.world.apply(&Change::RemoveNode(NodeId::from_u64(number)));
             }
@@ -189,6 +241,35 @@ impl Model {
                 if let Some(id) = self.service(n) {
                     self.world.remove(id);
                 }
+            }
+        }
+    }
+
+    fn has_node(&self, number: u64) -> bool {
+        self.world.cluster.node(NodeId::from_u64(number)).is_some()
+    }
+
+    fn sick(&mut self, fits: impl Fn(&Task) -> bool) {
+        let tasks: Vec<TaskId> = self
+            .world
+            .cluster
+            .tasks()
+            .filter(|t| fits(t) && t.status.phase == Phase::Running && self.is_heard(t))
+            .map(|task| task.id)
+            .collect();
+        for id in tasks {
+            self.world.is_unhealthy(id);
+        }
+    }
+
+    fn fail_all(&mut self, service: ServiceId, ends: bool) {
+        if !ends {
+            self.sick(|task| task.service == service);
+            return;
+        }
+        for task in self.world.tasks(service) {
+            if task.status.phase == Phase::Running && self.is_heard(&task) {
+                self.world.ends(task.id, EndKind::Exited, Some(1));
             }
         }
     }
@@ -229,7 +310,7 @@ impl Model {
         if self.wake_at.is_some_and(|at| at <= now) {
             self.wake_at = full.wake_at;
         } else {
-            let part = plan_services(&cluster, &policy, now, seed, &dirty);
+            let part = plan_dirty(&cluster, &policy, now, seed, dirty.clone());
             assert_eq!(part.changes, full.changes, "planning {dirty:?} is not planning all");
             self.wake_at = self.wake_at.into_iter().chain(part.wake_at).min();
         }
@@ -291,6 +372,8 @@ impl Model {
         let nodes = u64::from(REPLICAS_MAX) * SERVICES_MAX as u64;
         for number in 1..=nodes {
             self.world.node(number, NodeState::Up);
+            self.world.open(number, AvailabilityKind::Active);
+            self.world.edit_node(number, |node| node.doubted = None);
         }
         let most = 100 + 20 * self.world.cluster.tasks().count();
         for _ in 0..most {
@@ -358,6 +441,7 @@ fn was_ready(cluster: &Cluster, task: &Task) -> bool {
 fn check_size(before: &Cluster, plan: &Plan) {
     let replicas: u32 = before.services().map(|s| s.spec.replicas.get()).sum();
     let slots = before.tasks().count() + replicas as usize + before.services().count();
+    let slots = slots + before.nodes().count();
     assert!(plan.changes.len() <= 8 * slots, "{} for {slots} slots", plan.changes.len());
     let mut rows = BTreeSet::new();
     for change in &plan.changes {
@@ -368,7 +452,9 @@ fn check_size(before: &Cluster, plan: &Plan) {
             Change::RemoveTask(id) => (1, id.as_u64()),
             Change::PutEvent(event) => (2, event.sequence),
             Change::TrimEvents(_) => (3, 0),
-            Change::PutHealth(..) | Change::PutNode(_) | Change::RemoveNode(_) => {
+            Change::PutNode(node) => (4, node.id.as_u64()),
+            Change::PutRestraint(_) => (5, 0),
+            Change::PutHealth(..) | Change::RemoveNode(_) => {
                 panic!("not the planner's to write: {change:?}")
             }
         };
@@ -380,6 +466,7 @@ proptest! {
     // Each case is a long history; PROPTEST_CASES asks for four times as many of them.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
+    ///
     #[test]
     fn every_history_keeps_the_promises_and_heals(
         first in 1..=REPLICAS_MAX,

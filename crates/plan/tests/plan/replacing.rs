@@ -10,6 +10,7 @@ use warren_core::{
 
 use crate::world::{REASON, World};
 
+///
 #[test]
 fn a_process_that_exits_is_replaced_whatever_its_code() {
     for (kind, code) in [
@@ -31,6 +32,7 @@ fn a_process_that_exits_is_replaced_whatever_its_code() {
     }
 }
 
+///
 #[test]
 fn an_unhealthy_task_is_kept_until_its_successor_is_ready() {
     let mut world = World::new(2);
@@ -52,6 +54,7 @@ fn an_unhealthy_task_is_kept_until_its_successor_is_ready() {
     assert_eq!(world.only(web, 1), new);
 }
 
+///
 #[test]
 fn a_successor_is_called_off_when_the_old_one_recovers_first() {
     let mut world = World::new(2);
@@ -75,6 +78,7 @@ fn a_successor_is_called_off_when_the_old_one_recovers_first() {
     assert_eq!(world.task(again).attempt, 2, "a relapse counts");
 }
 
+///
 #[test]
 fn a_task_that_was_never_ready_goes_at_once() {
     let mut world = World::new(1);
@@ -92,6 +96,7 @@ fn a_task_that_was_never_ready_goes_at_once() {
     }
 }
 
+///
 #[test]
 fn when_the_successor_fails_too_the_old_one_goes_and_the_slot_backs_off() {
     let unhealthy: fn(&mut World, _) = |world, new| {
@@ -120,6 +125,7 @@ fn when_the_successor_fails_too_the_old_one_goes_and_the_slot_backs_off() {
     }
 }
 
+///
 #[test]
 fn a_service_with_host_ports_stops_the_old_one_first() {
     let mut world = World::new(2);
@@ -136,6 +142,7 @@ fn a_service_with_host_ports_stops_the_old_one_first() {
     assert!(world.task(new).node().is_some());
 }
 
+///
 #[test]
 fn readiness_alone_never_replaces() {
     let mut world = World::new(1);
@@ -150,6 +157,7 @@ fn readiness_alone_never_replaces() {
     assert_eq!(world.seconds(3600).changes, []);
 }
 
+///
 #[test]
 fn unknown_never_replaces() {
     let mut world = World::new(1);
@@ -157,9 +165,11 @@ fn unknown_never_replaces() {
     world.serve(web);
     world.observe(world.only(web, 1), HealthStatus::Unknown, false, "out of file descriptors");
     assert_eq!(world.plan().changes, []);
-    world.is_unhealthy(world.only(web, 2));
-    world.node(1, NodeState::Down);
-    assert_eq!(world.seconds(3600).changes, [], "what its silent node said last is no verdict");
+    let second = world.only(web, 2);
+    world.is_unhealthy(second);
+    world.node(1, NodeState::Lost);
+    world.seconds(3600);
+    assert_eq!(world.only(web, 2), second, "what its silent node said last is no verdict");
 }
 
 #[test]
@@ -177,6 +187,7 @@ fn an_accusation_replaces_until_it_expires() {
     assert_eq!(world.stopped(new), Some(StopCause::CalledOff));
 }
 
+///
 #[test]
 fn the_backoff_grows_with_each_failure_and_a_stable_run_resets_it() {
     let mut world = World::new(1);
@@ -220,6 +231,7 @@ fn a_long_run_that_was_never_ready_forgives_nothing() {
     }
 }
 
+///
 #[test]
 fn the_wait_counts_from_the_failure_and_not_from_the_planning() {
     let mut world = World::new(1);
@@ -241,8 +253,9 @@ fn what_began_goes_on_when_the_old_one_s_node_falls_silent() {
     world.is_unhealthy(world.only(web, 1));
     world.plan();
     let (old, new) = world.pair(web, 1);
-    world.node(1, NodeState::Down);
-    assert_eq!(world.plan().changes, []);
+    world.node(1, NodeState::Lost);
+    world.plan();
+    assert_eq!(world.pair(web, 1), (old, new));
     world.ends(new, EndKind::NotStarted, None);
     world.plan();
     let stop = world.task(old).stop.clone().unwrap();

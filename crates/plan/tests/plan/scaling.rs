@@ -1,7 +1,5 @@
 //! More, fewer, other, and no tasks.
 
-use std::time::Duration;
-
 use warren_core::{
     change::Change,
     event::EventKind,
@@ -55,6 +53,7 @@ fn both_tasks_of_a_slot_go_when_it_is_one_too_many() {
     assert_eq!([old, new].map(|id| world.stopped(id)), [Some(StopCause::ScaledDown); 2]);
 }
 
+///
 #[test]
 fn a_new_template_is_rolled_out_slot_by_slot() {
     let mut world = World::new(2);
@@ -150,7 +149,7 @@ fn a_removed_service_is_gone_when_its_last_task_has_ended() {
     world.plan();
     assert!(world.cluster.service(web).is_some());
     assert_eq!(world.node_of(tasks[1]), 2);
-    world.node(2, NodeState::Down);
+    world.node(2, NodeState::Lost);
     world.plan();
     assert!(world.cluster.service(web).is_none(), "a silent node is not waited for");
     assert_eq!(world.cluster.tasks().count(), 0);
@@ -169,6 +168,7 @@ fn a_service_that_never_ran_is_gone_at_once() {
     assert_eq!(world.cluster.tasks().count(), 0);
 }
 
+///
 #[test]
 fn a_task_that_somebody_stopped_is_replaced_without_blame() {
     let mut world = World::new(1);
@@ -194,17 +194,6 @@ fn tasks_of_a_removed_node_are_lost_and_replaced() {
     assert!(world.task(lost).has_ended());
     assert_eq!(world.node_of(world.only(web, 1)), 2);
     assert!(world.said("its node was removed"));
-}
-
-#[test]
-fn nothing_is_replaced_for_a_node_that_is_down() {
-    let mut world = World::new(2);
-    let web = world.service("web", 2, &[]);
-    world.serve(web);
-    world.node(1, NodeState::Down);
-    assert_eq!(world.plan().changes, []);
-    world.pass(Duration::from_hours(1));
-    assert_eq!(world.plan().changes, []);
 }
 
 #[test]

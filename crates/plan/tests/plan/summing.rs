@@ -38,7 +38,7 @@ fn the_line_follows_the_service() {
     assert_eq!(text(&world, web), "1/2 healthy, 1/2 restarting");
     world.is_ready(world.pair(web, 1).0);
     world.plan();
-    world.node(1, NodeState::Down);
+    world.node(1, NodeState::Lost);
     assert_eq!(text(&world, web), "0/2 healthy, 2/2 unknown");
 }
 

@@ -9,15 +9,17 @@ use warren_core::{
     cluster::Cluster,
     health::{AccusedRole, ExternalVerdict, Health, HealthStatus, TaskHealth},
     id::{NodeId, ServiceId, TaskId},
-    node::{Driver, Node, NodeState},
+    node::{Availability, AvailabilityKind, Driver, Node, NodeState},
+    rule::Rule,
     service::Service,
     spec::{
-        EnvVar, Network, Protocol, Publish, Pull, Replicas, ServiceSpec, TaskTemplate, Workload,
+        EnvVar, Network, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy,
+        ServiceSpec, TaskTemplate, Workload,
     },
     task::{EndKind, Phase, Placement, StopCause, Task, TaskEnd},
     time::Timestamp,
 };
-use warren_plan::{Plan, Policy, plan, touched, violations};
+use warren_plan::{Dirty, Plan, Policy, plan, violations};
 
 pub const REASON: &str = "liveness failed 3 times in a row over 20s: HTTP 500";
 
@@ -27,7 +29,7 @@ pub struct World {
     pub now: Timestamp,
     pub seed: u64,
     /// What changed since this was emptied.
-    pub dirty: BTreeSet<ServiceId>,
+    pub dirty: Dirty,
     ids: u64,
 }
 
@@ -39,7 +41,7 @@ impl World {
             policy: Policy::default(),
             now: Timestamp::from_millis(1_750_000_000_000),
             seed: 7,
-            dirty: BTreeSet::new(),
+            dirty: Dirty::default(),
             ids: 0,
         };
         for number in 1..=nodes {
@@ -49,11 +51,13 @@ impl World {
     }
 
     pub fn apply(&mut self, change: &Change) {
-        self.dirty.append(&mut touched(&self.cluster, std::slice::from_ref(change)));
+        self.dirty.note(&self.cluster, change);
         self.cluster.apply(change);
+        self.dirty.note(&self.cluster, change);
     }
 
     pub fn node(&mut self, number: u64, state: NodeState) {
+        let known = self.cluster.node(NodeId::from_u64(number)).cloned();
         let node = Node {
             id: NodeId::from_u64(number),
             name: format!("node-{number}"),
@@ -65,8 +69,43 @@ impl World {
             epoch: 1,
             cpus: 4,
             memory_bytes: 1 << 33,
+            labels: known.as_ref().map(|node| node.labels.clone()).unwrap_or_default(),
+            availability: known
+                .as_ref()
+                .map_or(Availability::active(self.now), |node| node.availability.clone()),
+            accused: known.as_ref().and_then(|node| node.accused.clone()),
+            doubted: None,
         };
         self.apply(&Change::PutNode(Box::new(node)));
+    }
+
+    pub fn edit_node(&mut self, number: u64, edit: impl FnOnce(&mut Node)) {
+        let mut node = (**self.cluster.node(NodeId::from_u64(number)).unwrap()).clone();
+        edit(&mut node);
+        self.apply(&Change::PutNode(Box::new(node)));
+    }
+
+    pub fn open(&mut self, number: u64, kind: AvailabilityKind) {
+        let since = self.now;
+        self.edit_node(number, |node| {
+            node.availability = Availability { kind, ..Availability::active(since) };
+        });
+    }
+
+    pub fn release(&mut self, id: ServiceId) {
+        let mut service = (**self.cluster.service(id).unwrap()).clone();
+        service.released_at = Some(self.now);
+        self.apply(&Change::PutService(Box::new(service)));
+    }
+
+    pub fn held_by(&self, id: TaskId) -> Option<Rule> {
+        self.task(id).held.as_ref().map(|held| held.rule)
+    }
+
+    /// Slots of the service with something on its way.
+    pub fn in_replacement(&self, service: ServiceId) -> Vec<u32> {
+        let replicas = self.cluster.service(service).unwrap().spec.replicas.get();
+        (1..=replicas).filter(|&slot| self.live(service, slot).len() == 2).collect()
     }
 
     pub fn service(&mut self, name: &str, replicas: u32, ports: &[u32]) -> ServiceId {
@@ -263,6 +302,8 @@ pub fn spec(name: &str, replicas: u32, template: TaskTemplate) -> ServiceSpec {
         name: name.parse().unwrap(),
         replicas: Replicas::new(replicas).unwrap(),
         template: Arc::new(template),
+        restart: RestartPolicy::default(),
+        placement: PlacementRules::default(),
     }
 }
 

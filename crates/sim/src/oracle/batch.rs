@@ -63,6 +63,7 @@ fn put(batch: &[Change]) -> Vec<TaskId> {
             | Change::PutHealth(..)
             | Change::PutNode(_)
             | Change::RemoveNode(_)
+            | Change::PutRestraint(_)
             | Change::PutEvent(_)
             | Change::TrimEvents(_) => None,
         })
@@ -153,7 +154,12 @@ fn stopped(
         StopCause::Updated if was_serving && !beside && !binds_ports(&known.cluster, old) => {
             broken.push(format!("{} was updated before its successor worked", old.id));
         }
+        StopCause::NodeLost | StopCause::Moved if was_serving && !beside => {
+            broken.push(format!("{} was moved before its successor worked", old.id));
+        }
         StopCause::Updated
+        | StopCause::NodeLost
+        | StopCause::Moved
         | StopCause::ScaledDown
         | StopCause::ServiceRemoved
         | StopCause::Requested

@@ -16,9 +16,9 @@ use warren_core::{
     event::{Event, EventKind},
     health::TaskHealth,
     id::{NodeId, ServiceId, TaskId},
-    node::{Driver, Node, NodeState},
+    node::{Availability, Driver, Labels, Node, NodeState},
     service::Service,
-    spec::{Network, Replicas, ServiceSpec, TaskTemplate, Workload},
+    spec::{Network, PlacementRules, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload},
     task::{Placement, ReportMark, Task, TaskStatus},
     time::Timestamp,
 };
@@ -143,6 +143,8 @@ pub fn service(id: u64, replicas: u32) -> Change {
         name: format!("service-{id}").parse().unwrap(),
         replicas: Replicas::new(replicas).unwrap(),
         template: Arc::new(template),
+        restart: RestartPolicy::default(),
+        placement: PlacementRules::default(),
     };
     Change::PutService(Box::new(Service::new(ServiceId::from_u64(id), spec, at(1_000))))
 }
@@ -163,6 +165,7 @@ pub fn task(id: u64, service: u64, node: Option<u64>, sequence: u64) -> Change {
         not_before: at(2_000),
         replaces: None,
         stop: None,
+        held: None,
         status: TaskStatus::pending(at(2_000)),
         reported: ReportMark { epoch: 1, sequence },
     }))
@@ -184,6 +187,10 @@ pub fn node(id: u64, epoch: u64) -> Change {
         epoch,
         cpus: 2,
         memory_bytes: 1 << 30,
+        labels: Labels::new(),
+        availability: Availability::active(at(500)),
+        accused: None,
+        doubted: None,
     }))
 }
 
@@ -198,5 +205,6 @@ pub fn event(sequence: u64) -> Change {
         task: None,
         node: None,
         message: format!("event {sequence}"),
+        decision: None,
     }))
 }

@@ -10,6 +10,7 @@ use warren_core::{
     outcome::Attempt,
     report::TaskReport,
     service::Service,
+    spec::{RestartPolicy, ServiceSpec},
     task::{Placement, Task, TaskEnd},
 };
 use warren_proto::v1 as pb;
@@ -30,6 +31,24 @@ fn a_service_row_names_the_field_that_is_wrong() {
         "id: \"0000000000000ABC\" is not an id: sixteen hexadecimal digits in lower case"
     );
     assert_eq!(service(|s| s.spec.as_mut().unwrap().template = None), "spec.template: is required");
+    let spec = |change: fn(&mut pb::ServiceSpec)| {
+        refused::<ServiceSpec, _>(changed(&fixtures::service_spec(), change))
+    };
+    assert_eq!(
+        spec(|s| s.constraints[1] = "zone=a".to_owned()),
+        "constraints[1]: \"zone=a\" is not ATTRIBUTE==VALUE or !="
+    );
+    assert_eq!(
+        spec(|s| s.spread = "zone".to_owned()),
+        "spread: \"zone\" is not node.id, node.name or node.labels.KEY"
+    );
+    let restart = |change: fn(&mut pb::RestartPolicy)| {
+        let mut wire = pb::RestartPolicy { max_attempts: 4, window: Some(span(60, 0)) };
+        change(&mut wire);
+        refused::<RestartPolicy, _>(wire)
+    };
+    assert_eq!(restart(|r| r.max_attempts = 101), "max_attempts: 101 is not in 1..=100");
+    assert_eq!(restart(|r| r.max_attempts = 0), "window: needs max_attempts");
     assert_eq!(
         service(|s| s.older_templates[1].template = None),
         "older_templates[1].template: is required"
@@ -168,12 +187,28 @@ fn nodes_events_assignments_and_reports_name_the_field_that_is_wrong() {
     };
     for (refusal, expected) in [
         (node(|n| n.name.clear()), "name: is not 1-253 printable characters"),
-        (node(|n| n.state = 3), "state: 3 is not known here"),
+        (node(|n| n.state = 4), "state: 4 is not known here"),
+        (
+            node(|n| n.labels[0].key = "-".to_owned()),
+            "labels[0].key: \"-\" is not a label: 1-63 letters, digits, '.', '_', '-' and '/', \
+             with a letter or digit at both ends",
+        ),
+        (node(|n| n.labels.push(n.labels[0].clone())), "labels[1].key: zone is there twice"),
+        (
+            node(|n| n.labels[0].value = "\n".to_owned()),
+            "labels[0].value: is not 1-253 printable characters",
+        ),
+        (
+            node(|n| n.availability.as_mut().unwrap().kind = 9),
+            "availability.kind: 9 is not known here",
+        ),
+        (node(|n| n.accused.as_mut().unwrap().since = None), "accused.since: is required"),
+        (node(|n| n.doubted.as_mut().unwrap().since = None), "doubted.since: is required"),
         (node(|n| n.drivers[1] = 0), "drivers[1]: is required"),
-        (event(|e| e.kind = 15), "kind: 15 is not known here"),
+        (event(|e| e.kind = 99), "kind: 99 is not known here"),
         (event(|e| e.at = None), "at: is required"),
         (assignment(|a| a.slot = 0), "slot: is required"),
-        (assignment(|a| a.stop.as_mut().unwrap().cause = 8), "stop.cause: 8 is not known here"),
+        (assignment(|a| a.stop.as_mut().unwrap().cause = 99), "stop.cause: 99 is not known here"),
         (
             assignment(|a| a.template.as_mut().unwrap().mounts[0].target.clear()),
             "template.mounts[0].target: \"\" is not an absolute path without '..'",

@@ -9,11 +9,12 @@ use proptest::{
     sample::select,
 };
 use warren_core::{
+    bounds::Attempts,
     service::Service,
     spec::{
         AbsolutePath, CpuMillis, EnvVar, Hostname, ImageRef, MemoryBytes, Mount, MountKind,
-        Network, Protocol, Publish, Pull, Replicas, ServiceName, ServiceSpec, StopSignal,
-        TaskTemplate, User, Workload,
+        Network, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceName,
+        ServiceSpec, StopSignal, TaskTemplate, User, Workload,
     },
 };
 
@@ -144,13 +145,32 @@ pub fn task_template() -> impl Strategy<Value = TaskTemplate> {
 }
 
 pub fn service_spec() -> impl Strategy<Value = ServiceSpec> {
-    (service_name(), 0..=10_000_u32, task_template()).prop_map(|(name, replicas, template)| {
-        ServiceSpec {
+    (service_name(), 0..=10_000_u32, task_template(), restart(), placement()).prop_map(
+        |(name, replicas, template, restart, placement)| ServiceSpec {
             name,
             replicas: Replicas::new(replicas).unwrap(),
             template: Arc::new(template),
-        }
+            restart,
+            placement,
+        },
+    )
+}
+
+fn restart() -> impl Strategy<Value = RestartPolicy> {
+    option::of((1..=100_u32, option::of(span()))).prop_map(|limited| {
+        limited.map_or_else(RestartPolicy::default, |(most, window)| RestartPolicy {
+            max_attempts: Some(Attempts::new(most).unwrap()),
+            window,
+        })
     })
+}
+
+fn placement() -> impl Strategy<Value = PlacementRules> {
+    let constraint = "node\\.(id|name|labels\\.[a-z]{1,8})(==|!=)[a-z0-9]{1,9}";
+    let constraint = constraint.prop_map(|text| text.parse().unwrap());
+    let spread = "node\\.(id|name|labels\\.[a-z]{1,8})".prop_map(|text| text.parse().unwrap());
+    (vec(constraint, 0..4), option::of(spread))
+        .prop_map(|(constraints, spread)| PlacementRules { constraints, spread })
 }
 
 pub fn service() -> impl Strategy<Value = Service> {
@@ -158,7 +178,7 @@ pub fn service() -> impl Strategy<Value = Service> {
         service_id(),
         service_spec(),
         any::<(u64, u64)>(),
-        (timestamp(), timestamp(), option::of(timestamp())),
+        (timestamp(), timestamp(), option::of(timestamp()), option::of(timestamp())),
         btree_map(any::<u64>(), task_template().prop_map(Arc::new), 0..3),
     )
         .prop_map(|(id, spec, revisions, times, older_templates)| Service {
@@ -169,6 +189,7 @@ pub fn service() -> impl Strategy<Value = Service> {
             created_at: times.0,
             updated_at: times.1,
             removed_at: times.2,
+            released_at: times.3,
             older_templates,
         })
 }

@@ -303,7 +303,7 @@ impl FakeManager {
                 state.hellos.push(hello);
             }
             Up::Report(report) => state.hear_all(Within::Session, vec![report]),
-            Up::Heartbeat(pb::Heartbeat {}) => state.heartbeats += 1,
+            Up::Heartbeat(_) => state.heartbeats += 1,
         });
     }
 }

@@ -83,6 +83,7 @@ impl World {
             memory_bytes: 1 << 30,
             clock: Arc::new(SystemClock),
             session: watch::Sender::default(),
+            labels: warren_core::node::Labels::new(),
             metrics: Metrics::default(),
             engine: Engine::here(),
         };

@@ -1,0 +1,105 @@
+//! What a change bears on, so that planning costs what changed and not what is there.
+
+use std::collections::BTreeSet;
+
+use warren_core::{
+    change::Change,
+    cluster::Cluster,
+    id::{NodeId, ServiceId},
+};
+
+/// What must be planned again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dirty {
+    pub services: BTreeSet<ServiceId>,
+    pub nodes: BTreeSet<NodeId>,
+    /// Nodes came, went or were heard of.
+    pub presence: bool,
+}
+
+impl Dirty {
+    pub fn all(cluster: &Cluster) -> Self {
+        Self {
+            services: cluster.services().map(|service| service.id).collect(),
+            nodes: cluster.nodes().map(|node| node.id).collect(),
+            presence: true,
+        }
+    }
+
+    /// What these changes may concern, with the cluster without and with them.
+    pub fn of(before: &Cluster, after: &Cluster, changes: &[Change]) -> Self {
+        let mut dirty = Self::default();
+        for change in changes {
+            dirty.note(before, change);
+            dirty.note(after, change);
+        }
+        dirty
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.nodes.is_empty() && !self.presence
+    }
+
+    pub fn append(&mut self, mut other: Self) {
+        self.services.append(&mut other.services);
+        self.nodes.append(&mut other.nodes);
+        self.presence |= other.presence;
+    }
+
+    /// Somebody else's change; `cluster` is without it or with it.
+    pub fn note(&mut self, cluster: &Cluster, change: &Change) {
+        match change {
+            Change::PutService(service) => {
+                self.services.insert(service.id);
+                // What was released counts against no node.
+                let nodes = cluster.tasks_of(service.id).filter_map(|task| task.node());
+                self.nodes.extend(nodes);
+            }
+            Change::PutTask(task) => {
+                self.services.insert(task.service);
+                self.nodes.extend(task.node());
+            }
+            Change::RemoveTask(id) | Change::PutHealth(id, _) => {
+                if let Some(task) = cluster.task(*id) {
+                    self.services.insert(task.service);
+                    self.nodes.extend(task.node());
+                }
+            }
+            Change::PutNode(node) => self.note_node(cluster, node.id),
+            Change::RemoveNode(id) => self.note_node(cluster, *id),
+            Change::RemoveService(_)
+            | Change::PutRestraint(_)
+            | Change::PutEvent(_)
+            | Change::TrimEvents(_) => {}
+        }
+    }
+
+    fn note_node(&mut self, cluster: &Cluster, node: NodeId) {
+        self.presence = true;
+        self.nodes.insert(node);
+        self.services.extend(cluster.tasks_on(node).map(|task| task.service));
+    }
+
+    /// A change of the planner itself, which has looked already at what it planned. `before` is
+    /// the cluster without it.
+    pub(crate) fn note_own(&mut self, before: &Cluster, change: &Change) {
+        match change {
+            Change::PutTask(task) => self.nodes.extend(task.node()),
+            Change::RemoveTask(id) => self.note(before, &Change::RemoveTask(*id)),
+            Change::PutNode(node) => {
+                self.services.extend(before.tasks_on(node.id).map(|task| task.service));
+            }
+            Change::PutRestraint(restraint) => {
+                if restraint.silence != before.restraint().silence {
+                    self.services.extend(before.services().map(|service| service.id));
+                }
+            }
+            Change::PutService(_)
+            | Change::RemoveService(_)
+            | Change::PutHealth(..)
+            | Change::RemoveNode(_)
+            | Change::PutEvent(_)
+            | Change::TrimEvents(_) => {}
+        }
+    }
+}
