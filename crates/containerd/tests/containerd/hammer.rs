@@ -3,12 +3,13 @@
 
 use std::{
     fs,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use futures::future::join_all;
 use warren_core::id::TaskId;
-use warren_runtime::{ExecEnd, Runtime};
+use warren_runtime::{ExecEnd, Runtime, RuntimeError};
 
 use crate::lab::{Lab, eventually, shell};
 
@@ -25,15 +26,20 @@ async fn commands_that_overrun_leave_no_process() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let tasks = [lab.run(&driver, |_| {}).await, lab.run(&driver, |_| {}).await];
     let each = runs().div_ceil(tasks.len());
-    let driver = &driver;
+    let (driver, late) = (&driver, &AtomicUsize::new(0));
     let lanes = tasks.iter().map(async |(task, _)| {
         let mut over = Vec::new();
         for _ in 0..each {
             let begun = Instant::now();
-            let end =
-                driver.exec(*task, &shell("sleep 300 & sleep 300"), None, LIMIT).await.unwrap();
+            match driver.exec(*task, &shell("sleep 300 & sleep 300"), None, LIMIT).await {
+                Ok(ExecEnd::TimedOut { .. }) => {}
+                // The machine was too busy to start it in time; it must end all the same.
+                Err(RuntimeError::Unavailable { .. }) => {
+                    late.fetch_add(1, Ordering::Relaxed);
+                }
+                other => panic!("{other:?}"),
+            }
             over.push(begun.elapsed().saturating_sub(LIMIT));
-            assert!(matches!(end, ExecEnd::TimedOut { .. }), "{end:?}");
         }
         over
     });
@@ -41,8 +47,8 @@ async fn commands_that_overrun_leave_no_process() {
     over.sort_unstable();
     let at = |percent: usize| over[(over.len() - 1) * percent / 100];
     println!(
-        "{} commands past {LIMIT:?}: returned after {:.1?} (50 %), {:.1?} (90 %), {:.1?} (99 %), \
-         {:.1?} (all)",
+        "{} commands past {LIMIT:?}, {late:?} of them not started by then: returned after {:.1?} \
+         (50 %), {:.1?} (90 %), {:.1?} (99 %), {:.1?} (all)",
         over.len(),
         at(50),
         at(90),
