@@ -132,8 +132,8 @@ impl Metrics {
         let help = "Replacements that a guard holds";
         let mut metric = gauge(encoder, "warren_replacements_held", help)?;
         for (rule, counts) in self.counters.guards() {
-            let held = u32::try_from(counts.held).unwrap_or(u32::MAX);
-            one(&mut metric, &[("guard", rule.name())], held)?;
+            let count = u32::try_from(counts.held).unwrap_or(u32::MAX);
+            one(&mut metric, &[("guard", rule.name())], count)?;
         }
         let help = "Replacements that a guard began to hold since the start";
         let mut metric = encoder.encode_descriptor(
