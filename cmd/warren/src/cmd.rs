@@ -16,19 +16,19 @@ mod wait;
 
 use crate::{cli::ClientCommand, client::Host, console::Console, failure::Failure};
 
-/// Each command checks all that it can before it connects.
+/// Each command checks all that it can before it connects. Boxed, since they are large.
 pub async fn run(
     command: ClientCommand,
     host: &Host,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     match command {
-        ClientCommand::Service(args) => service::run(args.verb, host, console).await,
-        ClientCommand::Task(args) => task::run(args.verb, host, console).await,
-        ClientCommand::Node(args) => node::run(args.verb, host, console).await,
-        ClientCommand::Image(args) => image::run(args.verb, host, console).await,
-        ClientCommand::Health(args) => health::run(args.verb, host, console).await,
-        ClientCommand::Event(args) => event::run(args.verb, host, console).await,
+        ClientCommand::Service(args) => Box::pin(service::run(args.verb, host, console)).await,
+        ClientCommand::Task(args) => Box::pin(task::run(args.verb, host, console)).await,
+        ClientCommand::Node(args) => Box::pin(node::run(args.verb, host, console)).await,
+        ClientCommand::Image(args) => Box::pin(image::run(args.verb, host, console)).await,
+        ClientCommand::Health(args) => Box::pin(health::run(args.verb, host, console)).await,
+        ClientCommand::Event(args) => Box::pin(event::run(args.verb, host, console)).await,
     }
 }
 

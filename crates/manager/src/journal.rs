@@ -22,8 +22,18 @@ pub fn log(change: &Change) {
 }
 
 fn log_event(event: &Event) {
-    let Event { sequence, at: _, kind, service, service_name, slot, task, node, message, decision } =
-        event;
+    let Event {
+        sequence,
+        at: _, // The line has its own.
+        kind,
+        service,
+        service_name,
+        slot,
+        task,
+        node,
+        message,
+        decision,
+    } = event;
     let name = service_name.as_ref().map(tracing::field::display);
     let rule = decision.as_ref().map(|decision| decision.rule.name());
     let seen = decision.as_ref().map(|decision| decision.seen.as_str());

@@ -14,8 +14,8 @@ const ROUNDS_MAX: usize = 12;
 pub struct Plan {
     /// Each row at most once.
     pub changes: Vec<Change>,
-    /// When time alone will call for more. Of what was planned: after [`plan_dirty`] the earlier of this and what was known before counts, and when it
-    /// comes, everything is planned.
+    /// When time alone will call for more. Of what was planned: after [`plan_dirty`] the earlier of
+    /// this and what was known before counts, and when it comes, everything is planned.
     pub wake_at: Option<Timestamp>,
 }
 

@@ -34,7 +34,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Such as `3/3 healthy`, `0/2 healthy, 2/2 restarting` or `0/8 healthy, 8/8 unhealthy, 7 held`.
+    /// Such as `3/3 healthy`, `0/2 healthy, 2/2 restarting` or
+    /// `0/8 healthy, 8/8 unhealthy, 7 held`.
     pub fn text(&self) -> String {
         let replicas = self.replicas;
         let others = [

@@ -494,7 +494,8 @@ fn every_option_of_the_other_kinds_has_its_key() {
         (
             "tcp",
             "6379,send=\\\\PING\\r\\n\\x00,expect=PONG",
-            "TCP connect to :6379 sending \"\\\\PING\\r\\n\\x00\" whose answer must contain \"PONG\"",
+            "TCP connect to :6379 sending \"\\\\PING\\r\\n\\x00\" whose answer must contain \
+             \"PONG\"",
         ),
         ("tcp", "1,expect-regex=^220", "TCP connect to :1 whose answer must match /^220/"),
         ("grpc", "50051", "gRPC health of :50051"),

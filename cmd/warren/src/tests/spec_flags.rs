@@ -54,7 +54,8 @@ fn tcp(port: u32, period: i64, min_failing: i64) -> pb::Check {
 
 /// Every flag of `service create`, once at least.
 const EVERY_FLAG: &str = "
-    web --image nginx --replicas 3 --env A=b=c -e FROM_HERE --port admin=9090 --publish 8080:80 -p 53:5353/udp
+    web --image nginx --replicas 3 --env A=b=c -e FROM_HERE --port admin=9090
+    --publish 8080:80 -p 53:5353/udp
     --cpus 0.5 --memory 64M --mount type=bind,source=/src,target=/dst,readonly --mount /a=1:/b
     --mount /c:/d:ro --mount type=tmpfs,target=/tmp --network bridge --stop-grace-period 1m30s
     --stop-signal QUIT --pull always --entrypoint \"/init 'a b'\" --user 1000:1000

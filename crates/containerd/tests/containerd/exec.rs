@@ -162,8 +162,8 @@ async fn a_command_has_the_tasks_variables_and_the_user_that_it_names() {
     assert_eq!(run(&shell("echo $(echo $COLOUR)"), None).await, said("deep blue"));
     assert_eq!(run(&shell("id -u; id -g"), Some("123:456")).await, said("123\n456"));
     // By a name that the task itself has made since it began.
-    run(&shell("echo 'app:x:77:88::/:/bin/sh' >>/etc/passwd"), None).await;
-    assert_eq!(run(&shell("id -u; id -g"), Some("app")).await, said("77\n88"));
+    run(&shell("echo 'late:x:77:88::/:/bin/sh' >>/etc/passwd"), None).await;
+    assert_eq!(run(&shell("id -u; id -g"), Some("late")).await, said("77\n88"));
     let reason = "the image's /etc/passwd has no user \"nope\"".to_owned();
     assert_eq!(run(&shell("id"), Some("nope")).await, ExecEnd::NotRun { reason });
     // And no link of the task's leads to the users of the node.

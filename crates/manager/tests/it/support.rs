@@ -304,7 +304,9 @@ impl FakeWorker {
         let message = loop {
             tokio::select! {
                 message = self.down.message() => break message?,
-                () = sleep(TIMING.heartbeat) => self.say(Up::Heartbeat(pb::Heartbeat::default())).await,
+                () = sleep(TIMING.heartbeat) => {
+                    self.say(Up::Heartbeat(pb::Heartbeat::default())).await;
+                }
             }
         };
         let message = message.ok_or_else(|| Status::cancelled("the session has ended"))?;
