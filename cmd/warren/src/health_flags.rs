@@ -336,7 +336,7 @@ fn one_check_default() -> Timing {
 
 /// The check of one role, with its own keys for the timing.
 fn role_check(role: Role, group: &Group<'_>, context: &Context<'_>) -> Result<Check, Failure> {
-    let Spelling { kind, timing: keys } = group.parse(spelling::timing_keys(role), context)?;
+    let Spelling { kind, timing: keys } = group.parse(&spelling::timing_keys(role), context)?;
     let timing = named(group.flag(), role_timing(role, &keys))?;
     Ok(Check { kind, timing })
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warren_core::id::NodeId;
 use warren_runtime::Runtime;
@@ -110,7 +110,7 @@ impl Node {
             clock: Arc::clone(&self.machine.clock) as Arc<dyn Clock>,
             metrics: Metrics::default(),
             engine: Engine::here(),
-            session: tokio::sync::watch::Sender::default(),
+            session: watch::Sender::default(),
         };
         warren_worker::run(config, state, drivers, self.link.channel(&life), shutdown).await
     }

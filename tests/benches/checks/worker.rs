@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use warren_core::{
     assignment::Assignment,
@@ -71,7 +72,7 @@ fn config(dir: &Path, metrics: Metrics) -> Config {
         memory_bytes: 1 << 30,
         labels: Labels::new(),
         clock: Arc::new(SystemClock),
-        session: tokio::sync::watch::Sender::default(),
+        session: watch::Sender::default(),
         metrics,
         engine: Engine::start().unwrap(),
     }

@@ -14,41 +14,15 @@ use super::{Context, Kind, http, keys::once, kinds};
 use crate::values;
 
 /// The keys of a role's timing.
-pub const fn timing_keys(role: Role) -> &'static [&'static str] {
-    match role {
-        Role::Startup => &[
-            "period",
-            "timeout",
-            "failures",
-            "successes",
-            "delay",
-            "confirm",
-            "start-interval",
-            "start-period",
-            "min-failing",
-        ],
-        Role::Liveness => &[
-            "period",
-            "timeout",
-            "failures",
-            "successes",
-            "delay",
-            "confirm",
-            "start-interval",
-            "min-failing",
-            "flapping",
-        ],
-        Role::Readiness => &[
-            "period",
-            "timeout",
-            "failures",
-            "successes",
-            "delay",
-            "confirm",
-            "start-interval",
-            "flapping",
-        ],
-    }
+pub fn timing_keys(role: Role) -> Vec<&'static str> {
+    let every =
+        ["period", "timeout", "failures", "successes", "delay", "confirm", "start-interval"];
+    let own: &[&str] = match role {
+        Role::Startup => &["start-period", "min-failing"],
+        Role::Liveness => &["min-failing", "flapping"],
+        Role::Readiness => &["flapping"],
+    };
+    every.iter().chain(own).copied().collect()
 }
 
 /// How to look, and what was said about when.
