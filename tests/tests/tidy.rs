@@ -191,6 +191,19 @@ fn no_source_is_left_unfinished() {
 }
 
 #[test]
+fn no_text_holds_two_versions_of_a_merge() {
+    for top in ["crates", "cmd", "examples", "tests", "docs", "deploy", "proto"] {
+        let texts = ["rs", "md", "proto", "toml", "yml", "json", "sh", "py", "txt"];
+        for file in files(&root().join(top), &texts) {
+            let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+            let torn =
+                text.lines().find(|l| l.starts_with("<<<<<<< ") || l.starts_with(">>>>>>> "));
+            assert_eq!(torn, None, "{}", file.display());
+        }
+    }
+}
+
+#[test]
 fn every_suppression_has_its_reason() {
     for file in sources() {
         let text = fs::read_to_string(&file).unwrap();
