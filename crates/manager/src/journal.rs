@@ -79,6 +79,8 @@ fn log_event(event: &Event) {
         | EventKind::NodeCleared
         | EventKind::ReplacementReleased
         | EventKind::ExternalVerdict
-        | EventKind::FlappingChanged => write!(info),
+        | EventKind::FlappingChanged
+        | EventKind::ChecksPaused
+        | EventKind::ChecksResumed => write!(info),
     }
 }
