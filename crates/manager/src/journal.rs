@@ -57,12 +57,27 @@ fn log_event(event: &Event) {
             )
         };
     }
+    match level(*kind) {
+        Level::Error => write!(error),
+        Level::Warn => write!(warn),
+        Level::Info => write!(info),
+    }
+}
+
+/// Whether a person must act, something mends itself, or a state changed.
+enum Level {
+    Error,
+    Warn,
+    Info,
+}
+
+const fn level(kind: EventKind) -> Level {
     match kind {
-        EventKind::GaveUp => write!(error),
+        EventKind::GaveUp => Level::Error,
         EventKind::NodeLost
         | EventKind::NodeSuspect
         | EventKind::NodeAccused
-        | EventKind::ReplacementHeld => write!(warn),
+        | EventKind::ReplacementHeld => Level::Warn,
         EventKind::ServiceCreated
         | EventKind::ServiceUpdated
         | EventKind::ServiceRemoved
@@ -81,6 +96,6 @@ fn log_event(event: &Event) {
         | EventKind::ExternalVerdict
         | EventKind::FlappingChanged
         | EventKind::ChecksPaused
-        | EventKind::ChecksResumed => write!(info),
+        | EventKind::ChecksResumed => Level::Info,
     }
 }

@@ -43,7 +43,7 @@ pub async fn change(
     let mut attempt = 1;
     loop {
         let request = pb::GetServiceRequest { service: service.to_owned() };
-        let detail = client.services().get(request).await?.into_inner();
+        let detail = Box::pin(client.services().get(request)).await?.into_inner();
         let current = detail.service.unwrap_or_default();
         let mut spec = current.spec.unwrap_or_default();
         edit(&mut spec)?;
@@ -52,7 +52,7 @@ pub async fn change(
             spec: Some(spec),
             expected_revision: Some(current.revision),
         };
-        match client.services().update(request).await {
+        match Box::pin(client.services().update(request)).await {
             Ok(updated) => return Ok(updated.into_inner().warnings),
             Err(status) if status.code() == tonic::Code::Aborted && attempt < ATTEMPTS => {
                 attempt += 1;

@@ -43,7 +43,9 @@ pub fn changed(flags: &HealthFlags, template: &TaskTemplate) -> Result<HealthCon
     let said = || health_config(flags, &template.publish, &template.ports);
     match (scope(flags), &template.health) {
         (Scope::Nothing, known) => Ok(known.clone()),
-        (Scope::All, _) | (Scope::Roles, HealthConfig::Auto | HealthConfig::Disabled) => said(),
+        (Scope::All, _)
+        // Of the service's own there is nothing to change: flags for the timing say so.
+        | (Scope::Roles | Scope::Timing, HealthConfig::Auto | HealthConfig::Disabled) => said(),
         (Scope::Roles, HealthConfig::Preset(_)) => {
             let first = used(flags).next().unwrap_or_default();
             let why = "the service has a preset, which is all of its checks: name --health-* \
@@ -67,8 +69,6 @@ pub fn changed(flags: &HealthFlags, template: &TaskTemplate) -> Result<HealthCon
             Ok(HealthConfig::Checks(Box::new(checks)))
         }
         (Scope::Timing, HealthConfig::Preset(known)) => preset::retimed(flags, *known),
-        // There is nothing of the service's own to change: it says so.
-        (Scope::Timing, HealthConfig::Auto | HealthConfig::Disabled) => said(),
     }
 }
 
