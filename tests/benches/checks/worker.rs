@@ -168,6 +168,7 @@ fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
         template: Arc::new(template),
         not_before: Timestamp::EPOCH,
         stop: None,
+        checks_paused_until: None,
     }
 }
 
@@ -210,6 +211,7 @@ fn timing(plan: &Plan) -> Timing {
         failures: Threshold::new_const(3),
         successes: Threshold::ONE,
         min_failing: Delay::MIN,
+        stop_grace_period: None,
         flapping: None,
     }
 }
