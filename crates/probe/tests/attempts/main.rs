@@ -23,6 +23,8 @@ mod namespace;
 #[cfg(test)]
 mod net;
 #[cfg(test)]
+mod observer;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod redirect;

@@ -17,7 +17,7 @@ use warren_core::{
     outcome::{Attempt, Outcome},
     time::Timestamp,
 };
-use warren_probe::{Prober, Target};
+use warren_probe::{Prober, Stake, Target};
 use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
@@ -26,7 +26,7 @@ use super::{
     Context,
     trials::{Trials, Turn},
 };
-use crate::{Clock, Metrics, metrics::Meter};
+use crate::{Clock, metrics::Meter};
 
 pub struct Checking {
     task: TaskId,
@@ -67,6 +67,7 @@ struct Sight {
 struct Group {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
+    _stake: Stake,
     state: GroupState,
     /// The most that any of its roles wants in a row. Beyond them a streak decides nothing.
     failures: u32,
@@ -109,7 +110,7 @@ impl Checking {
             Some(saved) => TaskVerdicts::restore(task, checks, started, &saved, elapsed),
             None => TaskVerdicts::new(task, checks, started),
         };
-        let group = |shared| Group::new(shared, checks, &context.metrics);
+        let group = |shared| Group::new(shared, checks, context);
         let mut checking = Self {
             task,
             verdicts,
@@ -286,7 +287,7 @@ async fn attempt(
     let seen = sight.prober.attempt(&sight.target, &check.kind, timeout).await;
     drop(in_flight);
     let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
-    meter.end(seen.outcome, seen.latency, queued);
+    meter.end(seen.outcome, seen.latency, queued, seen.stretched);
     // A wait for a free slot is ours, so the attempt began after it.
     let at = at.after(seen.waited);
     let (outcome, message) = (seen.outcome, seen.message);
@@ -295,15 +296,17 @@ async fn attempt(
 }
 
 impl Group {
-    fn new(shared: CheckGroup, checks: &Checks, metrics: &Metrics) -> Self {
-        let meter = metrics.meter(shared.check.kind.name(), shared.role);
+    fn new(shared: CheckGroup, checks: &Checks, context: &Context) -> Self {
+        let stake = context.observer.stake(shared.check.timing.timeout.get());
+        let meter = context.metrics.meter(shared.check.kind.name(), shared.role);
         let (mut failures, mut successes) = (0, 0);
         for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
             failures = failures.max(check.timing.failures.get());
             successes = successes.max(check.timing.successes.get());
         }
         let shared = Arc::new(shared);
-        Self { shared, meter, state: GroupState::Idle, failures, successes, last: None, run: 0 }
+        let state = GroupState::Idle;
+        Self { shared, meter, _stake: stake, state, failures, successes, last: None, run: 0 }
     }
 }
 
