@@ -111,6 +111,10 @@ impl Warren {
         self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().pid()
+    }
+
     /// Where it serves its health, as its log has it.
     pub fn health_address(&self) -> SocketAddr {
         let log = self.log();

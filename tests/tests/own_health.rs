@@ -91,12 +91,13 @@ fn metrics_tell_of_services_and_forget_those_that_are_gone() {
         "warren_service_desired_tasks{service=\"idle\"} 2",
         "warren_service_tasks{service=\"idle\",state=\"unhealthy\"} 0",
         "warren_nodes{state=\"up\"} 1",
-        "warren_worker_observer_score 0",
         "warren_events_total{kind=\"service_created\"} 1",
         "health_component_up{component=\"control-loop\",critical=\"true\"} 1",
     ] {
         assert!(page.lines().any(|line| line == series), "no {series} in\n{page}");
     }
+    // On a busy machine it is not 0.
+    assert!(page.lines().any(|line| line.starts_with("warren_worker_observer_score ")), "{page}");
     assert!(page.ends_with("# EOF\n"));
     warren.ok("service rm idle --wait");
     eventually("the series to go", LIMIT, || {

@@ -36,6 +36,8 @@ use crate::{
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 /// Of one image archive: more than the largest there are, less than fills most disks.
 const ARCHIVE_MAX: u64 = 32 << 30;
+/// The verb of the process that echoes the worker.
+pub const ECHO: &str = "observer-echo";
 
 /// `warren run`: both parts, of which the worker dials the manager's socket.
 pub fn both(args: &RunArgs) -> Result<(), Failure> {
@@ -131,8 +133,10 @@ impl WorkerPart {
             state.join_for_good(cluster).await?;
         }
         let found = drivers::find(home, node, state.identity().node).await?;
+        let node_name = node.name()?;
         let config = warren_worker::Config {
-            node_name: node.name()?,
+            echo: Some(drivers::echo(&found, &node_name)?),
+            node_name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             log_dir: home.log_dir(),
             archive_max: ARCHIVE_MAX,

@@ -51,6 +51,7 @@ struct Shared {
     lateness: Histogram,
     in_flight: Gauge,
     permit_wait: Histogram,
+    stretched: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,7 +102,7 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let Inner { attempts, latency, shared, observer_score, meters: _ } = &*metrics.0;
-        let Shared { lateness, in_flight, permit_wait } = shared;
+        let Shared { lateness, in_flight, permit_wait, stretched } = shared;
         let checks = registry.sub_registry_with_prefix("warren_check");
         checks.register(
             "attempts",
@@ -126,6 +127,11 @@ impl Metrics {
             "How long commands waited for their turn",
             Unit::Seconds,
             permit_wait.clone(),
+        );
+        checks.register(
+            "timeout_stretched",
+            "Attempts that were given more than their timeout, for the worker's own lateness",
+            stretched.clone(),
         );
         registry.register(
             "warren_worker_observer_score",
@@ -167,6 +173,7 @@ impl Default for Metrics {
             lateness: Histogram::new(LATENESS_SECONDS),
             in_flight: Gauge::default(),
             permit_wait: Histogram::new(PERMIT_WAIT_SECONDS),
+            stretched: Counter::default(),
         };
         Self(Arc::new(Inner {
             attempts: Family::default(),
@@ -187,11 +194,20 @@ impl Meter {
     }
 
     /// It has ended. `waited` is for a permit; none waits where none is needed.
-    pub(crate) fn end(&self, outcome: Outcome, latency: Duration, waited: Option<Duration>) {
+    pub(crate) fn end(
+        &self,
+        outcome: Outcome,
+        latency: Duration,
+        waited: Option<Duration>,
+        stretched: bool,
+    ) {
         self.outcomes[index(outcome)].inc();
         self.latency.observe(latency.as_secs_f64());
         if let Some(waited) = waited {
             self.shared.permit_wait.observe(waited.as_secs_f64());
+        }
+        if stretched {
+            self.shared.stretched.inc();
         }
     }
 }
@@ -254,7 +270,7 @@ mod tests {
         metrics.set_observer_score(5);
         assert!(shown(&registry).contains("\nwarren_check_in_flight 2\n"));
         drop((flight, dropped));
-        meter.end(Outcome::Fail(Evidence::Timeout), Duration::from_secs(4), None);
+        meter.end(Outcome::Fail(Evidence::Timeout), Duration::from_secs(4), None, true);
         let text = shown(&registry);
         for line in [
             "warren_check_in_flight 0",
@@ -266,6 +282,7 @@ mod tests {
             r#"warren_check_lateness_seconds_bucket{le="0.001"} 1"#,
             "warren_check_lateness_seconds_count 2",
             "warren_check_permit_wait_seconds_count 0",
+            "warren_check_timeout_stretched_total 1",
         ] {
             assert!(text.contains(&format!("\n{line}\n")), "{line} is not in {text}");
         }

@@ -75,6 +75,7 @@ fn config(dir: &Path, metrics: Metrics) -> Config {
         session: watch::Sender::default(),
         metrics,
         engine: Engine::start().unwrap(),
+        echo: None,
     }
 }
 

@@ -136,9 +136,12 @@ async fn a_starved_worker_says_so_and_its_timeouts_replace_nothing() {
     });
     worker.report(late).await;
     assert_eq!(running.detail("web").await.held[0].rule(), pb::Rule::Observer);
-    assert_eq!(running.node("node-1").await.doubted.unwrap().score, 6);
+    let node = running.node("node-1").await;
+    assert_eq!((node.doubted.unwrap().score, node.observer_score), (6, Some(6)));
     worker.say(beat(0)).await;
     worker.until(|worker| worker.assigned.len() == 2).await;
+    let node = running.node("node-1").await;
+    assert_eq!((node.doubted, node.observer_score), (None, Some(0)));
     assert_eq!(running.detail("web").await.held, []);
     let new = worker.assigned.keys().find(|id| **id != task).unwrap().clone();
     worker.report(healthy(&new, 1)).await;

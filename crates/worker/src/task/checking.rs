@@ -18,7 +18,7 @@ use warren_core::{
     time::Timestamp,
     wire::duration_to_wire,
 };
-use warren_probe::{Prober, Target};
+use warren_probe::{Prober, Stake, Target};
 use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
@@ -27,7 +27,7 @@ use super::{
     Context,
     trials::{Trials, Turn},
 };
-use crate::{Clock, Metrics, metrics::Meter};
+use crate::{Clock, metrics::Meter};
 
 pub struct Checking {
     task: TaskId,
@@ -72,6 +72,7 @@ struct Sight {
 struct Group {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
+    _stake: Stake,
     state: GroupState,
     /// The most that any of its roles wants in a row. Beyond them a streak decides nothing.
     failures: u32,
@@ -119,7 +120,7 @@ impl Checking {
         let mut checking = Self {
             task,
             verdicts,
-            groups: loops(checks, &context.metrics),
+            groups: loops(checks, context),
             paused_until: None,
             sight: Arc::new(Sight {
                 clock: Arc::clone(&context.clock),
@@ -163,11 +164,11 @@ impl Checking {
     }
 
     /// Goes on with other checks; what is in flight is cancelled.
-    pub fn edit(&mut self, before: &Checks, after: &Checks, metrics: &Metrics) {
+    pub fn edit(&mut self, before: &Checks, after: &Checks, context: &Context) {
         self.cancel_attempts();
         let (at, elapsed) = (self.sight.clock.now(), self.sight.anchor.elapsed());
         self.verdicts.edit(self.task, before, after, at, elapsed);
-        self.groups = loops(after, metrics);
+        self.groups = loops(after, context);
         self.plan_attempts();
     }
 
@@ -343,7 +344,7 @@ async fn attempt(
     let seen = sight.prober.attempt(&sight.target, &check.kind, timeout).await;
     drop(in_flight);
     let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
-    meter.end(seen.outcome, seen.latency, queued);
+    meter.end(seen.outcome, seen.latency, queued, seen.stretched);
     // A wait for a free slot is ours, so the attempt began after it.
     let at = at.after(seen.waited);
     let (outcome, message) = (seen.outcome, seen.message);
@@ -352,20 +353,21 @@ async fn attempt(
 }
 
 /// One for each check that is attempted apart from the others.
-fn loops(checks: &Checks, metrics: &Metrics) -> Vec<Group> {
-    groups(checks).into_iter().map(|shared| Group::new(shared, checks, metrics)).collect()
+fn loops(checks: &Checks, context: &Context) -> Vec<Group> {
+    groups(checks).into_iter().map(|shared| Group::new(shared, checks, context)).collect()
 }
 
 impl Group {
-    fn new(shared: CheckGroup, checks: &Checks, metrics: &Metrics) -> Self {
-        let meter = metrics.meter(shared.check.kind.name(), shared.role);
+    fn new(shared: CheckGroup, checks: &Checks, context: &Context) -> Self {
+        let stake = context.observer.stake(shared.check.timing.timeout.get());
+        let meter = context.metrics.meter(shared.check.kind.name(), shared.role);
         let (mut failures, mut successes) = (0, 0);
         for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
             failures = failures.max(check.timing.failures.get());
             successes = successes.max(check.timing.successes.get());
         }
         let (shared, state) = (Arc::new(shared), GroupState::Idle);
-        Self { shared, meter, state, failures, successes, last: None, run: 0, late: None }
+        Self { shared, meter, _stake: stake, state, failures, successes, last: None, run: 0, late: None }
     }
 }
 

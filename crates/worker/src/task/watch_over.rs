@@ -146,7 +146,7 @@ impl Actor {
             HealthConfig::Auto => self.checks_found().await,
         };
         if checks != known {
-            checking.edit(&known, &checks, &self.context.metrics);
+            checking.edit(&known, &checks, &self.context);
             self.status.checks = Some(Box::new(checks));
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;
