@@ -30,6 +30,8 @@ pub struct Cluster {
     by_service: OrdSet<(ServiceId, u32, TaskId)>,
     by_node: OrdSet<(NodeId, TaskId)>,
     waiting: OrdSet<TaskId>,
+    /// Of each node, those that are neither ended nor told to end. No zeros.
+    load: OrdMap<NodeId, u32>,
     nodes: OrdMap<NodeId, Arc<Node>>,
     events: OrdMap<u64, Arc<Event>>,
 }
@@ -81,6 +83,11 @@ impl Cluster {
     /// Those without a node that have not ended.
     pub fn tasks_waiting(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.waiting.iter().filter_map(|id| self.tasks.get(id))
+    }
+
+    /// How many tasks a node has that are neither ended nor told to end.
+    pub fn load(&self, node: NodeId) -> u32 {
+        self.load.get(&node).copied().unwrap_or_default()
     }
 
     pub fn health(&self, task: TaskId) -> Option<&Arc<TaskHealth>> {
@@ -156,6 +163,9 @@ impl Cluster {
         self.by_service.insert((task.service, task.slot, task.id));
         if let Some(node) = task.node() {
             self.by_node.insert((node, task.id));
+            if is_load(task) {
+                *self.load.entry(node).or_default() += 1;
+            }
         } else if !task.has_ended() {
             self.waiting.insert(task.id);
         }
@@ -174,6 +184,13 @@ impl Cluster {
             self.by_service.remove(&(before.service, before.slot, id));
             if let Some(node) = before.node() {
                 self.by_node.remove(&(node, id));
+                if is_load(before) {
+                    let load = self.load.get(&node).copied().unwrap_or_default();
+                    match load.checked_sub(1) {
+                        None | Some(0) => self.load.remove(&node),
+                        Some(rest) => self.load.insert(node, rest),
+                    };
+                }
             }
         }
     }
@@ -186,4 +203,8 @@ impl Cluster {
             self.events.remove(&sequence);
         }
     }
+}
+
+const fn is_load(task: &Task) -> bool {
+    !task.has_ended() && task.stop.is_none()
 }
