@@ -189,6 +189,11 @@ impl Api {
     /// Of the last commit.
     async fn revision(&self) -> u64 {
         let request = pb::ListHealthRequest { service: service_name(0) };
-        HealthApiClient::new(self.0.clone()).list_health(request).await.unwrap().into_inner().revision
+        HealthApiClient::new(self.0.clone())
+            .list_health(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .revision
     }
 }

@@ -53,11 +53,8 @@ fn cost(tasks: usize) -> Cost {
     let rest = plan(&cluster, &policy, now, 7);
     let all_ms = begun.elapsed().as_secs_f64() * 1e3;
     assert!(rest.changes.is_empty(), "{:?}", rest.changes.first());
-    let victims: Vec<Task> = cluster
-        .tasks()
-        .step_by(tasks / ENDS.min(tasks / 2))
-        .map(|task| (**task).clone())
-        .collect();
+    let victims: Vec<Task> =
+        cluster.tasks().step_by(tasks / ENDS.min(tasks / 2)).map(|task| (**task).clone()).collect();
     let mut took = Duration::ZERO;
     for victim in &victims {
         let before = cluster.clone();

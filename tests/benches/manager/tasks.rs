@@ -107,12 +107,7 @@ pub fn ended(task: TaskId, sequence: u64, kind: EndKind) -> TaskReport {
     report(task, sequence, status, None)
 }
 
-fn report(
-    task: TaskId,
-    sequence: u64,
-    status: TaskStatus,
-    health: Option<Health>,
-) -> TaskReport {
+fn report(task: TaskId, sequence: u64, status: TaskStatus, health: Option<Health>) -> TaskReport {
     let (transitions, transitions_dropped) = (Vec::new(), 0);
     TaskReport { task, sequence, status, health, transitions, transitions_dropped }
 }
