@@ -1,9 +1,9 @@
 //! What the manager costs and how fast it is: `make bench-manager`.
 //!
 //! One process is the manager as it ships, with a database on a disk. The other one plays the
-//! workers: real sessions over gRPC on loopback, and nothing behind them. Both share the machine, so
-//! what the workers take the manager lacks. Prints a table and, last, one line of JSON. It never
-//! fails on a timing.
+//! workers: real sessions over gRPC on loopback, and nothing behind them. Both share the machine,
+//! so what the workers take the manager lacks. Prints a table and, last, one line of JSON. It
+//! never fails on a timing.
 
 mod manager;
 mod numbers;
