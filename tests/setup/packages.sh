@@ -42,6 +42,7 @@ e2fsprogs mkfs.ext4
 jq jq
 memcached memcached
 nats-server nats-server
+openssl openssl
 postgresql =psql
 prometheus promtool
 python3-pip =pip3
