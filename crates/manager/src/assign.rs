@@ -55,9 +55,11 @@ impl Assigned {
     }
 }
 
-/// All else in an assignment never changes.
-fn same(told: &Task, task: &Task) -> bool {
-    told.not_before == task.not_before && wanted_stop(told) == wanted_stop(task)
+/// Its worker need not hear of the difference: all else in an assignment never changes.
+pub fn same(told: &Task, task: &Task) -> bool {
+    told.node() == task.node()
+        && told.not_before == task.not_before
+        && wanted_stop(told) == wanted_stop(task)
 }
 
 /// A worker that has lost its disk must not start again what has ended.

@@ -99,7 +99,7 @@ fn filled(tasks: usize, policy: &Policy) -> Cluster {
         cluster.apply(&Change::PutTask(Box::new(Task { status, ..task })));
         let mut observed = health.unwrap();
         observed.was_ready = true;
-        let health = TaskHealth { observed, external: Vec::new() };
+        let health = TaskHealth { observed, ..TaskHealth::starting(now) };
         cluster.apply(&Change::PutHealth(id, Box::new(health)));
     }
     cluster

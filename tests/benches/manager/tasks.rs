@@ -94,7 +94,7 @@ pub fn works(task: TaskId, sequence: u64, started_at: Timestamp, ready: bool) ->
         started_at: Some(started_at),
         address: Some([10, 77, 1, 2].into()),
         pid: Some(4711),
-        checks: Some(Box::new(checks())),
+        checks: Some(Arc::new(checks())),
         message: String::new(),
     };
     report(task, sequence, status, Some(health))
