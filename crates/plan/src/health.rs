@@ -43,7 +43,7 @@ pub(crate) fn standing(cluster: &Cluster, task: &Task, now: Timestamp) -> Standi
 }
 
 /// The node of a task that is not over, where it is lost.
-fn lost_node<'c>(cluster: &'c Cluster, task: &Task) -> Option<&'c Arc<Node>> {
+pub(crate) fn lost_node<'c>(cluster: &'c Cluster, task: &Task) -> Option<&'c Arc<Node>> {
     let node = task.node().and_then(|id| cluster.node(id))?;
     (node.state == NodeState::Lost && !task.has_ended()).then_some(node)
 }

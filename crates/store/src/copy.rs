@@ -102,9 +102,12 @@ pub fn write_whole(
     drop(database);
     new.as_file().sync_all().map_err(io_fault)?;
     let named = if replace { new.persist(path) } else { new.persist_noclobber(path) };
-    named.map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => CopyFault::Exists { path: path.to_owned() },
-        _ => io_fault(error.error),
+    named.map_err(|error| {
+        if error.error.kind() == io::ErrorKind::AlreadyExists {
+            CopyFault::Exists { path: path.to_owned() }
+        } else {
+            io_fault(error.error)
+        }
     })?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_fault)
 }

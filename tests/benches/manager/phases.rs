@@ -1,11 +1,12 @@
 //! What is done to the manager, one after the other, and what it takes.
 
 use std::{
-    path::PathBuf,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tonic::transport::{Channel, Endpoint};
 use warren_proto::v1::{
     self as pb, health_api_client::HealthApiClient, services_client::ServicesClient,
@@ -32,7 +33,7 @@ pub fn run(options: Options) {
 }
 
 async fn measure(options: Options) {
-    let Options { tasks, sessions, seconds, rounds, decisions } = options;
+    let Options { tasks, sessions, .. } = options;
     // On a disk, which a temporary directory may not be.
     let dir = tempfile::tempdir_in(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))).unwrap();
     println!("{tasks} tasks in services of {PER_SERVICE} on {sessions} sessions\n");
@@ -42,6 +43,29 @@ async fn measure(options: Options) {
     let fleet = Fleet::start(address, sessions);
     fleet.sessions(sessions).await;
     let api = Api::connect(address.to_string()).await;
+    let mut json = vec![("tasks", tasks.to_string()), ("sessions", sessions.to_string())];
+    fill(&manager, &fleet, &api, tasks, &mut json).await;
+    rest(&manager, &api, options.seconds, &mut json).await;
+    decide(&fleet, tasks / PER_SERVICE, options.decisions, &mut json).await;
+    burst(&manager, &fleet, &api, options, &mut json).await;
+    row("memory of the process, MiB", &(manager.resident_bytes() >> 20).to_string());
+    manager.kill();
+    restart(dir.path(), address, &fleet, &mut json).await;
+
+    println!();
+    let costs = reconcile::measure(tasks);
+    reconcile::show(&costs);
+    let costs: Vec<String> =
+        costs.iter().map(|cost| format!("\"{}\":{:.0}", cost.tasks, cost.dirty_us)).collect();
+    json.push(("reconcile_us", format!("{{{}}}", costs.join(","))));
+    let json: Vec<String> = json.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    println!("\n{{{}}}", json.join(","));
+}
+
+type Json = Vec<(&'static str, String)>;
+
+/// From nothing to all tasks healthy; and the memory that they take.
+async fn fill(manager: &Process, fleet: &Fleet, api: &Api, tasks: usize, json: &mut Json) {
     sleep(Duration::from_secs(1)).await;
     let empty = manager.resident_bytes();
     let begun = Instant::now();
@@ -49,59 +73,37 @@ async fn measure(options: Options) {
         api.create(number).await;
     }
     fleet.acked(tasks).await;
-    let filled = begun.elapsed();
-    row("tasks created, placed, reported healthy, durable /s", &rate(tasks, filled));
-
+    row("tasks created, placed, reported healthy, durable /s", &rate(tasks, begun.elapsed()));
     sleep(Duration::from_secs(3)).await;
-    let bytes_per_task = (manager.resident_bytes().saturating_sub(empty)) / tasks as u64;
-    row("memory, bytes per task", &bytes_per_task.to_string());
-    let resident = manager.resident_bytes() >> 20;
-    row("memory of the process, MiB", &resident.to_string());
+    let bytes = manager.resident_bytes().saturating_sub(empty) / tasks as u64;
+    row("memory, bytes per task", &bytes.to_string());
+    row("memory of the process, MiB", &(manager.resident_bytes() >> 20).to_string());
+    json.push(("bytes_per_task", bytes.to_string()));
+}
 
+async fn rest(manager: &Process, api: &Api, seconds: u64, json: &mut Json) {
     let (cpu, revision) = (manager.cpu(), api.revision().await);
     sleep(Duration::from_secs(seconds)).await;
-    let core = (manager.cpu() - cpu).as_secs_f64() / as_f64(seconds) * 100.0;
+    let core = manager.cpu().saturating_sub(cpu).as_secs_f64() / as_f64(seconds) * 100.0;
     let commits = as_f64(api.revision().await - revision) / as_f64(seconds);
     row("steady state: commits/s", &format!("{commits:.2}"));
     row("steady state: heartbeats, % of a core", &format!("{core:.1}"));
+    json.push(("steady_commits_per_s", format!("{commits:.2}")));
+    json.push(("steady_core_percent", format!("{core:.1}")));
+}
 
-    let decision = decide(&fleet, tasks / PER_SERVICE, decisions).await;
-    let [p50, p99] = [0.5, 0.99].map(|part| decision.quantile_ms(part));
-    row("end reported -> successor with its worker, p50 ms", &format!("{p50:.2}"));
-    row(&format!("likewise, p99 ms, of {}", decision.len()), &format!("{p99:.2}"));
-
-    let (took, pages) = burst(&fleet, &api, options).await;
-    let changes_per_s = as_f64((tasks * rounds) as u64) / took.as_secs_f64();
-    row("burst: health changes durable and acknowledged /s", &format!("{changes_per_s:.0}"));
-    let [page_p50, page_p99] = [0.5, 0.99].map(|part| pages.quantile_ms(part));
-    row("meanwhile, task ls of a service, p50 ms", &format!("{page_p50:.2}"));
-    row(&format!("likewise, p99 ms, of {}", pages.len()), &format!("{page_p99:.2}"));
-    row("memory of the process, MiB", &(manager.resident_bytes() >> 20).to_string());
-
-    manager.kill();
+/// Killed, as a crash would, and started again.
+async fn restart(dir: &Path, address: SocketAddr, fleet: &Fleet, json: &mut Json) {
     let begun = Instant::now();
-    let manager = Process::start(dir.path(), address.port());
+    let manager = Process::start(dir, address.port());
     let api = Api::connect(address.to_string()).await;
     api.page(0).await;
     let restart_ms = begun.elapsed().as_millis();
-    row("killed, then started: API answers after, ms", &restart_ms.to_string());
+    row("killed, then started: the API answers after, ms", &restart_ms.to_string());
     row("of it, to open the database and read it, ms", &manager.opened_ms.to_string());
-    fleet.sessions(sessions).await;
+    fleet.sessions(fleet.size()).await;
     row("and all sessions are back after, ms", &begun.elapsed().as_millis().to_string());
-
-    println!();
-    let reconcile = reconcile::measure(tasks);
-    reconcile::show(&reconcile);
-    let costs: Vec<String> =
-        reconcile.iter().map(|cost| format!("\"{}\":{:.1}", cost.tasks, cost.dirty_us)).collect();
-    println!(
-        "\n{{\"bench\":\"manager\",\"tasks\":{tasks},\"sessions\":{sessions},\
-         \"durable_changes_per_s\":{changes_per_s:.0},\"decision_p99_ms\":{p99:.2},\
-         \"steady_commits_per_s\":{commits:.2},\"steady_core_percent\":{core:.1},\
-         \"task_ls_p99_ms\":{page_p99:.2},\"restart_ms\":{restart_ms},\
-         \"bytes_per_task\":{bytes_per_task},\"reconcile_us\":{{{}}}}}",
-        costs.join(",")
-    );
+    json.push(("restart_ms", restart_ms.to_string()));
 }
 
 fn rate(count: usize, took: Duration) -> String {
@@ -110,7 +112,7 @@ fn rate(count: usize, took: Duration) -> String {
 
 /// Tasks end by themselves, one after the other and each in another slot: until a worker has the
 /// successor.
-async fn decide(fleet: &Fleet, services: usize, count: usize) -> Samples {
+async fn decide(fleet: &Fleet, services: usize, count: usize, json: &mut Json) {
     let mut samples = Samples::default();
     let mut given = fleet.seen.given.subscribe();
     for number in 0..count.min(2 * services) {
@@ -127,28 +129,44 @@ async fn decide(fleet: &Fleet, services: usize, count: usize) -> Samples {
             }
         };
         let ended_at = fleet.seen.ended_at.lock().unwrap().unwrap();
-        samples.add(successor.at - ended_at);
+        samples.add(successor.at.saturating_duration_since(ended_at));
         sleep(PACE).await;
     }
-    samples
+    let [p50, p99] = [0.5, 0.99].map(|part| samples.quantile_ms(part));
+    row("end reported -> successor with its worker, p50 ms", &format!("{p50:.2}"));
+    row(&format!("likewise, p99 ms, of {}", samples.len()), &format!("{p99:.2}"));
+    json.push(("decision_p99_ms", format!("{p99:.2}")));
 }
 
 /// Every task loses its traffic, or gets it back, all at once; and somebody looks.
-async fn burst(fleet: &Fleet, api: &Api, options: Options) -> (Duration, Samples) {
+async fn burst(manager: &Process, fleet: &Fleet, api: &Api, options: Options, json: &mut Json) {
+    let Options { tasks, rounds, .. } = options;
     let (done, is_done) = watch::channel(false);
-    let looks = tokio::spawn(look(api.clone(), options.tasks / PER_SERVICE, is_done));
-    let mut took = Duration::ZERO;
-    for round in 0..options.rounds {
+    let mut looks = JoinSet::new();
+    looks.spawn(look(api.clone(), tasks / PER_SERVICE, is_done));
+    let (mut took, cpu) = (Duration::ZERO, manager.cpu());
+    for round in 0..rounds {
         let before = *fleet.seen.acked.borrow();
         let begun = Instant::now();
         fleet.order_all(Order::Ready(round % 2 == 1)).await;
-        fleet.acked(before + options.tasks).await;
+        fleet.acked(before + tasks).await;
         let this = begun.elapsed();
-        row(&format!("burst {}: changes/s", round + 1), &rate(options.tasks, this));
+        row(&format!("burst {}: changes/s", round + 1), &rate(tasks, this));
         took += this;
     }
+    let cpu = manager.cpu().saturating_sub(cpu).as_secs_f64() * 1e6;
     done.send_replace(true);
-    (took, looks.await.unwrap())
+    let pages = looks.join_next().await.unwrap().unwrap();
+    let changes = as_f64((tasks * rounds) as u64);
+    let per_s = changes / took.as_secs_f64();
+    row("bursts: health changes durable and acknowledged /s", &format!("{per_s:.0}"));
+    row("of the manager's CPU for each, µs", &format!("{:.1}", cpu / changes));
+    let [p50, p99] = [0.5, 0.99].map(|part| pages.quantile_ms(part));
+    row("meanwhile, task ls of a service, p50 ms", &format!("{p50:.2}"));
+    row(&format!("likewise, p99 ms, of {}", pages.len()), &format!("{p99:.2}"));
+    json.push(("durable_changes_per_s", format!("{per_s:.0}")));
+    json.push(("cpu_us_per_change", format!("{:.1}", cpu / changes)));
+    json.push(("task_ls_p99_ms", format!("{p99:.2}")));
 }
 
 async fn look(api: Api, services: usize, done: watch::Receiver<bool>) -> Samples {

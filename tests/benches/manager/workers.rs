@@ -84,6 +84,10 @@ impl Fleet {
         fleet
     }
 
+    pub fn size(&self) -> usize {
+        self.orders.len()
+    }
+
     pub async fn order(&self, worker: usize, order: Order) {
         self.orders[worker].send(order).await.unwrap();
     }

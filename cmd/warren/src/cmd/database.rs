@@ -142,7 +142,7 @@ pub fn restore(args: &RestoreArgs, console: &mut Console<'_>) -> Result<(), Fail
 fn aside(target: &Path) -> PathBuf {
     let name = |number: u32| target.with_extension(format!("redb.replaced-{number}"));
     let free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
-    (1..).map(name).find(free).unwrap_or_else(|| name(0))
+    (1..10_000).map(name).find(free).unwrap_or_else(|| name(0))
 }
 
 pub fn check(args: &CheckArgs, console: &mut Console<'_>) -> Result<(), Failure> {
