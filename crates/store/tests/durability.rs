@@ -1,6 +1,8 @@
 //! What a commit promises, held against reopening, a killed process and a failing disk.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
+#[path = "support/disk.rs"]
+mod disk;
 mod support;
 
 use std::{
@@ -10,9 +12,10 @@ use std::{
     sync::atomic::Ordering,
 };
 
+use disk::Disk;
 use prost::Message;
 use redb::{Database, TableDefinition};
-use support::{Disk, apply, commit, event, health, node, service, task};
+use support::{apply, commit, event, health, node, service, task};
 use warren_core::{change::Change, cluster::Cluster, id::TaskId};
 use warren_proto::v1 as pb;
 use warren_store::{CommitFault, OpenFault, RedbStore, Store};
