@@ -8,13 +8,13 @@ use warren_core::{
     change::Change,
     check::Role,
     cluster::Cluster,
-    health::{Health, RoleHealth},
+    health::{Health, RoleHealth, Standing},
     id::{NodeId, ServiceId, TaskId},
     spec::ServiceName,
     task::Task,
     time::Timestamp,
 };
-use warren_plan::effective_health;
+use warren_plan::{effective_health, standing};
 
 use crate::assign;
 
@@ -163,7 +163,10 @@ fn change(before: &Published, after: &Published, id: TaskId) -> Option<HealthCha
     };
     let entry = after.entry(is, after.at);
     // Each as of its own moment: what expired in between is a change too.
-    let same = was.map(|was| before.entry(was, before.at)).is_some_and(|was| was.shows_as(&entry));
+    let same = was.is_some_and(|was| {
+        standing(&before.cluster, was, before.at) == Standing::from(&entry.health)
+            && before.entry(was, before.at).shows_as(&entry)
+    });
     (!same).then_some(HealthChange::Changed(Box::new(entry)))
 }
 

@@ -28,7 +28,7 @@ pub fn effective_health(cluster: &Cluster, task: &Task, now: Timestamp) -> Healt
 }
 
 /// What of it decides, without the texts: the planner asks for it of every slot that it looks at.
-pub(crate) fn standing(cluster: &Cluster, task: &Task, now: Timestamp) -> Standing {
+pub fn standing(cluster: &Cluster, task: &Task, now: Timestamp) -> Standing {
     let known = cluster.health(task.id).map(|health| health.standing(now));
     let mut standing = known.unwrap_or(Standing {
         status: HealthStatus::Starting,

@@ -99,11 +99,11 @@ fn reported(
     broken: &mut Vec<String>,
 ) {
     let (id, mark) = (new.id, after.reported(new));
-    let last = before.task(id).map_or_else(ReportMark::default, |old| before.reported(old));
-    if mark < last {
+    let known_mark = before.task(id).map_or_else(ReportMark::default, |old| before.reported(old));
+    if mark < known_mark {
         broken.push(format!("{id}: its reports went back"));
     }
-    if mark == last {
+    if mark == known_mark {
         return;
     }
     let ReportMark { epoch, sequence } = mark;
