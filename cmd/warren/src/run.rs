@@ -88,6 +88,12 @@ fn start(args: &CommonArgs) -> Result<Home, Failure> {
     Ok(Home::open(args.data_dir.as_deref())?)
 }
 
+/// As a manager that starts makes it.
+pub fn make_data_dir(dir: &std::path::Path) -> Result<(), Failure> {
+    Home::open(Some(dir))?;
+    Ok(())
+}
+
 fn in_runtime(process: impl Future<Output = Result<()>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -32,5 +32,6 @@ pub use counters::{Counters, GuardCounts, ReportCounts};
 pub use listen::{BindFault, Listener, bind_tcp, bind_unix};
 pub use manager::{Manager, ManagerFault};
 pub use pulse::{NoPulse, Pulse};
-pub use warren_plan::Policy;
+pub use warren_plan::{Policy, violations};
+pub use warren_store::{CopyFault, FILE as DATABASE, Inspection, OpenFault, inspect, write_whole};
 pub use world::{RealWorld, World};

@@ -1,10 +1,13 @@
 //! The disk holds what the cluster in memory holds, whatever the changes.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
+#[path = "support/disk.rs"]
+mod disk;
 mod support;
 
+use disk::Disk;
 use proptest::prelude::*;
-use support::{Disk, apply, commit, event, health, node, service, task};
+use support::{apply, commit, event, health, node, service, task};
 use warren_core::{
     change::Change,
     id::{NodeId, ServiceId, TaskId},

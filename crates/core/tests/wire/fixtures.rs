@@ -332,7 +332,7 @@ fn a_status() -> TaskStatus {
         started_at: Some(at(402)),
         address: Some("10.88.0.7".parse().unwrap()),
         pid: Some(4_711),
-        checks: Some(Box::new(all_checks())),
+        checks: Some(Arc::new(all_checks())),
         message: "what is being done".to_owned(),
     }
 }
@@ -524,13 +524,14 @@ pub fn external_verdict() -> Vec<Fixture<ExternalVerdict>> {
     ]
 }
 
-pub fn task_health() -> Vec<Fixture<TaskHealth>> {
+pub fn health_row() -> Vec<Fixture<TaskHealth>> {
     let external = vec![
         an_accusation("auditor", AccusedRole::Liveness),
         an_accusation("auditor", AccusedRole::Readiness),
         an_accusation("billing", AccusedRole::Liveness),
     ];
-    vec![("task_health", TaskHealth { observed: a_health(), external })]
+    let reported = ReportMark { epoch: 13, sequence: 14 };
+    vec![("health_row", TaskHealth { observed: a_health(), external, reported })]
 }
 
 pub fn assignment() -> Vec<Fixture<Assignment>> {

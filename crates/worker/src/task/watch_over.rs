@@ -126,7 +126,7 @@ impl Actor {
         let saved = self.health.take();
         let (runtime, context) = (&self.runtime, &self.context);
         let checking = Checking::new(self.task(), &checks, running, runtime, context, saved);
-        self.status.checks = Some(Box::new(checks));
+        self.status.checks = Some(Arc::new(checks));
         self.health = Some(checking.health());
         checking
     }
