@@ -278,21 +278,24 @@ impl Control {
             return Ok(());
         }
         let batch: Arc<[Change]> = changes.into();
+        self.counters.tallies().commit_begins();
         cluster.revision = self.store.commit(Arc::clone(&batch)).await?;
+        self.counters.tallies().commit_ends();
+        // Not `now`, which was before the disk had its turn.
+        self.counters.batch(&before.cluster, &batch, self.world.now());
         for change in batch.iter() {
             journal::log(change);
-            self.counters.change(&before.cluster, change);
             match change {
                 Change::PutHealth(id, _) | Change::RemoveTask(id) => {
                     self.note_expiry(&cluster, *id);
                 }
-                Change::PutEvent(event) => self.counters.event(event.kind),
                 Change::PutService(_)
                 | Change::RemoveService(_)
                 | Change::PutTask(_)
                 | Change::PutNode(_)
                 | Change::RemoveNode(_)
                 | Change::PutRestraint(_)
+                | Change::PutEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }

@@ -12,9 +12,10 @@ use std::{
 use tokio::time::Instant;
 use warren_core::{
     check::{ByRole, CheckKind, Checks, Role},
-    health::Health,
+    health::{Health, Verdict},
     id::TaskId,
     outcome::{Attempt, Outcome},
+    spec::ServiceName,
     time::Timestamp,
 };
 use warren_probe::{Prober, Target};
@@ -74,6 +75,9 @@ struct Group {
     /// Consecutive outcomes of one kind, the last one's.
     last: Option<Outcome>,
     run: u32,
+    run_since: Elapsed,
+    /// One of its roles has the verdict that it fails.
+    fails: bool,
 }
 
 enum GroupState {
@@ -96,6 +100,7 @@ impl Checking {
     /// `saved` is the health of a task that was adopted.
     pub fn new(
         task: TaskId,
+        service: &ServiceName,
         checks: &Checks,
         running: &Running,
         runtime: &Arc<dyn Runtime>,
@@ -109,7 +114,12 @@ impl Checking {
             Some(saved) => TaskVerdicts::restore(task, checks, started, &saved, elapsed),
             None => TaskVerdicts::new(task, checks, started),
         };
-        let group = |shared| Group::new(shared, checks, &context.metrics);
+        let health = verdicts.health();
+        let group = |shared| {
+            let mut group = Group::new(shared, service, checks, &context.metrics);
+            group.fails = group.fails_in(&health);
+            group
+        };
         let mut checking = Self {
             task,
             verdicts,
@@ -245,6 +255,7 @@ impl Checking {
         let outcome = attempt.outcome;
         let same = group.last.map(kind_of) == Some(kind_of(outcome));
         group.run = if same { group.run.saturating_add(1) } else { 1 };
+        group.run_since = if same { group.run_since } else { ended };
         group.last = Some(outcome);
         let decides = group.run
             <= match outcome {
@@ -258,12 +269,15 @@ impl Checking {
             role = role.name(),
             outcome = ?outcome,
             latency_ms = attempt.latency.as_millis(),
-            message = attempt.message,
+            said = attempt.message,
             "attempt"
         );
-        let changed = self.verdicts.observe(role, attempt, ended).is_some();
+        let changed = self.verdicts.observe(role, attempt, ended);
+        if let Some(health) = &changed {
+            group.note_verdicts(health, ended);
+        }
         self.plan_attempts();
-        if changed {
+        if changed.is_some() {
             Some(Noted::Changed)
         } else if decides {
             Some(Noted::Streak)
@@ -295,15 +309,39 @@ async fn attempt(
 }
 
 impl Group {
-    fn new(shared: CheckGroup, checks: &Checks, metrics: &Metrics) -> Self {
-        let meter = metrics.meter(shared.check.kind.name(), shared.role);
+    fn new(shared: CheckGroup, service: &ServiceName, checks: &Checks, metrics: &Metrics) -> Self {
+        let meter = metrics.meter(service, shared.check.kind.name(), shared.role);
         let (mut failures, mut successes) = (0, 0);
         for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
             failures = failures.max(check.timing.failures.get());
             successes = successes.max(check.timing.successes.get());
         }
         let shared = Arc::new(shared);
-        Self { shared, meter, state: GroupState::Idle, failures, successes, last: None, run: 0 }
+        Self {
+            shared,
+            meter,
+            state: GroupState::Idle,
+            failures,
+            successes,
+            last: None,
+            run: 0,
+            run_since: Elapsed::ZERO,
+            fails: false,
+        }
+    }
+
+    fn note_verdicts(&mut self, health: &Health, now: Elapsed) {
+        let fails = self.fails_in(health);
+        if fails && !self.fails {
+            self.meter.detected(now.saturating_sub(self.run_since));
+        }
+        self.fails = fails;
+    }
+
+    fn fails_in(&self, health: &Health) -> bool {
+        let mut roles =
+            self.shared.roles.iter().filter_map(|role| health.roles.get(*role).as_ref());
+        roles.any(|role| role.verdict == Verdict::Failing)
     }
 }
 

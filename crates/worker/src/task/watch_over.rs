@@ -77,8 +77,8 @@ impl Actor {
         self.status.address =
             (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
         let saved = self.health.take();
-        let (runtime, context) = (&self.runtime, &self.context);
-        let checking = Checking::new(self.task(), &checks, running, runtime, context, saved);
+        let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
+        let checking = Checking::new(self.task(), name, &checks, running, runtime, context, saved);
         self.status.checks = Some(Box::new(checks));
         self.health = Some(checking.health());
         if matches!(self.status.phase, Phase::Running) {
