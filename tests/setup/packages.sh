@@ -49,6 +49,7 @@ python3-pip =pip3
 python3-venv =python3
 redis-server redis-server
 skopeo skopeo
+systemd systemd-analyze
 util-linux nsenter
 END
             ;;

@@ -22,7 +22,7 @@ use warren_manager::{Manager, ManagerConfig};
 use warren_worker::{Drivers, Engine, SessionState, StateFile, SystemClock};
 
 use self::{
-    health::{Health, Served},
+    health::{Health, Served, WorkerParts},
     listen::{Bound, Listening},
     settings::{Home, Node},
 };
@@ -179,7 +179,7 @@ fn serve_health(mut health: Health, home: &Home, parts: &ProcessParts) -> Result
         health.of_manager(&part.manager, home);
     }
     if let Some(part) = worker {
-        health.of_worker(part.config.session.subscribe(), part.containerd.clone());
+        health.of_worker(&part.config, WorkerParts { home, containerd: &part.containerd });
     }
     health.serve()
 }

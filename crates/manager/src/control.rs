@@ -319,22 +319,24 @@ impl Control {
             return Ok(());
         }
         let batch: Arc<[Change]> = changes.into();
+        self.counters.tallies().commit_begins();
         cluster.revision = self.store.commit(Arc::clone(&batch)).await?;
+        self.counters.tallies().commit_ends();
         apart(large, || {
-            self.note(&before.cluster, &cluster, &batch);
+            // Not `now`, which was before the disk had its turn.
+            self.counters.batch(&before.cluster, &batch, self.world.now());
+            self.note(&cluster, &batch);
             self.published.send_replace(Arc::new(before.next(cluster, &batch, now)));
         });
         Ok(())
     }
 
-    /// What is durable is logged, counted, and waited for.
-    fn note(&mut self, before: &Cluster, after: &Cluster, batch: &[Change]) {
+    /// What is durable is logged, and waited for.
+    fn note(&mut self, after: &Cluster, batch: &[Change]) {
         for change in batch {
             journal::log(change);
-            self.counters.change(before, change);
             match change {
                 Change::PutHealth(id, _) | Change::RemoveTask(id) => self.note_expiry(after, *id),
-                Change::PutEvent(event) => self.counters.event(event.kind),
                 Change::PutService(service) => self.note_pause(service),
                 Change::RemoveService(id) => {
                     self.pauses.remove(id);
@@ -343,6 +345,7 @@ impl Control {
                 | Change::PutNode(_)
                 | Change::RemoveNode(_)
                 | Change::PutRestraint(_)
+                | Change::PutEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }

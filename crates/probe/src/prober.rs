@@ -158,7 +158,7 @@ impl Prober {
                     let prober = self;
                     let trace = &trace;
                     let call = Call { prober, target, check, peer, trace, deadline };
-                    watch.at(peer, call.make()).await
+                    watch.at(peer, Box::pin(call.make())).await
                 }
                 Err(end) => Err(end),
             },
@@ -229,13 +229,11 @@ impl<'a> Watch<'a> {
                 return looked;
             }
             let longer = |observer: &Observer| observer.longer(timeout, limit, deadline.elapsed());
-            match self.observer.and_then(longer) {
-                Some(longer) => self.given.limit = longer,
-                None => {
-                    let (clause, message) = late(self.given);
-                    return Err(End::fail(clause, Evidence::Timeout, message));
-                }
-            }
+            let Some(longer) = self.observer.and_then(longer) else {
+                let (clause, message) = late(self.given);
+                return Err(End::fail(clause, Evidence::Timeout, message));
+            };
+            self.given.limit = longer;
         }
     }
 }
