@@ -347,8 +347,8 @@ mod tests {
         let metrics = Metrics::new(&mut registry);
         let first = metrics.meter(&web(), "tcp", Role::Liveness);
         let second = metrics.meter(&web(), "tcp", Role::Liveness);
-        first.end(Outcome::Pass, Duration::ZERO, None);
-        second.end(Outcome::Pass, Duration::ZERO, None);
+        first.end(Outcome::Pass, Duration::ZERO, None, false);
+        second.end(Outcome::Pass, Duration::ZERO, None, false);
         let labels = r#"service="web",probe="liveness",handler="tcp",result="success""#;
         let series = format!("warren_probe_attempts_total{{{labels}}}");
         assert!(shown(&registry).contains(&format!("\n{series} 2\n")));
