@@ -43,6 +43,7 @@ jq jq
 memcached memcached
 nats-server nats-server
 nginx nginx
+openssl openssl
 postgresql =psql
 prometheus promtool
 python3-pip =pip3

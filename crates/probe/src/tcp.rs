@@ -71,5 +71,6 @@ async fn listen(
             let closed = format!("{peer} closed, and its answer does not {expect}{begin}");
             return explicit(closed);
         }
+        trace.talked(message::excerpt(&answer));
     }
 }

@@ -8,13 +8,15 @@ use std::{
 
 use http::uri::Authority;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
-        Resumption,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms},
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use warren_core::{
@@ -85,14 +87,18 @@ impl Configs {
 /// An error is why we cannot, for a person.
 fn config(trust: &Trust, alpn: Alpn) -> Result<ClientConfig, String> {
     let refuse = |error: Error| format!("cannot set up TLS: {error}");
-    let roots = match trust {
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Anyone => return unverified(alpn).map_err(refuse),
-        Trust::Node => node_roots()?,
-        Trust::Ca(ca) => roots_of(ca)?,
+        Trust::Node => by_authority(node_roots()?)?,
+        Trust::Ca(ca) => Arc::new(OwnersWord::of(ca)?),
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(refuse)?;
-    Ok(finish(builder.with_root_certificates(roots).with_no_client_auth(), alpn))
+    with_verifier(verifier, alpn).map_err(refuse)
+}
+
+fn by_authority(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let provider = Arc::new(crypto::ring::default_provider());
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    builder.build().map_err(|error| format!("cannot set up TLS: {error}"))
 }
 
 fn node_roots() -> Result<RootCertStore, String> {
@@ -106,19 +112,15 @@ fn node_roots() -> Result<RootCertStore, String> {
     Err(format!("the node trusts no certificate authorities: {why}"))
 }
 
-fn roots_of(ca: &Ca) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in ca.certificates().map_err(|invalid| invalid.to_string())? {
-        roots.add(certificate).map_err(|error| format!("cannot use the CA: {error}"))?;
-    }
-    Ok(roots)
-}
-
 /// Every certificate.
 fn unverified(alpn: Alpn) -> Result<ClientConfig, Error> {
     let provider = crypto::ring::default_provider();
-    let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
-    let config = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::new(provider))
+    with_verifier(Arc::new(AnyCertificate(provider.signature_verification_algorithms)), alpn)
+}
+
+fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, alpn: Alpn) -> Result<ClientConfig, Error> {
+    let provider = Arc::<CryptoProvider>::new(crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
@@ -220,4 +222,80 @@ impl ServerCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
     }
+}
+
+/// Takes what an authority of the owner's file has signed; and what stands in that file itself,
+/// for `openssl req -x509` makes certificates that sign themselves and call themselves an
+/// authority, which by the book serve nobody.
+#[derive(Debug)]
+struct OwnersWord {
+    authorities: Arc<WebPkiServerVerifier>,
+    file: Vec<CertificateDer<'static>>,
+}
+
+impl OwnersWord {
+    fn of(ca: &Ca) -> Result<Self, String> {
+        let file = ca.certificates().map_err(|invalid| invalid.to_string())?;
+        let mut roots = RootCertStore::empty();
+        for certificate in &file {
+            let added = roots.add(certificate.clone());
+            added.map_err(|error| format!("cannot use the CA: {error}"))?;
+        }
+        Ok(Self { authorities: by_authority(roots)?, file })
+    }
+}
+
+impl ServerCertVerifier for OwnersWord {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let judged = self.authorities.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        // Its time is judged before, its name after.
+        if matches!(&judged, Err(error) if is_authority(error)) && self.file.contains(end_entity) {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        judged
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
+
+/// It is an authority that serves by itself, and nothing worse.
+fn is_authority(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(other)) = error else {
+        return false;
+    };
+    other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Trace {
     progress: Mutex<Progress>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Progress {
     stage: Stage,
     phases: Phases,
@@ -27,12 +27,19 @@ struct Progress {
     redirects: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Stage {
     Connect,
     Tls,
     Head,
-    Body { status: u16, bytes: usize },
+    /// What came is not what is expected, and more may come.
+    Talk {
+        said: String,
+    },
+    Body {
+        status: u16,
+        bytes: usize,
+    },
 }
 
 impl Trace {
@@ -45,6 +52,12 @@ impl Trace {
         *self.progress() = Progress::after(redirects);
     }
 
+    /// Another connection in the place of this one.
+    pub(crate) fn start_over(&self) {
+        let mut progress = self.progress();
+        *progress = Progress::after(progress.redirects);
+    }
+
     pub(crate) fn connected(&self) {
         let mut progress = self.progress();
         progress.phases.connect = Some(self.start.elapsed());
@@ -54,6 +67,11 @@ impl Trace {
     /// Nothing has to be made: the connection is an earlier attempt's.
     pub(crate) fn kept(&self) {
         self.progress().stage = Stage::Head;
+    }
+
+    /// Nothing has come over this connection.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.progress().received == 0
     }
 
     pub(crate) fn tls_begun(&self) {
@@ -78,13 +96,19 @@ impl Trace {
         self.progress().stage = Stage::Body { status, bytes };
     }
 
+    /// An answer without headers that does not match, so far.
+    pub(crate) fn talked(&self, said: String) {
+        self.progress().stage = Stage::Talk { said };
+    }
+
     /// How far it came before the connection broke, as the end of a sentence.
     pub(crate) fn before(&self) -> String {
-        let Progress { stage, received, .. } = *self.progress();
+        let Progress { stage, received, .. } = &*self.progress();
         match stage {
             Stage::Connect => String::new(),
             Stage::Tls => " during the TLS handshake".to_owned(),
-            Stage::Head if received == 0 => " before an answer".to_owned(),
+            Stage::Head if *received == 0 => " before an answer".to_owned(),
+            Stage::Talk { said } => format!(" after {received} bytes: {said}"),
             Stage::Head => format!(" after {received} bytes of headers"),
             Stage::Body { status, bytes } => {
                 format!(" after HTTP {status} and {bytes} bytes of body")
@@ -94,7 +118,7 @@ impl Trace {
 
     /// Which phase the deadline struck in.
     pub(crate) fn lateness(&self, timeout: Duration, peer: &impl fmt::Display) -> String {
-        let Progress { stage, phases, received, redirects } = *self.progress();
+        let Progress { stage, phases, received, redirects } = &*self.progress();
         let hops = match redirects {
             0 => String::new(),
             1 => "after a redirect, ".to_owned(),
@@ -109,7 +133,10 @@ impl Trace {
                 return format!("no connection to {peer} within {timeout:?}");
             }
             Stage::Tls => ("no answer", "TLS handshake unfinished".to_owned()),
-            Stage::Head if received == 0 => ("no answer", "no status line".to_owned()),
+            Stage::Head if *received == 0 => ("no answer", "nothing came".to_owned()),
+            Stage::Talk { said } => {
+                ("no answer that matches", format!("{received} bytes came: {said}"))
+            }
             Stage::Head => ("no answer", format!("headers unfinished after {received} bytes")),
             Stage::Body { status, bytes } => (
                 "no complete answer",
@@ -123,7 +150,7 @@ impl Trace {
     pub(crate) fn late_clause(&self) -> Clause {
         match self.progress().stage {
             Stage::Connect => clause::NO_CONNECTION,
-            Stage::Tls | Stage::Head => clause::DEADLINE,
+            Stage::Tls | Stage::Head | Stage::Talk { .. } => clause::DEADLINE,
             Stage::Body { .. } => clause::BODY,
         }
     }

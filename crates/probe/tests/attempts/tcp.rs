@@ -97,6 +97,8 @@ async fn a_wrong_answer_is_explicit_and_none_is_late() {
     let open = Talker::start(6, &[b"-LOADING data\r\n"], false);
     let seen = open.ask(b"PING\r\n", Some(pong()), Duration::from_millis(150)).await;
     assert_eq!(seen.outcome, LATE, "{}", seen.message);
+    assert!(seen.message.starts_with("no answer that matches within 150ms"), "{}", seen.message);
+    assert!(seen.message.ends_with("15 bytes came: -LOADING data"), "{}", seen.message);
     let closed = Talker::start(0, &[], true);
     let seen = closed.ask(b"", Some(pong()), TIMEOUT).await;
     assert_eq!(seen.outcome, EXPLICIT, "{}", seen.message);

@@ -90,7 +90,7 @@ impl TlsServer {
     }
 }
 
-fn acceptor(
+pub fn acceptor(
     version: &'static tokio_rustls::rustls::SupportedProtocolVersion,
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
@@ -171,6 +171,36 @@ async fn a_certificate_of_the_owners_authority_passes_for_its_name_only() {
     // By its address, which is never sent as SNI.
     let seen = verified(&ours.server("127.0.0.1"), ours.trusted(None), None).await;
     assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+}
+
+/// C-100: as `openssl req -x509` makes them.
+#[tokio::test]
+async fn an_authority_that_serves_by_itself_passes_where_the_file_names_it() {
+    let made = |names: &[&str], last_day: i32| {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(last_day, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let ca = Ca::new(certificate.pem()).unwrap();
+        let (der, key) = (certificate.der().clone(), key.serialize_der());
+        (TlsServer::with(&TLS13, der, key, || answer(200, "", "fine")), ca)
+    };
+    let (server, ca) = made(&["web.example"], 4000);
+    let (_, stranger) = made(&["web.example"], 4000);
+    let (expired, late) = made(&["web.example"], 2000);
+    for (server, ca, name, outcome) in [
+        (&server, &ca, "web.example", Outcome::Pass),
+        (&server, &ca, "other.example", EXPLICIT),
+        (&server, &stranger, "web.example", EXPLICIT),
+        (&expired, &late, "web.example", EXPLICIT),
+    ] {
+        let server_name = Some(ServerName::new(name).unwrap());
+        let tls = Tls { trust: Trust::Ca(ca.clone()), server_name };
+        let seen = verified(server, tls, None).await;
+        assert_eq!(seen.outcome, outcome, "{name}: {}", seen.message);
+    }
 }
 
 /// C-100: the name is sent as SNI, verified or not.
