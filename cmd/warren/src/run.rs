@@ -24,7 +24,7 @@ use warren_manager::{Manager, ManagerConfig};
 use warren_worker::{Drivers, Engine, SessionState, StateFile, SystemClock};
 
 use self::{
-    health::{Health, Served, WorkerParts},
+    health::{Health, Served},
     listen::{Bound, Listening},
     settings::{Home, Logging, Node},
 };
@@ -171,7 +171,7 @@ fn serve_health(mut health: Health, home: &Home, parts: &ProcessParts) -> Result
         health.of_manager(&part.manager, home);
     }
     if let Some(part) = worker {
-        health.of_worker(&part.config, WorkerParts { home, containerd: &part.containerd });
+        health.of_worker(&part.config, home, part.containerd.clone());
     }
     health.serve()
 }
