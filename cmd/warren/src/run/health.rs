@@ -88,14 +88,18 @@ impl Health {
         manager.register(&mut self.registry);
     }
 
-    pub fn of_worker(&mut self, config: &warren_worker::Config, parts: WorkerParts<'_>) {
-        let WorkerParts { home, containerd } = parts;
+    pub fn of_worker(
+        &mut self,
+        config: &warren_worker::Config,
+        home: &Home,
+        containerd: Option<Containerd>,
+    ) {
         self.vitals = self.vitals.clone().runtime("engine", config.engine.handle());
         let session = Session(config.session.subscribe());
         self.add(Component::critical("session", session).periodic(OFTEN));
         let state = Component::critical("worker-state", writable(&home.worker_dir()));
         self.add(state.periodic(STORE_EVERY).timeout(STORE_TIMEOUT));
-        if let Some(containerd) = containerd.clone() {
+        if let Some(containerd) = containerd {
             let answers = Component::critical("containerd", Answers(containerd));
             self.add(answers.periodic(SELDOM));
         }
@@ -139,12 +143,6 @@ pub fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd cannot be told");
     }
-}
-
-/// What the health of a worker is asked of, besides its settings.
-pub struct WorkerParts<'a> {
-    pub home: &'a Home,
-    pub containerd: &'a Option<Containerd>,
 }
 
 /// Whether files beside those that matter can be written.
