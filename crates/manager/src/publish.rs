@@ -143,6 +143,7 @@ impl Delta {
                 | Change::RemoveService(_)
                 | Change::PutRestraint(_)
                 | Change::PutEvent(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }
