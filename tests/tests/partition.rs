@@ -90,15 +90,15 @@ fn what_is_parted_is_unknown_then_replaced_and_tells_its_story_when_it_returns()
     let manager = Warren::start_in(&net.names[0], &machine.path().join("data-m"), &words);
     let _one = worker(&machine, &net, 0, "one");
     let _two = worker(&machine, &net, 1, "two");
-    let works = machine.path().join("works");
-    fs::write(&works, "").unwrap();
+    let sign = machine.path().join("works");
+    fs::write(&sign, "").unwrap();
     let tail = "--wait -- /bin/sleep 1000";
     manager.ok(&format!("service create web --replicas 2 --no-healthcheck {tail}"));
     // Where else could it be? So it is kept, and tells what it saw.
     manager.ok(&format!(
         "service create solo --constraint node.name==one --readiness-file \
          path={},period=200ms,failures=2 {tail}",
-        works.display()
+        sign.display()
     ));
     let slot = ["web.1", "web.2"].into_iter().find(|slot| node_of(&manager, slot) == "one");
     let slot = slot.expect("the service is spread");
@@ -106,7 +106,7 @@ fn what_is_parted_is_unknown_then_replaced_and_tells_its_story_when_it_returns()
         (manager.task_pid(slot), manager.task_id(slot), manager.task_id("solo.1"));
 
     net.cable("down");
-    fs::remove_file(&works).unwrap();
+    fs::remove_file(&sign).unwrap();
     let broken_at = millis("now");
     eventually("the node to be lost", LIMIT, || {
         let state = node_state(&manager, "one");

@@ -41,7 +41,9 @@ impl Told {
 impl Dirty {
     pub fn all(cluster: &Cluster) -> Self {
         let mut told = Told::default();
-        cluster.events().for_each(|event| told.note(event));
+        for event in cluster.events() {
+            told.note(event);
+        }
         Self {
             told,
             services: cluster.services().map(|service| service.id).collect(),

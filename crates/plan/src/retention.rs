@@ -91,13 +91,15 @@ fn forget_templates(draft: &mut Draft<'_>, service: &Service) {
 pub(crate) fn bound_events(draft: &mut Draft<'_>, told: &Told) {
     for &task in &told.tasks {
         let events = draft.cluster.events_of_task(task);
-        let surplus = surplus(events, draft.policy.events_per_task);
-        surplus.into_iter().for_each(|sequence| draft.remove_event(sequence));
+        for sequence in surplus(events, draft.policy.events_per_task) {
+            draft.remove_event(sequence);
+        }
     }
     for &service in &told.services {
         let events = draft.cluster.events_of_service(service);
-        let surplus = surplus(events, draft.policy.events_per_service);
-        surplus.into_iter().for_each(|sequence| draft.remove_event(sequence));
+        for sequence in surplus(events, draft.policy.events_per_service) {
+            draft.remove_event(sequence);
+        }
     }
 }
 
