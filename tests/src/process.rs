@@ -91,8 +91,18 @@ pub struct Warren {
 impl Warren {
     /// Starts `warren` with these arguments and waits until it says that it is ready.
     pub fn start(data_dir: &Path, arguments: &[String]) -> Self {
+        Self::launch(Command::new(binary()), data_dir, arguments)
+    }
+
+    /// In a network namespace that `ip netns` has made.
+    pub fn start_in(netns: &str, data_dir: &Path, arguments: &[String]) -> Self {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{netns}")).arg(binary());
+        Self::launch(command, data_dir, arguments)
+    }
+
+    fn launch(mut command: Command, data_dir: &Path, arguments: &[String]) -> Self {
         std::fs::create_dir_all(data_dir).unwrap();
-        let mut command = Command::new(binary());
         command.args(arguments).arg("--data-dir").arg(data_dir).args(["--log", "info"]);
         let log = data_dir.join(format!("{}.log", arguments[0]));
         let mut daemon = Daemon::start(command, log);

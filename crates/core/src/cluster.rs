@@ -35,6 +35,8 @@ pub struct Cluster {
     load: OrdMap<NodeId, u32>,
     nodes: OrdMap<NodeId, Arc<Node>>,
     events: OrdMap<u64, Arc<Event>>,
+    events_of_task: OrdSet<(TaskId, u64)>,
+    events_of_service: OrdSet<(ServiceId, u64)>,
 }
 
 impl Cluster {
@@ -130,6 +132,17 @@ impl Cluster {
         self.events.range(sequence.saturating_add(1)..).map(|(_, event)| event)
     }
 
+    /// The sequences of what is told of the task, the oldest first.
+    pub fn events_of_task(&self, task: TaskId) -> impl DoubleEndedIterator<Item = u64> {
+        self.events_of_task.range((task, 0)..=(task, u64::MAX)).map(|(_, sequence)| *sequence)
+    }
+
+    /// The sequences of what is told of the service and its tasks, the oldest first.
+    pub fn events_of_service(&self, service: ServiceId) -> impl DoubleEndedIterator<Item = u64> {
+        let all = (service, 0)..=(service, u64::MAX);
+        self.events_of_service.range(all).map(|(_, sequence)| *sequence)
+    }
+
     /// Zero when there has been none.
     pub fn last_event(&self) -> u64 {
         self.events.get_max().map_or(0, |(sequence, _)| *sequence)
@@ -158,9 +171,8 @@ impl Cluster {
             Change::PutRestraint(restraint) => {
                 self.restraint = Arc::new((**restraint).clone());
             }
-            Change::PutEvent(event) => {
-                self.events.insert(event.sequence, Arc::new((**event).clone()));
-            }
+            Change::PutEvent(event) => self.put_event(event),
+            Change::RemoveEvent(sequence) => self.remove_event(*sequence),
             Change::TrimEvents(upto) => self.trim_events(*upto),
         }
     }
@@ -231,7 +243,28 @@ impl Cluster {
             if sequence > upto {
                 break;
             }
-            self.events.remove(&sequence);
+            self.remove_event(sequence);
+        }
+    }
+
+    fn put_event(&mut self, event: &Event) {
+        self.remove_event(event.sequence);
+        if let Some(task) = event.task {
+            self.events_of_task.insert((task, event.sequence));
+        }
+        if let Some(service) = event.service {
+            self.events_of_service.insert((service, event.sequence));
+        }
+        self.events.insert(event.sequence, Arc::new(event.clone()));
+    }
+
+    fn remove_event(&mut self, sequence: u64) {
+        let Some(gone) = self.events.remove(&sequence) else { return };
+        if let Some(task) = gone.task {
+            self.events_of_task.remove(&(task, sequence));
+        }
+        if let Some(service) = gone.service {
+            self.events_of_service.remove(&(service, sequence));
         }
     }
 }

@@ -346,6 +346,7 @@ impl Control {
                 | Change::RemoveNode(_)
                 | Change::PutRestraint(_)
                 | Change::PutEvent(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }

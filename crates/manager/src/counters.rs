@@ -13,31 +13,43 @@ use warren_core::{
 
 use crate::{decide::report::Settled, tally::Tallies};
 
-/// The kinds of events, with their words.
-const EVENTS: [(EventKind, &str); 22] = [
-    (EventKind::ServiceCreated, "service_created"),
-    (EventKind::ServiceUpdated, "service_updated"),
-    (EventKind::ServiceRemoved, "service_removed"),
-    (EventKind::TaskCreated, "task_created"),
-    (EventKind::TaskPlaced, "task_placed"),
-    (EventKind::TaskStarted, "task_started"),
-    (EventKind::TaskStopping, "task_stopping"),
-    (EventKind::TaskEnded, "task_ended"),
-    (EventKind::HealthChanged, "health_changed"),
-    (EventKind::ReadyChanged, "ready_changed"),
-    (EventKind::NodeUp, "node_up"),
-    (EventKind::NodeLost, "node_lost"),
-    (EventKind::NodeRemoved, "node_removed"),
-    (EventKind::ExternalVerdict, "external_verdict"),
-    (EventKind::FlappingChanged, "flapping_changed"),
-    (EventKind::ReplacementHeld, "replacement_held"),
-    (EventKind::ReplacementReleased, "replacement_released"),
-    (EventKind::GaveUp, "gave_up"),
-    (EventKind::NodeSuspect, "node_suspect"),
-    (EventKind::NodeAvailability, "node_availability"),
-    (EventKind::NodeAccused, "node_accused"),
-    (EventKind::NodeCleared, "node_cleared"),
-];
+macro_rules! words {
+    ($($kind:ident: $word:literal),+ $(,)?) => {
+        const EVENTS: &[EventKind] = &[$(EventKind::$kind),+];
+
+        /// A kind without a word does not compile.
+        const fn word(kind: EventKind) -> &'static str {
+            match kind {
+                $(EventKind::$kind => $word,)+
+            }
+        }
+    };
+}
+
+words! {
+    ServiceCreated: "service_created",
+    ServiceUpdated: "service_updated",
+    ServiceRemoved: "service_removed",
+    TaskCreated: "task_created",
+    TaskPlaced: "task_placed",
+    TaskStarted: "task_started",
+    TaskStopping: "task_stopping",
+    TaskEnded: "task_ended",
+    HealthChanged: "health_changed",
+    ReadyChanged: "ready_changed",
+    NodeUp: "node_up",
+    NodeLost: "node_lost",
+    NodeRemoved: "node_removed",
+    ExternalVerdict: "external_verdict",
+    FlappingChanged: "flapping_changed",
+    ReplacementHeld: "replacement_held",
+    ReplacementReleased: "replacement_released",
+    GaveUp: "gave_up",
+    NodeSuspect: "node_suspect",
+    NodeAvailability: "node_availability",
+    NodeAccused: "node_accused",
+    NodeCleared: "node_cleared",
+}
 
 /// Reports, by what became of them, events, by kind, replacements, by what holds them, and more by
 /// service.
@@ -97,11 +109,11 @@ impl Counters {
     /// Events since the start, by the word for their kind.
     pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.events.iter().map(|count| count.load(Ordering::Relaxed));
-        EVENTS.iter().map(|(_, word)| *word).zip(counts)
+        EVENTS.iter().map(|kind| word(*kind)).zip(counts)
     }
 
     fn event(&self, kind: EventKind) {
-        let known = EVENTS.iter().zip(&self.events).find(|((known, _), _)| *known == kind);
+        let known = EVENTS.iter().zip(&self.events).find(|(known, _)| **known == kind);
         if let Some((_, count)) = known {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -143,6 +155,7 @@ impl Counters {
                 | Change::RemoveService(_)
                 | Change::PutNode(_)
                 | Change::PutRestraint(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }

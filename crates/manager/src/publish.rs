@@ -144,6 +144,7 @@ impl Delta {
                 Change::RemoveService(_)
                 | Change::PutRestraint(_)
                 | Change::PutEvent(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }

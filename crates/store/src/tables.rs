@@ -87,6 +87,7 @@ impl<'tx> Tables<'tx> {
             Change::PutEvent(event) => {
                 put(&mut self.events, event.sequence, &pb::Event::from(&**event))
             }
+            Change::RemoveEvent(sequence) => self.events.remove(sequence).map(drop),
             Change::TrimEvents(upto) => self.events.retain_in(..=*upto, |_, _| false),
         }
     }

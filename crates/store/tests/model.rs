@@ -27,6 +27,7 @@ fn change() -> impl Strategy<Value = Change> {
         (id.clone(), any::<u64>()).prop_map(|(id, epoch)| node(id, epoch)),
         id.clone().prop_map(|id| Change::RemoveNode(NodeId::from_u64(id))),
         (1..20_u64).prop_map(event),
+        (0..20_u64).prop_map(Change::RemoveEvent),
         (0..20_u64).prop_map(Change::TrimEvents),
     ]
 }

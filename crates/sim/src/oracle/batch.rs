@@ -65,6 +65,7 @@ fn put(batch: &[Change]) -> Vec<TaskId> {
             | Change::RemoveNode(_)
             | Change::PutRestraint(_)
             | Change::PutEvent(_)
+            | Change::RemoveEvent(_)
             | Change::TrimEvents(_) => None,
         })
         .collect();
