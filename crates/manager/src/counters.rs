@@ -49,6 +49,8 @@ words! {
     NodeAvailability: "node_availability",
     NodeAccused: "node_accused",
     NodeCleared: "node_cleared",
+    ChecksPaused: "checks_paused",
+    ChecksResumed: "checks_resumed",
 }
 
 /// Reports, by what became of them, events, by kind, replacements, by what holds them, and more by
