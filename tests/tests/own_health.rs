@@ -194,6 +194,38 @@ fn metrics_tell_of_services_and_forget_those_that_are_gone() {
     });
 }
 
+const PROMISED: [(&str, &str); 29] = [
+    ("warren_probe_attempts", "counter"),
+    ("warren_probe_duration_seconds", "histogram"),
+    ("warren_probe_schedule_lag_seconds", "histogram"),
+    ("warren_probe_inflight", "gauge"),
+    ("warren_probe_queue_wait_seconds", "histogram"),
+    ("warren_probe_timeout_stretched", "counter"),
+    ("warren_worker_observer_score", "gauge"),
+    ("warren_service_tasks", "gauge"),
+    ("warren_service_ready_tasks", "gauge"),
+    ("warren_service_desired_tasks", "gauge"),
+    ("warren_task_health_transitions", "counter"),
+    ("warren_task_replacements", "counter"),
+    ("warren_task_replacements_suppressed", "counter"),
+    ("warren_replacements_held", "gauge"),
+    ("warren_health_detection_seconds", "histogram"),
+    ("warren_health_propagation_seconds", "histogram"),
+    ("warren_worker_last_report_timestamp_seconds", "gauge"),
+    ("warren_nodes", "gauge"),
+    ("warren_reports", "counter"),
+    ("warren_events", "counter"),
+    ("warren_store_revision", "counter"),
+    ("warren_store_commit_seconds", "histogram"),
+    ("health_status", "gauge"),
+    ("health_component_up", "gauge"),
+    ("health_check_duration_seconds", "histogram"),
+    ("health_check_failures", "counter"),
+    ("health_check_last_run_timestamp_seconds", "gauge"),
+    ("health_check_last_success_timestamp_seconds", "gauge"),
+    ("app_info", "gauge"),
+];
+
 /// The names are what alerts and dashboards are written against; with their types they are a
 /// promise. What follows has happened: a check failed, a task was replaced, a replacement was held.
 #[test]
@@ -214,36 +246,7 @@ fn every_metric_that_is_promised_is_there_and_counts() {
         let held = r#"warren_task_replacements_suppressed_total{service="bad",guard="gave-up"}"#;
         if at_least_one(&page, held) { Ok(page) } else { Err(page) }
     });
-    for (name, kind) in [
-        ("warren_probe_attempts", "counter"),
-        ("warren_probe_duration_seconds", "histogram"),
-        ("warren_probe_schedule_lag_seconds", "histogram"),
-        ("warren_probe_inflight", "gauge"),
-        ("warren_probe_queue_wait_seconds", "histogram"),
-        ("warren_worker_observer_score", "gauge"),
-        ("warren_service_tasks", "gauge"),
-        ("warren_service_ready_tasks", "gauge"),
-        ("warren_service_desired_tasks", "gauge"),
-        ("warren_task_health_transitions", "counter"),
-        ("warren_task_replacements", "counter"),
-        ("warren_task_replacements_suppressed", "counter"),
-        ("warren_replacements_held", "gauge"),
-        ("warren_health_detection_seconds", "histogram"),
-        ("warren_health_propagation_seconds", "histogram"),
-        ("warren_worker_last_report_timestamp_seconds", "gauge"),
-        ("warren_nodes", "gauge"),
-        ("warren_reports", "counter"),
-        ("warren_events", "counter"),
-        ("warren_store_revision", "counter"),
-        ("warren_store_commit_seconds", "histogram"),
-        ("health_status", "gauge"),
-        ("health_component_up", "gauge"),
-        ("health_check_duration_seconds", "histogram"),
-        ("health_check_failures", "counter"),
-        ("health_check_last_run_timestamp_seconds", "gauge"),
-        ("health_check_last_success_timestamp_seconds", "gauge"),
-        ("app_info", "gauge"),
-    ] {
+    for (name, kind) in PROMISED {
         let line = format!("# TYPE {name} {kind}");
         assert!(page.lines().any(|l| l == line), "no {line} in\n{page}");
     }
