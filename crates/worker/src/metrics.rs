@@ -1,8 +1,8 @@
 //! What the checking engine says of itself to whoever scrapes the process.
 //!
-//! No series names a task: their number grows with the services that have a task here, and those of
-//! a service are gone with its last one. One attempt touches five series, of which nothing has to be
-//! looked up.
+//! No series names a task: their number grows with the services that have a task here, and those
+//! of a service are gone with its last one. One attempt touches five series, of which nothing has
+//! to be looked up.
 
 use std::{
     collections::BTreeMap,
