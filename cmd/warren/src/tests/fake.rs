@@ -50,6 +50,8 @@ pub struct State {
     pub aborts: u32,
     /// The workers cannot be asked.
     pub blind: bool,
+    /// The checks of the service are paused.
+    pub paused: bool,
     pub node_down: bool,
 }
 
@@ -67,9 +69,10 @@ impl Fake {
             1 => state.summaries.front().cloned(),
             _ => state.summaries.pop_front(),
         });
+        let checks_paused = self.with(|state| state.paused).then(|| fixture::pause("ada"));
         match summary {
             Some(summary) if service == "web" => Ok(pb::ServiceDetail {
-                service: Some(fixture::service()),
+                service: Some(pb::Service { checks_paused, ..fixture::service() }),
                 summary: Some(summary),
                 tasks: fixture::tasks(),
                 held: fixture::held(),
@@ -158,11 +161,7 @@ impl Services for Fake {
         let request = request.into_inner();
         let mut service = self.detail(&request.service)?.service;
         if let Some(service) = &mut service {
-            service.checks_paused = Some(pb::ChecksPause {
-                since: Some(fixture::before(0)),
-                until: Some(fixture::before(-600)),
-                by: request.by.clone(),
-            });
+            service.checks_paused = Some(fixture::pause(&request.by));
         }
         self.with(|state| state.pauses.push(request));
         Ok(Response::new(pb::PauseChecksResponse { service }))
@@ -239,7 +238,11 @@ impl Tasks for Fake {
             return Err(Status::unavailable("node-a does not answer"));
         }
         let asked = request.into_inner().tasks;
-        let seen = [fixture::observation()];
+        let seen = [if self.with(|state| state.paused) {
+            fixture::paused_observation()
+        } else {
+            fixture::observation()
+        }];
         let observations = seen.into_iter().filter(|seen| asked.contains(&seen.task_id)).collect();
         Ok(Response::new(pb::ObserveResponse { observations }))
     }

@@ -245,6 +245,22 @@ pub fn observation() -> pb::Observation {
     }
 }
 
+/// For ten minutes from now on.
+pub fn pause(by: &str) -> pb::ChecksPause {
+    let (since, until) = (Some(before(0)), Some(before(-600)));
+    pb::ChecksPause { since, until, by: by.to_owned() }
+}
+
+/// The same while the checks are paused, after an attempt that began late.
+pub fn paused_observation() -> pb::Observation {
+    let mut seen = observation();
+    seen.paused_until = pause("").until;
+    for role in &mut seen.attempts {
+        (role.next, role.late) = (None, Some(millis(250)));
+    }
+    seen
+}
+
 pub fn trial(outcome: pb::Outcome) -> pb::Trial {
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     let http = http_check();

@@ -53,6 +53,20 @@ async fn task_inspect_of_an_ended_task() {
     assert_eq!(shown(&["task", "inspect", "a2"]).await, include_str!("golden/task_inspect_a2.txt"));
 }
 
+// C-90
+#[tokio::test]
+async fn a_pause_is_shown_with_its_end_and_who_asked() {
+    let manager = Manager::start();
+    manager.look(|state| state.paused = true);
+    let service = manager.run(&["service", "inspect", "web"]).await.out;
+    let line = "\nChecks paused: until 2026-01-01T12:10:00Z (for 10m more), by ada\n";
+    assert!(service.contains(line), "{service}");
+    let task = manager.run(&["task", "inspect", "a1"]).await.out;
+    let line =
+        "30 passed in a row; paused until 2026-01-01T12:10:00Z; the last one began 250ms late";
+    assert!(task.contains(line), "{task}");
+}
+
 #[tokio::test]
 async fn task_why() {
     assert_eq!(shown(&["task", "why", "a1"]).await, include_str!("golden/task_why_a1.txt"));

@@ -7,6 +7,7 @@ mod calls;
 mod guards;
 mod health;
 mod nodes;
+mod pause;
 mod restart;
 mod sessions;
 mod support;
