@@ -34,6 +34,10 @@ hammer-exec: setup-build setup-test ## a thousand commands that overrun, with bo
 	WARREN_HAMMER_RUNS=1000 $(CARGO) test -p warren-containerd -p warren-runtime \
 		--test containerd --test driver overrun -- --nocapture
 
+starve: setup-build ## a minute of 512 busy threads: which healthy tasks are taken for dead, and what a fixed timeout had done
+	$(CARGO) build -p warren
+	WARREN_STARVE_SECONDS=60 $(CARGO) test -p warren-tests --test starve -- --nocapture
+
 deb: setup-build ## a Debian package, with unit files, in target/
 	$(CARGO) build --release -p warren
 	deploy/deb/build.sh target/release/warren target/warren.deb
@@ -53,4 +57,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test sim bench-checks bench-manager hammer-exec deb bench-vitals check
+.PHONY: help demo run test sim bench-checks bench-manager hammer-exec starve deb bench-vitals check

@@ -103,7 +103,10 @@ impl Warren {
 
     fn launch(mut command: Command, data_dir: &Path, arguments: &[String]) -> Self {
         std::fs::create_dir_all(data_dir).unwrap();
-        command.args(arguments).arg("--data-dir").arg(data_dir).args(["--log", "info"]);
+        command.args(arguments).arg("--data-dir").arg(data_dir);
+        if !arguments.iter().any(|argument| argument == "--log") {
+            command.args(["--log", "info"]);
+        }
         let log = data_dir.join(format!("{}.log", arguments[0]));
         let mut daemon = Daemon::start(command, log);
         eventually("warren to be ready", Duration::from_secs(20), || {

@@ -11,6 +11,8 @@ use std::{
 
 use tokio::sync::watch;
 
+use crate::prober::Given;
+
 /// The scores of one worker, each 0, all well, to 8: memberlist's local health awareness.
 ///
 /// A pause that is nothing to a deadline of 5 s is much to one of 100 ms. So there is a score for
@@ -112,17 +114,17 @@ impl Observer {
         stretch(timeout, self.score_of(timeout))
     }
 
-    /// The later deadline that one holds who has waited `limit` for what may take `timeout`, where
-    /// there is one. Our timer came so `late`, and that is evidence as well.
-    pub(crate) fn longer(
-        &self,
-        timeout: Duration,
-        limit: Duration,
-        late: Duration,
-    ) -> Option<Duration> {
-        let own = u8::from(late > timeout / 4);
-        let longer = stretch(timeout, self.score_of(timeout).max(own));
-        (longer > limit).then_some(longer)
+    /// The later deadline that there is for one whose deadline has passed, if any. Our own timer
+    /// came so `late`: in that time nobody could have seen an answer.
+    pub(crate) fn longer(&self, given: Given, late: Duration) -> Option<Given> {
+        let Given { timeout, limit, anew } = given;
+        let whole = self.stretched(timeout);
+        if whole > limit {
+            return Some(Given { limit: whole, ..given });
+        }
+        let again = (limit + late + whole).min(STRETCHED_MAX);
+        let ours = late > timeout / 4 && !anew && again > limit;
+        ours.then_some(Given { timeout, limit: again, anew: true })
     }
 
     fn worst(&self) -> u8 {
@@ -231,15 +233,23 @@ mod tests {
     // C-98
     #[test]
     fn a_timer_that_is_late_itself_gives_a_second_chance_and_no_third() {
-        let well = Observer::default();
         let (early, late) = (Duration::from_millis(250), Duration::from_millis(251));
-        assert_eq!(well.longer(SECOND, SECOND, early), None);
-        assert_eq!(well.longer(SECOND, SECOND, late), Some(2 * SECOND));
-        assert_eq!(well.longer(SECOND, 2 * SECOND, late), None);
+        let given = |limit, anew| Given { timeout: SECOND, limit, anew };
+        let well = Observer::default();
+        assert_eq!(well.longer(given(SECOND, false), early), None);
+        let second = given(2 * SECOND + late, true);
+        assert_eq!(well.longer(given(SECOND, false), late), Some(second));
+        assert_eq!(well.longer(second, late), None);
         let slow = after([SLOW, SLOW]);
-        assert_eq!(slow.longer(SECOND, SECOND, early), Some(3 * SECOND));
-        assert_eq!(slow.longer(SECOND, 2 * SECOND, late), Some(3 * SECOND));
-        assert_eq!(slow.longer(SECOND, 3 * SECOND, late), None);
+        assert_eq!(slow.longer(given(SECOND, false), late), Some(given(3 * SECOND, false)));
+        assert_eq!(slow.longer(given(SECOND, true), early), Some(given(3 * SECOND, true)));
+        let second = given(6 * SECOND + late, true);
+        assert_eq!(slow.longer(given(3 * SECOND, false), late), Some(second));
+        assert_eq!(
+            slow.longer(given(3 * SECOND, false), 40 * SECOND).unwrap().limit,
+            STRETCHED_MAX
+        );
+        assert_eq!(slow.longer(given(STRETCHED_MAX, false), late), None);
     }
 
     // C-99

@@ -47,7 +47,7 @@ pub(crate) async fn attempt(
                 let _turn = turn.lock().await;
                 let spent = begun.elapsed();
                 let left = |of: Duration| of.saturating_sub(spent);
-                let given = Given { timeout: left(limit), limit: left(whole) };
+                let given = Given::of(left(limit), left(whole));
                 let stretched = given.is_stretched();
                 let seen = Seen::new(exec::run(target, check, given).await, begun);
                 Seen { stretched: stretched && seen.latency > limit, ..seen }

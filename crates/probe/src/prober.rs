@@ -115,7 +115,7 @@ impl Prober {
     /// What a deadline of `timeout` is now.
     pub(crate) fn given(&self, timeout: Duration) -> Given {
         let limit = self.observer.as_ref().map(|observer| observer.stretched(timeout));
-        Given { timeout, limit: limit.unwrap_or(timeout) }
+        Given::of(timeout, limit.unwrap_or(timeout))
     }
 
     /// Looks once.
@@ -183,15 +183,17 @@ struct Watch<'a> {
 }
 
 /// The time that an attempt was given, for what may take `timeout`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Given {
     pub(crate) timeout: Duration,
     pub(crate) limit: Duration,
+    /// It has had a second chance.
+    pub(crate) anew: bool,
 }
 
 impl<'a> Watch<'a> {
     const fn new(trace: &'a Trace, timeout: Duration, observer: Option<&'a Observer>) -> Self {
-        Self { trace, observer, given: Given { timeout, limit: timeout } }
+        Self { trace, observer, given: Given::of(timeout, timeout) }
     }
 
     async fn at(
@@ -223,22 +225,26 @@ impl<'a> Watch<'a> {
     ) -> Result<End, End> {
         let mut look = pin!(look);
         loop {
-            let Given { timeout, limit } = self.given;
-            let deadline = self.trace.start + limit;
+            let deadline = self.trace.start + self.given.limit;
             if let Ok(looked) = timeout_at(deadline, &mut look).await {
                 return looked;
             }
-            let longer = |observer: &Observer| observer.longer(timeout, limit, deadline.elapsed());
-            let Some(longer) = self.observer.and_then(longer) else {
+            let by = deadline.elapsed();
+            let longer = self.observer.and_then(|observer| observer.longer(self.given, by));
+            let Some(longer) = longer else {
                 let (clause, message) = late(self.given);
                 return Err(End::fail(clause, Evidence::Timeout, message));
             };
-            self.given.limit = longer;
+            self.given = longer;
         }
     }
 }
 
 impl Given {
+    pub(crate) const fn of(timeout: Duration, limit: Duration) -> Self {
+        Self { timeout, limit, anew: false }
+    }
+
     pub(crate) fn is_stretched(self) -> bool {
         self.limit > self.timeout
     }
@@ -246,7 +252,7 @@ impl Given {
 
 impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { timeout, limit } = self;
+        let Self { timeout, limit, anew: _ } = self;
         if self.is_stretched() {
             write!(f, "{limit:?} (in place of {timeout:?}: this worker is short of time itself)")
         } else {

@@ -3,7 +3,7 @@
 //! One thread, because an attempt is a handful of system calls between two waits: handing it from
 //! one thread to another costs more than it takes, and one core makes tens of thousands of them in
 //! a second. So nothing that blocks is done here: what a driver does, such as starting a program,
-//! goes to the threads of the process.
+//! goes to the threads of the process. And it goes ahead of other threads, where it may.
 
 use std::{
     fmt, io,
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::async_trait;
@@ -25,6 +26,9 @@ use warren_core::{
 use warren_runtime::{
     ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Running, Runtime, RuntimeError,
 };
+
+/// As a nice value: of a busy machine it has nine times the share of others.
+const PRIORITY: i32 = -10;
 
 /// Where tasks are watched over.
 pub struct Engine {
@@ -47,6 +51,7 @@ impl Engine {
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
         let run = move || {
+            go_ahead();
             // The sender is dropped at the latest.
             drop(runtime.block_on(ended));
         };
@@ -65,12 +70,29 @@ impl Engine {
         &self.handle
     }
 
+    /// Where what may block, or must not go ahead of the tasks, is done.
+    pub(crate) fn elsewhere(&self) -> &Handle {
+        self.own.as_ref().map_or(&self.handle, |thread| &thread.elsewhere)
+    }
+
     /// The same driver, as it may be called from here.
     pub(crate) fn driver(&self, runtime: Arc<dyn Runtime>) -> Arc<dyn Runtime> {
         match &self.own {
             Some(thread) => Arc::new(Elsewhere { runtime, handle: thread.elsewhere.clone() }),
             None => runtime,
         }
+    }
+}
+
+/// Ahead of what the machine has to do for its tasks: it is a little, and what it does late it
+/// would take for their lateness. Not everybody may.
+fn go_ahead() {
+    let ahead = getpriority_process(None).is_ok_and(|now| now <= PRIORITY);
+    if ahead {
+        return;
+    }
+    if let Err(error) = setpriority_process(None, PRIORITY) {
+        tracing::debug!(%error, "the thread of the checks has no priority");
     }
 }
 

@@ -91,8 +91,10 @@ pub async fn run(
         agent::Agent::adopt(state, drivers, events, context, tracker.clone()).await?;
     if let Some(echo) = config.echo.clone() {
         let observer = Arc::clone(&observer);
-        let pulse = pulse::run(observer, echo, config.metrics.clone(), shutdown.clone());
-        tracker.spawn_on(pulse, config.engine.handle());
+        let (engine, metrics) = (&config.engine, config.metrics.clone());
+        let elsewhere = engine.elsewhere().clone();
+        let pulse = pulse::run(observer, echo, elsewhere, metrics, shutdown.clone());
+        tracker.spawn_on(pulse, engine.handle());
     }
     let score = observer.watch();
     let session = session::Session::new(config, manager, handle, score, shutdown.clone());

@@ -6,11 +6,15 @@
 
 mod echo;
 
-use std::{ffi::OsString, io, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString, io, os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    net::unix::pipe,
+    process::{Child, Command},
+    runtime::Handle,
     sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -48,10 +52,12 @@ pub struct Echo {
 pub async fn run(
     observer: Arc<Observer>,
     echo: Echo,
+    elsewhere: Handle,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) {
-    let mut pulse = Pulse { observer, metrics, voice: None, restart_at: Instant::now() };
+    let restart_at = Instant::now();
+    let mut pulse = Pulse { observer, metrics, elsewhere, voice: None, restart_at };
     tokio::select! {
         biased;
         () = shutdown.cancelled() => {}
@@ -62,6 +68,7 @@ pub async fn run(
 struct Pulse {
     observer: Arc<Observer>,
     metrics: Metrics,
+    elsewhere: Handle,
     voice: Option<Voice>,
     restart_at: Instant,
 }
@@ -70,7 +77,7 @@ struct Pulse {
 struct Voice {
     _process: Child,
     _hearing: JoinSet<()>,
-    input: ChildStdin,
+    input: pipe::Sender,
     answers: mpsc::Receiver<Instant>,
     /// Not answered yet.
     called: Option<Instant>,
@@ -79,7 +86,7 @@ struct Voice {
 impl Pulse {
     async fn beat_on(&mut self, echo: &Echo) {
         loop {
-            self.keep_voice(echo);
+            self.keep_voice(echo).await;
             self.call().await;
             let begun = Instant::now();
             let lag = nap(NAP).await.max(nap(REST).await);
@@ -103,13 +110,13 @@ impl Pulse {
     }
 
     /// Where there is none, the timers' lag alone counts.
-    fn keep_voice(&mut self, echo: &Echo) {
+    async fn keep_voice(&mut self, echo: &Echo) {
         let now = Instant::now();
         if self.voice.is_some() || now < self.restart_at {
             return;
         }
         self.restart_at = now + RESTART;
-        match Voice::start(echo) {
+        match Voice::start(echo, &self.elsewhere).await {
             Ok(voice) => self.voice = Some(voice),
             Err(error) => {
                 tracing::warn!(%error, "cannot start the process that echoes; only timers tell");
@@ -145,18 +152,12 @@ async fn nap(length: Duration) -> Duration {
 }
 
 impl Voice {
-    /// Takes a millisecond or two, once in the worker's life.
-    fn start(echo: &Echo) -> io::Result<Self> {
-        let mut command = Command::new(&echo.program);
-        command.args(&echo.args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A key pressed at the worker's terminal is not meant for it.
-        command.stderr(Stdio::null()).process_group(0).kill_on_drop(true);
-        let mut process = command.spawn()?;
-        if let Some(pid) = process.id() {
-            join(&echo.cgroups, pid);
-        }
-        let piped = process.stdin.take().zip(process.stdout.take());
-        let (input, output) = piped.ok_or_else(|| io::Error::other("it has no pipes"))?;
+    async fn start(echo: &Echo, elsewhere: &Handle) -> io::Result<Self> {
+        let echo = echo.clone();
+        let started = elsewhere.spawn(async move { start(&echo) }).await;
+        let (process, input, output) = started.map_err(io::Error::other)??;
+        let input = pipe::Sender::from_owned_fd(input)?;
+        let output = pipe::Receiver::from_owned_fd(output)?;
         let (sender, answers) = mpsc::channel(1);
         let mut hearing = JoinSet::new();
         hearing.spawn(hear(output, sender));
@@ -187,8 +188,23 @@ impl Voice {
     }
 }
 
+/// On a thread that does not go ahead of others, or its child would as well.
+fn start(echo: &Echo) -> io::Result<(Child, OwnedFd, OwnedFd)> {
+    let mut command = Command::new(&echo.program);
+    command.args(&echo.args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    // A key pressed at the worker's terminal is not meant for it.
+    command.stderr(Stdio::null()).process_group(0).kill_on_drop(true);
+    let mut process = command.spawn()?;
+    if let Some(pid) = process.id() {
+        join(&echo.cgroups, pid);
+    }
+    let piped = process.stdin.take().zip(process.stdout.take());
+    let (input, output) = piped.ok_or_else(|| io::Error::other("it has no pipes"))?;
+    Ok((process, input.into_owned_fd()?, output.into_owned_fd()?))
+}
+
 /// Until the process ends, or nobody listens.
-async fn hear(mut output: ChildStdout, answers: mpsc::Sender<Instant>) {
+async fn hear(mut output: pipe::Receiver, answers: mpsc::Sender<Instant>) {
     let mut byte = [0];
     while output.read_exact(&mut byte).await.is_ok() {
         if answers.send(Instant::now()).await.is_err() {
@@ -223,8 +239,13 @@ mod tests {
     }
 
     fn pulse() -> Pulse {
-        let (observer, metrics) = (Arc::default(), Metrics::default());
-        Pulse { observer, metrics, voice: None, restart_at: Instant::now() }
+        Pulse {
+            observer: Arc::default(),
+            metrics: Metrics::default(),
+            elsewhere: Handle::current(),
+            voice: None,
+            restart_at: Instant::now(),
+        }
     }
 
     async fn until(mut seen: impl FnMut() -> bool) {
@@ -236,7 +257,7 @@ mod tests {
     // C-97
     #[tokio::test]
     async fn an_echo_that_comes_tells_how_long_it_took_and_one_that_does_not_how_long_it_is_out() {
-        let mut voice = Voice::start(&cat()).unwrap();
+        let mut voice = Voice::start(&cat(), &Handle::current()).await.unwrap();
         for _ in 0..3 {
             voice.call().await.unwrap();
             until(|| {
@@ -246,7 +267,8 @@ mod tests {
             .await;
             assert_eq!(voice.listen(), Duration::ZERO, "nothing is out");
         }
-        let mut deaf = Voice::start(&program(&["/bin/sleep", "60"])).unwrap();
+        let mut deaf =
+            Voice::start(&program(&["/bin/sleep", "60"]), &Handle::current()).await.unwrap();
         deaf.call().await.unwrap();
         until(|| deaf.listen() > BEAT).await;
         // Called once, however often it would be called.
@@ -259,14 +281,14 @@ mod tests {
     #[tokio::test]
     async fn an_echo_process_that_ends_is_started_again() {
         let mut pulse = pulse();
-        pulse.keep_voice(&program(&["/bin/true"]));
+        pulse.keep_voice(&program(&["/bin/true"])).await;
         until(|| pulse.voice.as_ref().unwrap().answers.is_closed()).await;
         pulse.call().await;
         assert!(pulse.voice.is_none());
-        pulse.keep_voice(&cat());
+        pulse.keep_voice(&cat()).await;
         assert!(pulse.voice.is_none(), "not at once");
         tokio::time::sleep(RESTART).await;
-        pulse.keep_voice(&cat());
+        pulse.keep_voice(&cat()).await;
         pulse.call().await;
         until(|| {
             pulse.listen();
@@ -279,7 +301,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_is_deaf_for_a_minute_is_replaced() {
         let mut pulse = pulse();
-        pulse.keep_voice(&program(&["/bin/sleep", "60"]));
+        pulse.keep_voice(&program(&["/bin/sleep", "60"])).await;
         pulse.call().await;
         tokio::time::advance(DEAF).await;
         assert_eq!(pulse.listen(), DEAF);
@@ -292,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_cannot_be_started_leaves_the_timers() {
         let mut pulse = pulse();
-        pulse.keep_voice(&program(&["/nonexistent"]));
+        pulse.keep_voice(&program(&["/nonexistent"])).await;
         assert!(pulse.voice.is_none());
         pulse.call().await;
         assert_eq!(pulse.listen(), Duration::ZERO);
