@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use warren_core::{
-    check::{Check, CheckKind, FileCheck, Role},
+    check::{Check, CheckKind, FileCheck, GrpcCheck, HttpCheck, Role},
     clause::Clause,
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
@@ -23,8 +23,9 @@ use crate::{
     end::End,
     exec, file,
     files::Files,
-    grpc::{Call, Kept},
-    http::Visit,
+    grpc::{self, Call},
+    http::{self, Visit},
+    kept::Kept,
     message,
     netns::{Home, Netns},
     parts::{self, Rule},
@@ -53,7 +54,8 @@ pub struct Target {
     pub(crate) exec_turn: Semaphore,
     pub(crate) files: Files,
     /// Connections that outlive an attempt.
-    pub(crate) kept: Kept,
+    pub(crate) kept_http: Kept<HttpCheck, http::Connection>,
+    pub(crate) kept_grpc: Kept<GrpcCheck, grpc::Connection>,
 }
 
 /// What one attempt saw. The caller says when it was.
@@ -199,7 +201,8 @@ impl Target {
             runtime,
             exec_turn: Semaphore::new(1),
             files: Files::of(root_of),
-            kept: Kept::default(),
+            kept_http: Kept::default(),
+            kept_grpc: Kept::default(),
         }
     }
 

@@ -52,6 +52,12 @@ impl Trace {
         *self.progress() = Progress::after(redirects);
     }
 
+    /// Another connection in the place of this one.
+    pub(crate) fn start_over(&self) {
+        let mut progress = self.progress();
+        *progress = Progress::after(progress.redirects);
+    }
+
     pub(crate) fn connected(&self) {
         let mut progress = self.progress();
         progress.phases.connect = Some(self.start.elapsed());
@@ -61,6 +67,11 @@ impl Trace {
     /// Nothing has to be made: the connection is an earlier attempt's.
     pub(crate) fn kept(&self) {
         self.progress().stage = Stage::Head;
+    }
+
+    /// Nothing has come over this connection.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.progress().received == 0
     }
 
     pub(crate) fn tls_begun(&self) {

@@ -132,6 +132,7 @@ fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
         "none" => Checks::NONE,
         "tcp" => readiness(plan, tcp()),
         "mixed" => mixed(plan),
+        "kept" => readiness(plan, kept()),
         _ => readiness(plan, http()),
     };
     let health = match checks {
@@ -182,6 +183,11 @@ fn mixed(plan: &Plan) -> Checks {
 
 fn http() -> CheckKind {
     CheckKind::Http(HttpCheck::new(port()))
+}
+
+/// Over connections that are kept for a few attempts.
+fn kept() -> CheckKind {
+    CheckKind::Http(HttpCheck::new(port()).kept().unwrap())
 }
 
 fn tcp() -> CheckKind {

@@ -20,7 +20,7 @@ pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(
         Verb::Create(args) => create(&args, host, console).await,
         Verb::Ls(args) => ls(&args, host, console).await,
         Verb::Inspect(args) => inspect(&args, host, console).await,
-        Verb::Scale(args) => scale::run(&args, host, console).await,
+        Verb::Scale(args) => Box::pin(scale::run(&args, host, console)).await,
         Verb::Release(args) => release(&args, host, console).await,
         Verb::Rm(args) => rm(&args, host, console).await,
     }

@@ -77,7 +77,7 @@ fn http_check() -> HttpCheck {
             server_name: Some(ServerName::new("tls.example").unwrap()),
         }),
         endpoint: Endpoint::Port(PortRef::Number(port(8443))),
-        version: HttpVersion::Http2,
+        version: HttpVersion::Http1,
         path: HttpPath::new("/health?deep=1").unwrap(),
         method: HttpMethod::new("HEAD").unwrap(),
         headers: vec![
@@ -87,6 +87,7 @@ fn http_check() -> HttpCheck {
         expect: StatusSet::new(vec![(200, 204), (301, 302)]).unwrap(),
         body: Some(TextMatch::regex("^(?i)ready").unwrap()),
         body_not: Some(TextMatch::contains("degraded").unwrap()),
+        keep_alive: true,
     }
 }
 
@@ -129,6 +130,7 @@ fn more_checks() -> Checks {
     let shell = ExecCheck::new(Command::shell("test -f /ready || exit 1").unwrap());
     let socket = HttpCheck {
         endpoint: Endpoint::Socket(path("/run/http.sock")),
+        version: HttpVersion::Http2,
         ..HttpCheck::new(port(80))
     };
     let named = TcpCheck { port: PortRef::Name("admin".parse().unwrap()), ..tcp_check() };

@@ -19,6 +19,8 @@ mod http;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod namespace;
 #[cfg(test)]
 mod net;
