@@ -145,7 +145,7 @@ async fn other_checks_reach_the_task_that_runs_and_another_command_replaces_it()
     let source = Some(pb::health_config::Source::Disabled(pb::health_config::Disabled {}));
     let disabled = Some(pb::HealthConfig { source });
     next.template.as_mut().unwrap().health.clone_from(&disabled);
-    let updated = running.update(next.clone()).await.unwrap();
+    let updated = Box::pin(running.update(next.clone())).await.unwrap();
     assert_eq!((updated.revision, updated.template_revision), (2, 1));
     let health = |worker: &FakeWorker, task: &str| {
         worker.assigned[task].template.as_ref().unwrap().health.clone()
@@ -156,7 +156,7 @@ async fn other_checks_reach_the_task_that_runs_and_another_command_replaces_it()
     worker.report(healthy(&task, 2)).await;
     assert_eq!(running.detail("web").await.tasks.len(), 1);
     next.template.as_mut().unwrap().args = vec!["-v".to_owned()];
-    let rolled = running.update(next).await.unwrap();
+    let rolled = Box::pin(running.update(next)).await.unwrap();
     assert_eq!((rolled.revision, rolled.template_revision), (3, 3));
     worker.until(|worker| worker.assigned.len() == 2).await;
 }
@@ -174,7 +174,7 @@ async fn other_checks_that_cannot_be_name_their_field_and_change_nothing() {
     checks.readiness = checks.liveness.clone();
     let timing = pb::Timing { stop_grace_period: Some(span(1)), ..pb::Timing::default() };
     checks.readiness.as_mut().unwrap().timing = Some(timing);
-    let refused = running.update(wrong).await.unwrap_err();
+    let refused = Box::pin(running.update(wrong)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let path = "spec.template.health.checks.readiness.timing.stop_grace_period: ";
     assert!(refused.message().starts_with(path), "{refused}");
