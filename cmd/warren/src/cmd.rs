@@ -1,5 +1,6 @@
 //! What the client commands do: one call of the API each, or a few, and then words.
 
+pub mod database;
 mod event;
 mod health;
 mod image;

@@ -76,11 +76,9 @@ impl Told {
         }
     }
 
-    /// All else in an assignment never changes.
     fn is(&self, now: &Self) -> bool {
         let (a, b) = (&self.task, &now.task);
-        let same =
-            Arc::ptr_eq(a, b) || (a.not_before == b.not_before && wanted_stop(a) == wanted_stop(b));
+        let same = Arc::ptr_eq(a, b) || same(a, b);
         let alike = match (&self.template, &now.template) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
             // A template is forgotten once nobody runs it any more.
@@ -88,6 +86,14 @@ impl Told {
         };
         same && alike && self.paused_until == now.paused_until
     }
+}
+
+/// Its worker need not hear of the difference between the tasks: all else of theirs in an
+/// assignment never changes.
+pub fn same(told: &Task, task: &Task) -> bool {
+    told.node() == task.node()
+        && told.not_before == task.not_before
+        && wanted_stop(told) == wanted_stop(task)
 }
 
 /// A worker that has lost its disk must not start again what has ended.

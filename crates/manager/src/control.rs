@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
+    runtime::{Handle, RuntimeFlavor},
     sync::{mpsc, watch},
+    task::block_in_place,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,16 @@ pub struct Parts {
     pub timing: Timing,
     pub world: Arc<dyn World>,
     pub counters: Arc<Counters>,
+}
+
+/// So many inputs take the loop milliseconds.
+const LARGE: usize = 32;
+
+/// Does long work where it keeps no reader waiting: the other tasks of this thread go on meanwhile.
+/// A runtime of one thread, as in the simulation, has nowhere else to go.
+fn apart<T>(large: bool, work: impl FnOnce() -> T) -> T {
+    let elsewhere = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if large && elsewhere { block_in_place(work) } else { work() }
 }
 
 /// Why the loop turns.
@@ -142,6 +154,17 @@ impl Control {
     /// One batch, from inputs to answers.
     async fn turn(&mut self, inputs: Vec<Input>) -> Result<(), CommitFault> {
         let before = Arc::clone(&self.published.borrow());
+        let large = inputs.len() >= LARGE;
+        let (draft, answers) = apart(large, || self.draft(&before, inputs));
+        self.commit(&before, draft, large).await?;
+        for answer in answers {
+            answer();
+        }
+        Ok(())
+    }
+
+    /// What the batch comes to, and whom to answer when it is durable.
+    fn draft(&mut self, before: &Published, inputs: Vec<Input>) -> (Draft, Vec<Answer>) {
         let mut draft = Draft::new(before.cluster.clone(), self.world.now());
         self.note_start(&mut draft);
         for node in self.presence.suspects(Instant::now()) {
@@ -161,11 +184,7 @@ impl Control {
             answers.push(self.decide(&mut draft, input));
         }
         self.plan(&before.cluster, &mut draft);
-        self.commit(&before, draft).await?;
-        for answer in answers {
-            answer();
-        }
-        Ok(())
+        (draft, answers)
     }
 
     /// From now on, nothing is replaced for missing information for a while.
@@ -288,22 +307,36 @@ impl Control {
     }
 
     /// Nothing is published before it is durable.
-    async fn commit(&mut self, before: &Published, draft: Draft) -> Result<(), CommitFault> {
+    async fn commit(
+        &mut self,
+        before: &Published,
+        draft: Draft,
+        large: bool,
+    ) -> Result<(), CommitFault> {
         let now = draft.now();
         let (mut cluster, changes) = draft.into_parts();
         if changes.is_empty() {
             return Ok(());
         }
         let batch: Arc<[Change]> = changes.into();
+        self.counters.tallies().commit_begins();
         cluster.revision = self.store.commit(Arc::clone(&batch)).await?;
-        for change in batch.iter() {
+        self.counters.tallies().commit_ends();
+        apart(large, || {
+            // Not `now`, which was before the disk had its turn.
+            self.counters.batch(&before.cluster, &batch, self.world.now());
+            self.note(&cluster, &batch);
+            self.published.send_replace(Arc::new(before.next(cluster, &batch, now)));
+        });
+        Ok(())
+    }
+
+    /// What is durable is logged, and waited for.
+    fn note(&mut self, after: &Cluster, batch: &[Change]) {
+        for change in batch {
             journal::log(change);
-            self.counters.change(&before.cluster, change);
             match change {
-                Change::PutHealth(id, _) | Change::RemoveTask(id) => {
-                    self.note_expiry(&cluster, *id);
-                }
-                Change::PutEvent(event) => self.counters.event(event.kind),
+                Change::PutHealth(id, _) | Change::RemoveTask(id) => self.note_expiry(after, *id),
                 Change::PutService(service) => self.note_pause(service),
                 Change::RemoveService(id) => {
                     self.pauses.remove(id);
@@ -312,11 +345,11 @@ impl Control {
                 | Change::PutNode(_)
                 | Change::RemoveNode(_)
                 | Change::PutRestraint(_)
+                | Change::PutEvent(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }
-        self.published.send_replace(Arc::new(before.next(cluster, &batch, now)));
-        Ok(())
     }
 
     fn expired(&self, now: Timestamp) -> Vec<TaskId> {

@@ -17,6 +17,7 @@ pub fn log(change: &Change) {
         | Change::PutNode(_)
         | Change::RemoveNode(_)
         | Change::PutRestraint(_)
+        | Change::RemoveEvent(_)
         | Change::TrimEvents(_) => {}
     }
 }

@@ -8,14 +8,16 @@ use warren_core::{
     change::Change,
     check::Role,
     cluster::Cluster,
-    health::{Health, RoleHealth},
+    health::{Health, RoleHealth, Standing},
     id::{NodeId, ServiceId, TaskId},
     service::Service,
     spec::ServiceName,
     task::Task,
     time::Timestamp,
 };
-use warren_plan::effective_health;
+use warren_plan::{effective_health, standing};
+
+use crate::assign;
 
 /// How far back a watch can resume. A busy cluster commits some hundred batches in a second, a
 /// client that reconnects is back within a few.
@@ -123,8 +125,11 @@ impl Delta {
             match change {
                 Change::PutTask(task) => {
                     tasks.insert(task.id);
-                    nodes.extend(task.node());
-                    nodes.extend(before.cluster.task(task.id).and_then(|task| task.node()));
+                    let was = before.cluster.task(task.id);
+                    if was.is_none_or(|was| !assign::same(was, task)) {
+                        nodes.extend(task.node());
+                        nodes.extend(was.and_then(|task| task.node()));
+                    }
                 }
                 Change::RemoveTask(id) => {
                     tasks.insert(*id);
@@ -139,6 +144,7 @@ impl Delta {
                 Change::RemoveService(_)
                 | Change::PutRestraint(_)
                 | Change::PutEvent(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }
@@ -171,7 +177,10 @@ fn change(before: &Published, after: &Published, id: TaskId) -> Option<HealthCha
     };
     let entry = after.entry(is, after.at);
     // Each as of its own moment: what expired in between is a change too.
-    let same = was.map(|was| before.entry(was, before.at)).is_some_and(|was| was.shows_as(&entry));
+    let same = was.is_some_and(|was| {
+        standing(&before.cluster, was, before.at) == Standing::from(&entry.health)
+            && before.entry(was, before.at).shows_as(&entry)
+    });
     (!same).then_some(HealthChange::Changed(Box::new(entry)))
 }
 
@@ -291,11 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_nodes_of_changed_tasks_are_concerned() {
+    fn only_the_nodes_whose_tasks_are_wanted_otherwise_are_concerned() {
         let (first, mut draft) = published();
         take(&mut draft, NODE, EPOCH, report(1));
-        let (second, _) = publish(&first, draft);
-        assert!(second.concerns(NODE, 0) && !second.concerns(OTHER_NODE, 0));
-        assert!(!second.concerns(NODE, 1));
+        let (second, mut draft) = publish(&first, draft);
+        assert!(!second.concerns(NODE, 0), "it said so itself");
+        crate::decide::task::stop(&mut draft, "web.1").unwrap();
+        let (third, _) = publish(&second, draft);
+        assert!(third.concerns(NODE, 1) && !third.concerns(OTHER_NODE, 1));
+        assert!(!third.concerns(NODE, 2));
     }
 }

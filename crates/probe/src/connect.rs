@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::stat::{SFlag, fstat};
+use nix::{
+    errno::Errno,
+    sys::stat::{SFlag, fstat},
+};
 use socket2::Domain;
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 use warren_core::{
     check::{Endpoint, PortRef},
@@ -18,7 +21,11 @@ use warren_core::{
     spec::AbsolutePath,
 };
 
-use crate::{Prober, Target, clause, end::End, trace::Trace};
+use crate::{
+    Prober, Target, clause,
+    end::{End, errno},
+    trace::Trace,
+};
 
 /// Between two tries at a unix socket whose queue is full: the kernel does not say when it has
 /// room again.
@@ -76,28 +83,70 @@ pub(crate) async fn connect(
     peer: Peer<'_>,
     trace: &Trace,
 ) -> Result<Stream, End> {
-    let stream = match peer {
-        Peer::Tcp(address) => Either::Left(tcp(prober, target, address).await?),
-        Peer::Unix(path) => Either::Right(unix(target, path).await?),
-    };
-    trace.connected();
-    Ok(stream)
+    Ok(connect_and_send(prober, target, peer, &[], trace).await?.0)
 }
 
-async fn tcp(prober: &Prober, target: &Target, peer: SocketAddr) -> Result<TcpStream, End> {
+/// Connects and sends the beginning of `request`; how much of it.
+pub(crate) async fn connect_and_send(
+    prober: &Prober,
+    target: &Target,
+    peer: Peer<'_>,
+    request: &[u8],
+    trace: &Trace,
+) -> Result<(Stream, usize), End> {
+    let (stream, sent) = match peer {
+        Peer::Tcp(address) => {
+            let (stream, sent) = tcp(prober, target, address, request).await?;
+            (Either::Left(stream), sent)
+        }
+        Peer::Unix(path) => (Either::Right(unix(target, path).await?), 0),
+    };
+    trace.connected();
+    Ok((stream, sent))
+}
+
+/// On the same machine the peer's kernel has mostly answered when `connect` returns, and then
+/// nothing has to be waited for.
+async fn tcp(
+    prober: &Prober,
+    target: &Target,
+    peer: SocketAddr,
+    request: &[u8],
+) -> Result<(TcpStream, usize), End> {
     let socket = prober.home.socket(target.netns.as_ref(), Domain::for_address(peer))?;
     let refuse = |error| End::of_io(&error, Peer::Tcp(peer), "");
     // No TIME_WAIT after the close, on either side. A linger time above zero does not shorten it.
     socket.set_linger(Some(Duration::ZERO)).map_err(refuse)?;
-    let socket = TcpSocket::from_std_stream(socket.into());
-    let stream = socket.connect(peer).await.map_err(refuse)?;
+    match socket.connect(&peer.into()) {
+        Err(error) if errno(&error) != Some(Errno::EINPROGRESS) => return Err(refuse(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let sent = match request {
+        [] => socket.peer_addr().is_ok().then_some(0),
+        request => match socket.send(request) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            // Connected, and reset by now: what it has said before that is still to be read.
+            Err(error) if matches!(errno(&error), Some(Errno::ECONNRESET | Errno::EPIPE)) => {
+                Some(0)
+            }
+            Err(error) => return Err(refuse(error)),
+        },
+    };
+    let stream = TcpStream::from_std(socket.into()).map_err(refuse)?;
+    if sent.is_none() {
+        stream.writable().await.map_err(refuse)?;
+        if let Some(error) = stream.take_error().map_err(refuse)? {
+            return Err(refuse(error));
+        }
+    }
     // Where nobody listens on a port that the kernel also hands out to clients, a connection from
     // an address to itself may be given that very port, and then it meets itself.
     if stream.local_addr().is_ok_and(|local| local == peer) {
         let message = format!("connection refused by {peer}: it met only itself");
         return Err(End::fail(clause::NO_CONNECTION, Evidence::Refused, message));
     }
-    Ok(stream)
+    Ok((stream, sent.unwrap_or_default()))
 }
 
 async fn unix(target: &Target, path: &AbsolutePath) -> Result<UnixStream, End> {

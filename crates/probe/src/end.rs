@@ -74,7 +74,7 @@ pub(crate) fn outcome_of(error: &io::Error) -> Outcome {
     }
 }
 
-fn errno(error: &io::Error) -> Option<Errno> {
+pub(crate) fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
 }
 

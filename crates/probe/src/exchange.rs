@@ -1,40 +1,38 @@
 //! One request and its answer over one connection, by either version of HTTP.
 
 use std::{
-    error::Error,
-    future::poll_fn,
-    io,
+    future::{pending, poll_fn},
+    mem::MaybeUninit,
     pin::{Pin, pin},
     task::Poll,
 };
 
 use http::{
-    HeaderName, Request, Uri, Version,
+    HeaderName, Method, Request, Response, Uri, Version,
     header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery},
 };
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use warren_core::{check::Scheme, outcome::Evidence};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use warren_core::{
+    check::Scheme,
+    outcome::{Evidence, Outcome},
+};
 
 use crate::{
     clause,
     end::End,
-    http::{Answer, Visit},
+    http::{Answer, Connection, Visit},
+    http1::{self, Asked},
     http2,
+    kept::Used,
     request::{self, Nothing},
     wire::Wire,
 };
 
-/// For a status line and its headers together, and for what is read ahead of them. hyper itself
-/// takes no more than 100 headers.
-const HEAD: usize = 64 * 1024;
-
 /// An exchange that did not come to its end.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    Http1(hyper::Error),
+    Http1(http1::Broken),
     Http2(h2::Error),
     Judged(End),
 }
@@ -47,26 +45,66 @@ pub(crate) struct Driver<'a, C, E> {
 }
 
 impl Visit<'_> {
+    /// By HTTP/1: sends what is `unsent` of the request and judges the answer. Gives the
+    /// connection back where it can take another request.
     pub(crate) async fn exchange_1<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        request: Request<Nothing>,
+        unsent: &[u8],
+        method: &Method,
+        path: &PathAndQuery,
+    ) -> (Result<Answer, End>, Option<S>) {
+        let answer = match http1::answer(stream, unsent, asked(method), self.trace).await {
+            Ok(answer) => answer,
+            Err(broken) => return (Err(self.broken_1(&broken)), None),
+        };
+        let (head, mut body) = answer.into_parts();
+        let answer = Response::from_parts(head, &mut body);
+        // Who reads moves the connection.
+        let connection = pin!(pending());
+        let judged = self.judge(&mut Driver::new(connection), answer, method, path).await;
+        (judged, body.into_idle())
+    }
+
+    /// The same over the connection that this check's last attempt has left, where there is one,
+    /// or else a fresh one. Leaves it to the next attempt.
+    pub(crate) async fn exchange_kept(
+        &self,
+        request: &[u8],
+        method: &Method,
         path: &PathAndQuery,
     ) -> Result<Answer, End> {
-        let method = request.method().clone();
-        let (mut sender, connection) = http1::Builder::new()
-            // Some home-made servers know `Host` and not `host`.
-            .title_case_headers(true)
-            .max_buf_size(HEAD)
-            .max_header_size(HEAD)
-            .handshake(TokioIo::new(Wire::new(stream, self.trace)))
-            .await
-            .map_err(|error| self.broken(&error.into()))?;
-        let connection = pin!(connection);
-        let mut driver = Driver::new(connection);
-        let response = driver.drive(sender.send_request(request)).await;
-        let response = response.map_err(|error| self.broken(&driver.cause(error)))?;
-        self.judge(&mut driver, response, &method, path).await
+        if let Some(Used { mut connection, attempts }) = self.target.kept_http.take(self.check)
+            && is_idle(&mut connection).await
+        {
+            self.trace.kept();
+            let (judged, connection) = self.exchange_1(connection, request, method, path).await;
+            // Otherwise it was closed since, as servers do with idle ones. That says nothing.
+            if !self.trace.is_unanswered() {
+                return self.keep(judged, connection, attempts);
+            }
+        }
+        self.trace.start_over();
+        let (connection, sent) = self.connect_to_keep(request).await?;
+        let unsent = &request[sent..];
+        let (judged, connection) = self.exchange_1(connection, unsent, method, path).await;
+        self.keep(judged, connection, 0)
+    }
+
+    /// For the next attempt, after so many.
+    fn keep(
+        &self,
+        judged: Result<Answer, End>,
+        connection: Option<Connection>,
+        attempts: u32,
+    ) -> Result<Answer, End> {
+        if let (Ok(Answer::Decided(end)), Some(connection)) = (&judged, connection)
+            && end.outcome == Outcome::Pass
+        {
+            let used = Used { connection, attempts: attempts + 1 };
+            self.target.kept_http.put(self.check, used);
+        }
+        judged
     }
 
     pub(crate) async fn exchange_2<S: AsyncRead + AsyncWrite + Unpin>(
@@ -119,32 +157,46 @@ impl Visit<'_> {
     /// The exchange broke: what that says of the task.
     pub(crate) fn broken(&self, broken: &Broken) -> End {
         match broken {
-            Broken::Http1(error) => self.broken_1(error),
+            Broken::Http1(broken) => self.broken_1(broken),
             Broken::Http2(error) => http2::judge(error, self.peer, self.trace),
             Broken::Judged(end) => end.clone(),
         }
     }
 
-    fn broken_1(&self, error: &hyper::Error) -> End {
+    fn broken_1(&self, broken: &http1::Broken) -> End {
         let (peer, when) = (self.peer, self.trace.before());
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if let Some(error) = cause.downcast_ref::<io::Error>() {
-                return End::of_io(error, peer, &when);
-            }
-            source = cause.source();
-        }
         let explicit =
             |why: &str| End::fail(clause::HTTP, Evidence::Explicit, format!("{peer} {why}"));
-        if error.is_parse_too_large() {
-            explicit("answered with more than 64 KiB or 100 lines of headers")
-        } else if error.is_parse() {
-            explicit(&format!("answered with what is not HTTP/1: {error}"))
-        } else {
-            let message = format!("{peer} closed the connection{when}");
-            End::fail(clause::NO_CONNECTION, Evidence::Refused, message)
+        match broken {
+            http1::Broken::Io(error) => End::of_io(error, peer, &when),
+            http1::Broken::TooLong => {
+                explicit("answered with more than 64 KiB or 100 lines of headers")
+            }
+            http1::Broken::NotHttp(why) => {
+                explicit(&format!("answered with what is not HTTP/1: {why}"))
+            }
+            http1::Broken::Closed => {
+                let message = format!("{peer} closed the connection{when}");
+                End::fail(clause::NO_CONNECTION, Evidence::Refused, message)
+            }
         }
     }
+}
+
+/// Whether nothing has come over it: neither its end nor an answer that nobody has asked for, such
+/// as the 408 by which some servers take their leave.
+async fn is_idle(connection: &mut Connection) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let mut buffer = ReadBuf::uninit(&mut byte);
+    poll_fn(|cx| {
+        let read = Pin::new(&mut *connection).poll_read(cx, &mut buffer);
+        Poll::Ready(read.is_pending())
+    })
+    .await
+}
+
+fn asked(method: &Method) -> Asked {
+    if *method == Method::HEAD { Asked::Head } else { Asked::Other }
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -182,9 +234,9 @@ impl<'a, C: Future<Output = Result<(), E>>, E> Driver<'a, C, E> {
     }
 }
 
-impl From<hyper::Error> for Broken {
-    fn from(error: hyper::Error) -> Self {
-        Self::Http1(error)
+impl From<http1::Broken> for Broken {
+    fn from(broken: http1::Broken) -> Self {
+        Self::Http1(broken)
     }
 }
 

@@ -3,10 +3,7 @@
 //! A gRPC client keeps its connection, so the check does as its clients do. Every few attempts
 //! and after any failure the connection is a fresh one, which tests accept and TLS too.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -28,27 +25,21 @@ use crate::{
     end::End,
     exchange::Broken,
     http2::{self, Received},
+    kept::Used,
     message, request,
     tls::{self, Alpn},
     trace::Trace,
 };
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
-/// So many attempts share a connection, the first of which makes it.
-const SHARED_BY: u32 = 10;
 /// An answer is two bytes long.
 const ANSWER: usize = 10 * 1024;
 
-/// The connections that a task's checks have kept.
-#[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<Vec<(GrpcCheck, Connection)>>);
-
 #[derive(Debug)]
-struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
     /// Ends by RST with it.
     driver: JoinSet<()>,
-    attempts: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -96,21 +87,23 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     pub(crate) async fn make(&self) -> Result<End, End> {
-        if let Some(mut kept) = self.target.kept.take(self.check) {
+        if let Some(mut kept) = self.target.kept_grpc.take(self.check)
+            && !kept.connection.has_ended()
+        {
             self.trace.kept();
             // One that broke meanwhile says nothing of the task: servers end idle connections.
-            if let Ok(response) = self.ask(&mut kept).await {
+            if let Ok(response) = self.ask(&mut kept.connection).await {
                 return self.judge(response, kept).await;
             }
-            self.trace.reconnect(0);
+            self.trace.start_over();
         }
-        let mut fresh = self.connect().await?;
-        match self.ask(&mut fresh).await {
+        let mut fresh = Used { connection: self.connect().await?, attempts: 0 };
+        match self.ask(&mut fresh.connection).await {
             Ok(response) => self.judge(response, fresh).await,
             Err(Broken::Http2(error)) => Err(http2::judge(&error, self.peer, self.trace)),
             Err(Broken::Judged(end)) => Err(end),
-            Err(Broken::Http1(error)) => {
-                Err(End::inconclusive(clause::OBSERVER, error.to_string()))
+            Err(Broken::Http1(_)) => {
+                Err(End::inconclusive(clause::OBSERVER, "gRPC was asked by HTTP/1"))
             }
         }
     }
@@ -129,7 +122,6 @@ impl Call<'_> {
     }
 
     async fn ask(&self, connection: &mut Connection) -> Result<http::Response<Received>, Broken> {
-        connection.attempts += 1;
         let request = self.request().map_err(Broken::Judged)?;
         let mut sender = connection.sender.clone().ready().await?;
         let (response, mut body) = sender.send_request(request, false)?;
@@ -171,7 +163,7 @@ impl Call<'_> {
     async fn judge(
         &self,
         response: http::Response<Received>,
-        connection: Connection,
+        used: Used<Connection>,
     ) -> Result<End, End> {
         let (head, mut body) = response.into_parts();
         self.trace.body(head.status.as_u16(), 0);
@@ -187,7 +179,8 @@ impl Call<'_> {
             }
         }
         let end = self.verdict(&trailers, &message)?;
-        self.target.kept.put(self.check, connection);
+        let attempts = used.attempts + 1;
+        self.target.kept_grpc.put(self.check, Used { attempts, ..used });
         Ok(end)
     }
 
@@ -261,27 +254,12 @@ where
     let mut driver = JoinSet::new();
     // Whoever asks next is told how it ended.
     driver.spawn(async move { drop(connection.await) });
-    Ok(Connection { sender, driver, attempts: 0 })
+    Ok(Connection { sender, driver })
 }
 
-impl Kept {
-    fn take(&self, check: &GrpcCheck) -> Option<Connection> {
-        let mut all = self.all();
-        let at = all.iter().position(|(known, _)| known == check)?;
-        let (_, mut connection) = all.swap_remove(at);
-        let has_ended = connection.driver.try_join_next().is_some();
-        (!has_ended).then_some(connection)
-    }
-
-    fn put(&self, check: &GrpcCheck, connection: Connection) {
-        if connection.attempts < SHARED_BY {
-            self.all().push((check.clone(), connection));
-        }
-    }
-
-    fn all(&self) -> MutexGuard<'_, Vec<(GrpcCheck, Connection)>> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Connection {
+    fn has_ended(&mut self) -> bool {
+        self.driver.try_join_next().is_some()
     }
 }
 

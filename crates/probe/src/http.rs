@@ -4,29 +4,28 @@ use std::time::Duration;
 
 use bytes::Buf;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING},
     uri::PathAndQuery,
 };
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use warren_core::{
-    check::{Endpoint, HttpCheck, HttpVersion, StatusSet},
+    check::{Endpoint, HttpCheck, HttpVersion, StatusSet, Tls},
     outcome::Evidence,
 };
 
 use crate::{
     Prober, Target, clause,
-    connect::{self, Peer},
+    connect::{self, Peer, Stream},
     end::End,
     exchange::{Broken, Driver},
     message,
     redirect::{self, Site},
-    request::{self, Nothing},
+    request,
     tls::{self, Alpn},
     trace::Trace,
 };
@@ -45,13 +44,16 @@ const EXCERPT_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Visit<'a> {
     prober: &'a Prober,
-    target: &'a Target,
+    pub(crate) target: &'a Target,
     pub(crate) check: &'a HttpCheck,
     pub(crate) trace: &'a Trace,
     pub(crate) peer: Peer<'a>,
     /// The `Host` header.
     pub(crate) host: Option<String>,
 }
+
+/// What a kept connection is.
+pub(crate) type Connection = Either<Stream, Box<TlsStream<Stream>>>;
 
 pub(crate) enum Answer {
     Decided(End),
@@ -102,36 +104,70 @@ impl<'a> Visit<'a> {
         Err(End::fail(clause::REDIRECT, Evidence::Explicit, message))
     }
 
+    /// What a plain exchange has no use for is boxed: it shall not carry the room for it.
     async fn ask(&self, method: &Method, path: &PathAndQuery) -> Result<Answer, End> {
-        let request = request::build(self.check, method, path, self.host.as_deref())?;
-        let stream = connect::connect(self.prober, self.target, self.peer, self.trace).await?;
-        let Some(tls) = &self.check.tls else {
-            return self.exchange(stream, request, path).await;
-        };
-        let alpn = match self.check.version {
-            HttpVersion::Http1 => Alpn::Http1,
-            HttpVersion::Http2 => Alpn::Http2,
-        };
-        let config = self.prober.tls.of(&tls.trust, alpn).await?;
-        let name = tls::name(tls, self.host.as_deref(), self.peer);
-        // Boxed, as HTTP/2 is: a plain exchange shall not carry the room for it.
-        Box::pin(async {
-            let stream = tls::handshake(config, stream, name, self.peer, self.trace).await?;
-            self.exchange(stream, request, path).await
-        })
-        .await
+        match (self.check.version, &self.check.tls) {
+            (HttpVersion::Http1, None) if !self.check.keep_alive => {
+                let request = request::render(self.check, method, path, self.host.as_deref());
+                let (stream, sent) = self.connect_and_send(&request).await?;
+                self.exchange_1(stream, &request[sent..], method, path).await.0
+            }
+            (HttpVersion::Http1, Some(tls)) if !self.check.keep_alive => {
+                Box::pin(async {
+                    let request = request::render(self.check, method, path, self.host.as_deref());
+                    let stream = self.shake_hands(tls, Alpn::Http1).await?;
+                    self.exchange_1(stream, &request, method, path).await.0
+                })
+                .await
+            }
+            (HttpVersion::Http1, _) => {
+                Box::pin(async {
+                    let request = request::render(self.check, method, path, self.host.as_deref());
+                    self.exchange_kept(&request, method, path).await
+                })
+                .await
+            }
+            (HttpVersion::Http2, tls) => {
+                Box::pin(async {
+                    let request = request::build(self.check, method, path, self.host.as_deref())?;
+                    match tls {
+                        None => self.exchange_2(self.connect().await?, request, path).await,
+                        Some(tls) => {
+                            let stream = self.shake_hands(tls, Alpn::Http2).await?;
+                            self.exchange_2(stream, request, path).await
+                        }
+                    }
+                })
+                .await
+            }
+        }
     }
 
-    async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        stream: S,
-        request: Request<Nothing>,
-        path: &PathAndQuery,
-    ) -> Result<Answer, End> {
-        match self.check.version {
-            HttpVersion::Http1 => self.exchange_1(stream, request, path).await,
-            HttpVersion::Http2 => Box::pin(self.exchange_2(stream, request, path)).await,
-        }
+    async fn connect(&self) -> Result<Stream, End> {
+        connect::connect(self.prober, self.target, self.peer, self.trace).await
+    }
+
+    /// Sends the beginning of `request`, and says how much.
+    pub(crate) async fn connect_to_keep(&self, request: &[u8]) -> Result<(Connection, usize), End> {
+        Ok(match &self.check.tls {
+            None => {
+                let (stream, sent) = self.connect_and_send(request).await?;
+                (Either::Left(stream), sent)
+            }
+            Some(tls) => (Either::Right(Box::new(self.shake_hands(tls, Alpn::Http1).await?)), 0),
+        })
+    }
+
+    async fn connect_and_send(&self, request: &[u8]) -> Result<(Stream, usize), End> {
+        let (prober, target) = (self.prober, self.target);
+        connect::connect_and_send(prober, target, self.peer, request, self.trace).await
+    }
+
+    async fn shake_hands(&self, tls: &Tls, alpn: Alpn) -> Result<TlsStream<Stream>, End> {
+        let stream = self.connect().await?;
+        let config = self.prober.tls.of(&tls.trust, alpn).await?;
+        let name = tls::name(tls, self.host.as_deref(), self.peer);
+        tls::handshake(config, stream, name, self.peer, self.trace).await
     }
 
     pub(crate) async fn judge<C, B, E>(

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    HeaderName, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, USER_AGENT},
     uri::PathAndQuery,
 };
@@ -42,37 +42,75 @@ pub(crate) fn default_port(scheme: Scheme) -> u16 {
     }
 }
 
-/// A request for `path`, with the default headers and the check's own in their place.
+/// A request for `path` with the same headers, for HTTP/2.
 pub(crate) fn build(
     check: &HttpCheck,
     method: &Method,
     path: &PathAndQuery,
     host: Option<&str>,
 ) -> Result<Request<Nothing>, End> {
-    let mut headers = HeaderMap::with_capacity(4 + check.headers.len());
-    if let Some(host) = host {
-        headers.insert(HOST, value(host)?);
-    }
-    for (name, default) in [(USER_AGENT, AGENT), (ACCEPT, "*/*"), (CONNECTION, "close")] {
-        if !check.headers.iter().any(|header| is(header, &name)) {
-            headers.insert(name, HeaderValue::from_static(default));
-        }
-    }
-    // A server may wait for the body of a method that has one by custom.
-    let bodiless = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE);
-    if !bodiless && !check.headers.iter().any(|header| is(header, &CONTENT_LENGTH)) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    for header in check.headers.iter().filter(|own| !own.value().is_empty() && !is(own, &HOST)) {
-        let name = HeaderName::from_bytes(header.name().as_bytes());
-        let name = name.map_err(|error| unsendable(header.name(), &error))?;
-        headers.append(name, value(header.value())?);
-    }
     let mut request = Request::new(Nothing::new());
     *request.method_mut() = method.clone();
     *request.uri_mut() = Uri::from(path.clone());
-    *request.headers_mut() = headers;
+    for (name, text) in headers(check, method, host) {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        let name = name.map_err(|error| unsendable(text, &error))?;
+        request.headers_mut().append(name, value(text)?);
+    }
     Ok(request)
+}
+
+/// A request for `path` as HTTP/1.1 writes it, with the default headers and the check's own in
+/// their place.
+pub(crate) fn render(
+    check: &HttpCheck,
+    method: &Method,
+    path: &PathAndQuery,
+    host: Option<&str>,
+) -> Vec<u8> {
+    let mut request = Vec::with_capacity(256);
+    for part in [method.as_str(), " ", path.as_str(), " HTTP/1.1\r\n"] {
+        request.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in headers(check, method, host) {
+        capitalize(name, &mut request);
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    request
+}
+
+/// In the order in which they are sent. A name may come more than once.
+fn headers<'a>(
+    check: &'a HttpCheck,
+    method: &Method,
+    host: Option<&'a str>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let has = |name: &HeaderName| check.headers.iter().any(|header| is(header, name));
+    // A server may wait for the body of a method that has one by custom.
+    let bodiless = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE);
+    let defaults = [
+        (USER_AGENT, "User-Agent", Some(AGENT)),
+        (ACCEPT, "Accept", Some("*/*")),
+        (CONNECTION, "Connection", (!check.keep_alive).then_some("close")),
+        (CONTENT_LENGTH, "Content-Length", (!bodiless).then_some("0")),
+    ];
+    let defaults = defaults
+        .map(|(header, name, value)| value.filter(|_| !has(&header)).map(|value| (name, value)));
+    let own = check.headers.iter().filter(|own| !own.value().is_empty() && !is(own, &HOST));
+    let own = own.map(|own| (own.name(), own.value()));
+    host.map(|host| ("Host", host)).into_iter().chain(defaults.into_iter().flatten()).chain(own)
+}
+
+/// Some home-made servers know `Host` and not `host`.
+fn capitalize(name: &str, into: &mut Vec<u8>) {
+    let mut begins = true;
+    for byte in name.bytes() {
+        into.push(if begins { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() });
+        begins = byte == b'-';
+    }
 }
 
 /// A request target. What may not stand in one as it is, is percent-encoded, as browsers do.

@@ -4,13 +4,12 @@
 use std::{
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use tokio::time::Instant;
 use warren_core::{clause::Clause, trial::Phases};
 
-use crate::{Seen, clause, end::End};
+use crate::{Seen, clause, end::End, prober::Given};
 
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -52,6 +51,12 @@ impl Trace {
         *self.progress() = Progress::after(redirects);
     }
 
+    /// Another connection in the place of this one.
+    pub(crate) fn start_over(&self) {
+        let mut progress = self.progress();
+        *progress = Progress::after(progress.redirects);
+    }
+
     pub(crate) fn connected(&self) {
         let mut progress = self.progress();
         progress.phases.connect = Some(self.start.elapsed());
@@ -61,6 +66,11 @@ impl Trace {
     /// Nothing has to be made: the connection is an earlier attempt's.
     pub(crate) fn kept(&self) {
         self.progress().stage = Stage::Head;
+    }
+
+    /// Nothing has come over this connection.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.progress().received == 0
     }
 
     pub(crate) fn tls_begun(&self) {
@@ -106,7 +116,7 @@ impl Trace {
     }
 
     /// Which phase the deadline struck in.
-    pub(crate) fn lateness(&self, timeout: Duration, peer: &impl fmt::Display) -> String {
+    pub(crate) fn lateness(&self, given: Given, peer: &impl fmt::Display) -> String {
         let Progress { stage, phases, received, redirects } = &*self.progress();
         let hops = match redirects {
             0 => String::new(),
@@ -119,7 +129,7 @@ impl Trace {
         };
         let (answer, state) = match stage {
             Stage::Connect => {
-                return format!("no connection to {peer} within {timeout:?}");
+                return format!("no connection to {peer} within {given}");
             }
             Stage::Tls => ("no answer", "TLS handshake unfinished".to_owned()),
             Stage::Head if *received == 0 => ("no answer", "nothing came".to_owned()),
@@ -132,7 +142,7 @@ impl Trace {
                 format!("HTTP {status}, body unfinished after {bytes} bytes"),
             ),
         };
-        format!("{answer} within {timeout:?}: {hops}{connected}, {state}")
+        format!("{answer} within {given}: {hops}{connected}, {state}")
     }
 
     /// The clause that the deadline strikes by.

@@ -1,7 +1,7 @@
-//! What hyper reads from and writes to, with the manners of a health check.
+//! What HTTP/2 reads from and writes to, with the manners of a health check.
 //!
-//! - A server that answers before it was asked is understood: hyper takes early bytes for an
-//!   error, so it sees none before it has written.
+//! - A server that answers before it was asked is understood: early bytes are taken for an
+//!   error, so none are seen before something was written.
 //! - A server that answers and resets without reading the request has answered: a failed write
 //!   is kept back until there is nothing more to read.
 //! - A TLS peer that closes without `close_notify`, as many do, has closed. Whether the answer was

@@ -35,6 +35,7 @@ pub fn run(options: &Options) {
     add("bare socket loop, fresh", &|name| ours(options, name, "bare", "fresh"));
     add("bare socket loop, kept", &|name| ours(options, name, "bare", "kept"));
     add("worker, HTTP fresh", &|name| ours(options, name, "worker", "fresh"));
+    add("worker, HTTP kept", &|name| ours(options, name, "worker", "kept"));
     add("worker, HTTP, namespace", &|name| {
         let plan = Plan { netns: true, ..*plan };
         ours(&Options { plan, ..options.clone() }, name, "worker", "fresh")

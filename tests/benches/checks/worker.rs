@@ -75,6 +75,7 @@ fn config(dir: &Path, metrics: Metrics) -> Config {
         session: watch::Sender::default(),
         metrics,
         engine: Engine::start().unwrap(),
+        echo: None,
     }
 }
 
@@ -90,11 +91,11 @@ fn tell(registry: &Registry) {
     }
 }
 
-/// The cumulative buckets of `warren_check_lateness_seconds`: up to so many seconds, so many.
+/// The cumulative buckets of `warren_probe_schedule_lag_seconds`: up to so many seconds, so many.
 fn lateness(registry: &Registry) -> Vec<(f64, u64)> {
     let mut text = String::new();
     encode(&mut text, registry).unwrap();
-    let prefix = "warren_check_lateness_seconds_bucket{le=\"";
+    let prefix = "warren_probe_schedule_lag_seconds_bucket{le=\"";
     let buckets = text.lines().filter_map(|line| line.strip_prefix(prefix));
     let parsed = buckets.filter_map(|line| {
         let (bound, count) = line.split_once("\"} ")?;
@@ -132,6 +133,7 @@ fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
         "none" => Checks::NONE,
         "tcp" => readiness(plan, tcp()),
         "mixed" => mixed(plan),
+        "kept" => readiness(plan, kept()),
         _ => readiness(plan, http()),
     };
     let health = match checks {
@@ -183,6 +185,11 @@ fn mixed(plan: &Plan) -> Checks {
 
 fn http() -> CheckKind {
     CheckKind::Http(HttpCheck::new(port()))
+}
+
+/// Over connections that are kept for a few attempts.
+fn kept() -> CheckKind {
+    CheckKind::Http(HttpCheck::new(port()).kept().unwrap())
 }
 
 fn tcp() -> CheckKind {

@@ -21,7 +21,7 @@ pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(
         Verb::Ls(args) => ls(&args, host, console).await,
         Verb::Inspect(args) => inspect(&args, host, console).await,
         Verb::Update(args) => update::run(&args, host, console).await,
-        Verb::Scale(args) => scale::run(&args, host, console).await,
+        Verb::Scale(args) => Box::pin(scale::run(&args, host, console)).await,
         Verb::Release(args) => release(&args, host, console).await,
         Verb::Health(args) => pause::run(args.verb, host, console).await,
         Verb::Rm(args) => rm(&args, host, console).await,

@@ -19,7 +19,7 @@ use super::{
 
 const HTTP_EXAMPLES: &str = "path=/,port=80, /health:8080, :8080/health or http://:8080/health";
 
-const HTTP_KEYS: [&str; 15] = [
+const HTTP_KEYS: [&str; 16] = [
     "path",
     "port",
     "socket",
@@ -35,6 +35,7 @@ const HTTP_KEYS: [&str; 15] = [
     "body-regex",
     "body-not",
     "body-not-regex",
+    "keep-alive",
 ];
 
 /// What was said about an HTTP check so far.
@@ -52,6 +53,7 @@ struct HttpFields {
     headers: Vec<HttpHeader>,
     status: Vec<(u16, u16)>,
     method: Option<HttpMethod>,
+    keep_alive: Option<bool>,
 }
 
 pub fn http(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelling, Invalid> {
@@ -189,8 +191,13 @@ fn http_key(
             Ok(())
         }
         "method" => once(&mut fields.method, key, HttpMethod::new(value).at(key)?),
+        "keep-alive" => once(&mut fields.keep_alive, key, yes_or_no(value).at(key)?),
         _ => Err(Invalid::new("is not a key of an HTTP check").at(key)),
     }
+}
+
+fn yes_or_no(text: &str) -> Result<bool, Invalid> {
+    text.parse().map_err(|_| Invalid::new(format!("{text:?} is not true or false")))
 }
 
 fn version(text: &str) -> Result<HttpVersion, Invalid> {
@@ -222,7 +229,7 @@ fn status(text: &str) -> Result<(u16, u16), Invalid> {
 impl HttpFields {
     fn finish(self, context: &Context<'_>) -> Result<HttpCheck, Invalid> {
         let Self { path, port, socket, scheme, version, tls, .. } = self;
-        let Self { body, body_not, host, mut headers, status, method, .. } = self;
+        let Self { body, body_not, host, mut headers, status, method, keep_alive, .. } = self;
         headers.extend(host);
         let endpoint = endpoint(port, socket, context)?;
         let tls = tls.finish();
@@ -244,6 +251,10 @@ impl HttpFields {
         check.method = method.unwrap_or(check.method);
         if !status.is_empty() {
             check.expect = StatusSet::new(status).at("status")?;
+        }
+        if keep_alive == Some(true) {
+            let kept = check.kept();
+            return kept.map_err(|invalid| Invalid::new(invalid.why()).at("keep-alive"));
         }
         Ok(check)
     }

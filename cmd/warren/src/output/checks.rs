@@ -85,7 +85,8 @@ fn parts_words(of: &str, parts: &Parts) -> String {
 }
 
 fn http_words(check: &HttpCheck) -> String {
-    let HttpCheck { tls, endpoint, version, path, method, headers, expect, body, body_not } = check;
+    let HttpCheck { tls, endpoint, version, path, method, headers, expect, .. } = check;
+    let HttpCheck { body, body_not, keep_alive, .. } = check;
     let scheme = match check.scheme() {
         Scheme::Http => "http",
         Scheme::Https => "https",
@@ -114,6 +115,9 @@ fn http_words(check: &HttpCheck) -> String {
     }
     parts.extend(body.as_ref().map(|text| format!("whose body must {text}")));
     parts.extend(body_not.as_ref().map(|text| format!("whose body must not {text}")));
+    if *keep_alive {
+        parts.push("over kept connections".to_owned());
+    }
     parts.join(" ")
 }
 

@@ -307,6 +307,7 @@ pub fn node() -> pb::Node {
             canary: String::new(),
         }),
         doubted: Some(pb::Doubt { since: Some(before(30)), score: 5 }),
+        observer_score: Some(3),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct HttpCheck {
     pub body: Option<TextMatch>,
     /// What it must not match.
     pub body_not: Option<TextMatch>,
+    /// Whether a connection serves several attempts; see [`HttpCheck::kept`].
+    pub keep_alive: bool,
 }
 
 impl HttpCheck {
@@ -47,7 +49,21 @@ impl HttpCheck {
             expect: StatusSet::default(),
             body: None,
             body_not: None,
+            keep_alive: false,
         }
+    }
+
+    /// The same over connections that serve several attempts. Only HTTP/1 has them, and says so by
+    /// a header that must then be ours.
+    pub fn kept(self) -> Result<Self, Invalid> {
+        let refuse = |why: &str| Err(Invalid::new(why).at("keep_alive"));
+        if self.version == HttpVersion::Http2 {
+            return refuse("is for HTTP/1.1 alone; leave it out, or the version");
+        }
+        if self.headers.iter().any(|header| header.name().eq_ignore_ascii_case("connection")) {
+            return refuse("contradicts a header Connection; leave one of them out");
+        }
+        Ok(Self { keep_alive: true, ..self })
     }
 
     pub const fn scheme(&self) -> Scheme {

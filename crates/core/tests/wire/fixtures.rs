@@ -78,7 +78,7 @@ fn http_check() -> HttpCheck {
             server_name: Some(ServerName::new("tls.example").unwrap()),
         }),
         endpoint: Endpoint::Port(PortRef::Number(port(8443))),
-        version: HttpVersion::Http2,
+        version: HttpVersion::Http1,
         path: HttpPath::new("/health?deep=1").unwrap(),
         method: HttpMethod::new("HEAD").unwrap(),
         headers: vec![
@@ -88,6 +88,7 @@ fn http_check() -> HttpCheck {
         expect: StatusSet::new(vec![(200, 204), (301, 302)]).unwrap(),
         body: Some(TextMatch::regex("^(?i)ready").unwrap()),
         body_not: Some(TextMatch::contains("degraded").unwrap()),
+        keep_alive: true,
     }
 }
 
@@ -130,6 +131,7 @@ fn more_checks() -> Checks {
     let shell = ExecCheck::new(Command::shell("test -f /ready || exit 1").unwrap());
     let socket = HttpCheck {
         endpoint: Endpoint::Socket(path("/run/http.sock")),
+        version: HttpVersion::Http2,
         ..HttpCheck::new(port(80))
     };
     let named = TcpCheck { port: PortRef::Name("admin".parse().unwrap()), ..tcp_check() };
@@ -330,7 +332,7 @@ fn a_status() -> TaskStatus {
         started_at: Some(at(402)),
         address: Some("10.88.0.7".parse().unwrap()),
         pid: Some(4_711),
-        checks: Some(Box::new(all_checks())),
+        checks: Some(Arc::new(all_checks())),
         message: "what is being done".to_owned(),
     }
 }
@@ -522,13 +524,14 @@ pub fn external_verdict() -> Vec<Fixture<ExternalVerdict>> {
     ]
 }
 
-pub fn task_health() -> Vec<Fixture<TaskHealth>> {
+pub fn health_row() -> Vec<Fixture<TaskHealth>> {
     let external = vec![
         an_accusation("auditor", AccusedRole::Liveness),
         an_accusation("auditor", AccusedRole::Readiness),
         an_accusation("billing", AccusedRole::Liveness),
     ];
-    vec![("task_health", TaskHealth { observed: a_health(), external })]
+    let reported = ReportMark { epoch: 13, sequence: 14 };
+    vec![("health_row", TaskHealth { observed: a_health(), external, reported })]
 }
 
 pub fn assignment() -> Vec<Fixture<Assignment>> {

@@ -151,6 +151,21 @@ fn an_option_of_a_check_names_the_field_that_is_wrong() {
         http(|h| h.scheme = pb::Scheme::Http.into()),
         format!("{startup}.tls: needs the scheme HTTPS")
     );
+    assert_eq!(
+        http(|h| {
+            h.version = pb::HttpVersion::Http2.into();
+            h.keep_alive = true;
+        }),
+        format!("{startup}.keep_alive: is for HTTP/1.1 alone; leave it out, or the version")
+    );
+    assert_eq!(
+        http(|h| {
+            h.version = pb::HttpVersion::Http1.into();
+            h.headers = vec![pb::Header { name: "CONNECTION".to_owned(), value: String::new() }];
+            h.keep_alive = true;
+        }),
+        format!("{startup}.keep_alive: contradicts a header Connection; leave one of them out")
+    );
     assert_eq!(http(|h| h.endpoint = None), format!("{startup}.port: is required"));
     let wrong = http(|h| h.body_not = Some(regex("(")));
     assert!(wrong.starts_with(&format!("{startup}.body_not.regex: \"(\" is not a ")), "{wrong}");

@@ -204,3 +204,26 @@ proptest! {
         });
     }
 }
+
+/// C-131: what means nothing in a chunked body is bounded, fast or slow.
+#[tokio::test]
+async fn chunks_that_say_nothing_for_ever_are_a_failure() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (begin, piece) in [
+        ("", "0".repeat(1000)),
+        ("5", " ".repeat(1000)),
+        ("5;", "x".repeat(1000)),
+        ("0\r\n", "Trailer: x\r\n".repeat(100)),
+    ] {
+        let start = send(format!("{head}{begin}"));
+        let repeated = drip(piece.as_bytes(), AT_ONCE);
+        let seen = against(vec![start.clone(), repeated]).await;
+        assert_eq!(seen.outcome, EXPLICIT, "{}", seen.message);
+        assert!(seen.message.contains("a chunk of the body has no size"), "{}", seen.message);
+        let seen = against(vec![start, drip(&piece.as_bytes()[..1], DRIP)]).await;
+        assert_eq!(seen.outcome, LATE, "{}", seen.message);
+    }
+    let all = b"4\r\nbody\r\n0\r\nTrailer: x\r\n\r\n".map(|byte| send([byte]));
+    let seen = against([vec![send(head)], all.to_vec()].concat()).await;
+    assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+}

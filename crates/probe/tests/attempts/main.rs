@@ -19,9 +19,13 @@ mod http;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod namespace;
 #[cfg(test)]
 mod net;
+#[cfg(test)]
+mod observer;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]

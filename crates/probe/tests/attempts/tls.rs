@@ -90,7 +90,7 @@ impl TlsServer {
     }
 }
 
-fn acceptor(
+pub fn acceptor(
     version: &'static tokio_rustls::rustls::SupportedProtocolVersion,
     certificate: CertificateDer<'static>,
     key: Vec<u8>,

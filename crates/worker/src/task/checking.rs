@@ -12,13 +12,14 @@ use std::{
 use tokio::time::Instant;
 use warren_core::{
     check::{ByRole, CheckKind, Checks, Role},
-    health::Health,
+    health::{Health, Verdict},
     id::TaskId,
     outcome::{Attempt, Outcome},
+    spec::ServiceName,
     time::Timestamp,
     wire::duration_to_wire,
 };
-use warren_probe::{Prober, Target};
+use warren_probe::{Prober, Stake, Target};
 use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
@@ -27,7 +28,7 @@ use super::{
     Context,
     trials::{Trials, Turn},
 };
-use crate::{Clock, Metrics, metrics::Meter};
+use crate::{Clock, metrics::Meter};
 
 pub struct Checking {
     task: TaskId,
@@ -72,6 +73,7 @@ struct Sight {
 struct Group {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
+    _stake: Stake,
     state: GroupState,
     /// The most that any of its roles wants in a row. Beyond them a streak decides nothing.
     failures: u32,
@@ -81,6 +83,9 @@ struct Group {
     run: u32,
     /// So much after its due time the last attempt began.
     late: Option<Duration>,
+    run_since: Elapsed,
+    /// One of its roles has the verdict that it fails.
+    fails: bool,
 }
 
 enum GroupState {
@@ -103,6 +108,7 @@ impl Checking {
     /// `saved` is the health of a task that was adopted.
     pub fn new(
         task: TaskId,
+        service: &ServiceName,
         checks: &Checks,
         running: &Running,
         runtime: &Arc<dyn Runtime>,
@@ -118,8 +124,8 @@ impl Checking {
         };
         let mut checking = Self {
             task,
+            groups: loops(service, checks, &verdicts.health(), context),
             verdicts,
-            groups: loops(checks, &context.metrics),
             paused_until: None,
             sight: Arc::new(Sight {
                 clock: Arc::clone(&context.clock),
@@ -163,11 +169,17 @@ impl Checking {
     }
 
     /// Goes on with other checks; what is in flight is cancelled.
-    pub fn edit(&mut self, before: &Checks, after: &Checks, metrics: &Metrics) {
+    pub fn edit(
+        &mut self,
+        service: &ServiceName,
+        before: &Checks,
+        after: &Checks,
+        context: &Context,
+    ) {
         self.cancel_attempts();
         let (at, elapsed) = (self.sight.clock.now(), self.sight.anchor.elapsed());
         self.verdicts.edit(self.task, before, after, at, elapsed);
-        self.groups = loops(after, metrics);
+        self.groups = loops(service, after, &self.verdicts.health(), context);
         self.plan_attempts();
     }
 
@@ -302,6 +314,7 @@ impl Checking {
         let outcome = attempt.outcome;
         let same = group.last.map(kind_of) == Some(kind_of(outcome));
         group.run = if same { group.run.saturating_add(1) } else { 1 };
+        group.run_since = if same { group.run_since } else { ended };
         group.last = Some(outcome);
         let decides = group.run
             <= match outcome {
@@ -315,12 +328,15 @@ impl Checking {
             role = role.name(),
             outcome = ?outcome,
             latency_ms = attempt.latency.as_millis(),
-            message = attempt.message,
+            said = attempt.message,
             "attempt"
         );
-        let changed = self.verdicts.observe(role, attempt, ended).is_some();
+        let changed = self.verdicts.observe(role, attempt, ended);
+        if let Some(health) = &changed {
+            group.note_verdicts(health, ended);
+        }
         self.plan_attempts();
-        if changed {
+        if changed.is_some() {
             Some(Noted::Changed)
         } else if decides {
             Some(Noted::Streak)
@@ -343,7 +359,7 @@ async fn attempt(
     let seen = sight.prober.attempt(&sight.target, &check.kind, timeout).await;
     drop(in_flight);
     let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
-    meter.end(seen.outcome, seen.latency, queued);
+    meter.end(seen.outcome, seen.latency, queued, seen.stretched);
     // A wait for a free slot is ours, so the attempt began after it.
     let at = at.after(seen.waited);
     let (outcome, message) = (seen.outcome, seen.message);
@@ -352,20 +368,55 @@ async fn attempt(
 }
 
 /// One for each check that is attempted apart from the others.
-fn loops(checks: &Checks, metrics: &Metrics) -> Vec<Group> {
-    groups(checks).into_iter().map(|shared| Group::new(shared, checks, metrics)).collect()
+fn loops(service: &ServiceName, checks: &Checks, health: &Health, context: &Context) -> Vec<Group> {
+    let group = |shared| Group::new(shared, service, checks, health, context);
+    groups(checks).into_iter().map(group).collect()
 }
 
 impl Group {
-    fn new(shared: CheckGroup, checks: &Checks, metrics: &Metrics) -> Self {
-        let meter = metrics.meter(shared.check.kind.name(), shared.role);
+    fn new(
+        shared: CheckGroup,
+        service: &ServiceName,
+        checks: &Checks,
+        health: &Health,
+        context: &Context,
+    ) -> Self {
+        let stake = context.observer.stake(shared.check.timing.timeout.get());
+        let meter = context.metrics.meter(service, shared.check.kind.name(), shared.role);
         let (mut failures, mut successes) = (0, 0);
         for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
             failures = failures.max(check.timing.failures.get());
             successes = successes.max(check.timing.successes.get());
         }
-        let (shared, state) = (Arc::new(shared), GroupState::Idle);
-        Self { shared, meter, state, failures, successes, last: None, run: 0, late: None }
+        let mut group = Self {
+            shared: Arc::new(shared),
+            meter,
+            _stake: stake,
+            state: GroupState::Idle,
+            failures,
+            successes,
+            last: None,
+            run: 0,
+            run_since: Elapsed::ZERO,
+            fails: false,
+            late: None,
+        };
+        group.fails = group.fails_in(health);
+        group
+    }
+
+    fn note_verdicts(&mut self, health: &Health, now: Elapsed) {
+        let fails = self.fails_in(health);
+        if fails && !self.fails {
+            self.meter.detected(now.saturating_sub(self.run_since));
+        }
+        self.fails = fails;
+    }
+
+    fn fails_in(&self, health: &Health) -> bool {
+        let mut roles =
+            self.shared.roles.iter().filter_map(|role| health.roles.get(*role).as_ref());
+        roles.any(|role| role.verdict == Verdict::Failing)
     }
 }
 

@@ -25,7 +25,7 @@ use warren_core::{
     task::{Phase, StopCause, TaskEnd, TaskStatus},
     time::Timestamp,
 };
-use warren_probe::Prober;
+use warren_probe::{Observer, Prober};
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
 use self::{quiet::Quiet, watch_over::Eyes};
@@ -48,6 +48,7 @@ pub struct Context {
     pub shutdown: CancellationToken,
     pub clock: Arc<dyn Clock>,
     prober: Arc<Prober>,
+    observer: Arc<Observer>,
     log_dir: PathBuf,
     metrics: Metrics,
     engine: tokio::runtime::Handle,
@@ -58,13 +59,15 @@ impl Context {
         events: mpsc::Sender<Event>,
         shutdown: CancellationToken,
         config: &Config,
+        observer: &Arc<Observer>,
     ) -> Result<Self, warren_probe::Fault> {
         let Config { clock, log_dir, metrics, engine, .. } = config;
         Ok(Self {
             events,
             shutdown,
             clock: Arc::clone(clock),
-            prober: Arc::new(Prober::new()?),
+            prober: Arc::new(Prober::new()?.with_observer(Arc::clone(observer))),
+            observer: Arc::clone(observer),
             log_dir: log_dir.clone(),
             metrics: metrics.clone(),
             engine: engine.handle().clone(),

@@ -23,7 +23,7 @@ impl Actor {
         };
         self.carry_out(|| runtime.create(&launch)).await?;
         let running = self.carry_out(|| runtime.start(launch.task)).await?;
-        self.status.checks = Some(Box::new(self.resolve(&facts)));
+        self.status.checks = Some(Arc::new(self.resolve(&facts)));
         Ok(running)
     }
 

@@ -124,9 +124,9 @@ impl Actor {
         self.status.address =
             (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
         let saved = self.health.take();
-        let (runtime, context) = (&self.runtime, &self.context);
-        let checking = Checking::new(self.task(), &checks, running, runtime, context, saved);
-        self.status.checks = Some(Box::new(checks));
+        let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
+        let checking = Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+        self.status.checks = Some(Arc::new(checks));
         self.health = Some(checking.health());
         checking
     }
@@ -146,8 +146,8 @@ impl Actor {
             HealthConfig::Auto => self.checks_found().await,
         };
         if checks != known {
-            checking.edit(&known, &checks, &self.context.metrics);
-            self.status.checks = Some(Box::new(checks));
+            checking.edit(&self.launch.service_name, &known, &checks, &self.context);
+            self.status.checks = Some(Arc::new(checks));
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;
         }

@@ -173,7 +173,7 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
             "prot=80",
             "--health-http: \"prot\" is not a key here; there are path, port, socket, \
              scheme, version, tls, server-name, host, header, status, method, body, body-regex, \
-             body-not, body-not-regex",
+             body-not, body-not-regex, keep-alive",
         ),
         ("port=1,x", "--health-http: \"x\" is not key=value; a comma within a value is \\,"),
         (
@@ -437,7 +437,7 @@ fn shown(words: &[&str]) -> String {
     crate::output::checks::how(&checks(words).readiness.unwrap().kind)
 }
 
-/// C-58, C-59, C-100 to C-102.
+/// C-58, C-59, C-100 to C-102, C-130.
 #[test]
 fn every_option_of_http_has_its_key() {
     for (value, meaning) in [
@@ -453,6 +453,8 @@ fn every_option_of_http_has_its_key() {
         ("/:1,tls=any", "GET https://:1/"),
         ("/:1,tls=node", "GET https://:1/ verified by the node's authorities"),
         ("https://:1,server-name=a.example", "GET https://:1/ as a.example"),
+        ("/:1,keep-alive=true", "GET http://:1/ over kept connections"),
+        ("/:1,keep-alive=false", "GET http://:1/"),
     ] {
         assert_eq!(shown(&["--health-http", value]), meaning, "{value}");
     }
@@ -466,6 +468,15 @@ fn every_option_of_http_has_its_key() {
         ("/:1,version=3", "version: \"3\" is not 1.1 or 2"),
         ("/:1,body=a,body-regex=b", "body-regex: is there twice"),
         ("/:1,body-regex=(", "body-regex: \"(\" is not a regular expression: unclosed group"),
+        ("/:1,keep-alive=no", "keep-alive: \"no\" is not true or false"),
+        (
+            "/:1,keep-alive=true,version=2",
+            "keep-alive: is for HTTP/1.1 alone; leave it out, or the version",
+        ),
+        (
+            "/:1,keep-alive=true,header=connection:close",
+            "keep-alive: contradicts a header Connection; leave one of them out",
+        ),
         ("/:1,server-name=a b", "server-name: \"a b\" is not a DNS name or an address"),
     ] {
         refused(&["--health-http", value], &format!("--health-http: {why}"));

@@ -16,8 +16,18 @@ wire_enum!(HttpVersion: Http1, Http2);
 
 impl From<&HttpCheck> for pb::HttpCheck {
     fn from(check: &HttpCheck) -> Self {
-        let HttpCheck { tls, endpoint, version, path, method, headers, expect, body, body_not } =
-            check;
+        let HttpCheck {
+            tls,
+            endpoint,
+            version,
+            path,
+            method,
+            headers,
+            expect,
+            body,
+            body_not,
+            keep_alive,
+        } = check;
         let range = |&(first, last): &(u16, u16)| pb::StatusRange {
             first: first.into(),
             last: last.into(),
@@ -33,6 +43,7 @@ impl From<&HttpCheck> for pb::HttpCheck {
             body_not: body_not.as_ref().map(Into::into),
             version: pb::HttpVersion::from(*version).into(),
             tls: tls.as_ref().map(Into::into),
+            keep_alive: *keep_alive,
         }
     }
 }
@@ -52,6 +63,7 @@ impl TryFrom<pb::HttpCheck> for HttpCheck {
             body_not,
             version,
             tls,
+            keep_alive,
         } = wire;
         let absent = HttpVersion::Http1;
         let scheme = enumerated_or::<pb::Scheme, _>("scheme", scheme, Scheme::Http)?;
@@ -63,7 +75,7 @@ impl TryFrom<pb::HttpCheck> for HttpCheck {
             }
             (Scheme::Https, tls) => Some(tls.unwrap_or_default()),
         };
-        Ok(Self {
+        let check = Self {
             tls,
             endpoint: endpoint.ok_or_else(|| Invalid::missing("port"))?.try_into()?,
             version: enumerated_or::<pb::HttpVersion, _>("version", version, absent)?,
@@ -79,7 +91,9 @@ impl TryFrom<pb::HttpCheck> for HttpCheck {
             expect: status_set(expect).at("expect")?,
             body: optional("body", body)?,
             body_not: optional("body_not", body_not)?,
-        })
+            keep_alive: false,
+        };
+        if keep_alive { check.kept() } else { Ok(check) }
     }
 }
 

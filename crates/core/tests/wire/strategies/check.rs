@@ -66,19 +66,24 @@ fn http_check() -> impl Strategy<Value = HttpCheck> {
         method,
         vec(header, 0..4),
         vec(range, 1..5).prop_map(|ranges| StatusSet::new(ranges).unwrap()),
-        (option::of(text_match()), option::of(text_match())),
+        (option::of(text_match()), option::of(text_match()), any::<bool>()),
     )
         .prop_map(
-            |(tls, endpoint, version, path, method, headers, expect, (body, body_not))| HttpCheck {
-                tls,
-                endpoint,
-                version,
-                path,
-                method,
-                headers,
-                expect,
-                body,
-                body_not,
+            |(tls, endpoint, version, path, method, headers, expect, (body, body_not, kept))| {
+                let check = HttpCheck {
+                    tls,
+                    endpoint,
+                    version,
+                    path,
+                    method,
+                    headers,
+                    expect,
+                    body,
+                    body_not,
+                    keep_alive: false,
+                };
+                // Where it can be.
+                if kept { check.clone().kept().unwrap_or(check) } else { check }
             },
         )
 }
