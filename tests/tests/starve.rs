@@ -177,6 +177,7 @@ struct Watched(Vec<(&'static str, u64, Vec<String>)>);
 #[derive(Default)]
 struct Sum {
     latencies: Vec<u64>,
+    /// Without an answer at their timeout.
     beyond: usize,
     /// The tasks that a timeout which nobody stretches would have had for dead.
     dead: usize,
@@ -193,7 +194,7 @@ impl Watched {
     }
 
     fn sum(&self, log: &str, service: usize) -> Sum {
-        let (_, timeout, tasks) = &self.0[service];
+        let (_, _, tasks) = &self.0[service];
         let mut runs: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
         let mut sum = Sum::default();
         for line in log.lines() {
@@ -204,7 +205,8 @@ impl Watched {
             sum.judged += usize::from(is_judged(line));
             let Some(latency) = field(line, "latency_ms=") else { continue };
             let latency: u64 = latency.parse().unwrap();
-            let beyond = latency > *timeout || field(line, "outcome=") != Some("Pass");
+            let stretched = field(line, "stretched=") == Some("true");
+            let beyond = stretched || field(line, "outcome=") != Some("Pass");
             let (run, dead) = runs.entry(task).or_default();
             *run = if beyond { *run + 1 } else { 0 };
             *dead |= *run >= FAILURES;

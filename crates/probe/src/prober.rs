@@ -305,3 +305,15 @@ impl Seen {
         Trial { roles, check, attempt, phases, waited, clause }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C-74
+    #[test]
+    fn two_commands_run_at_once_for_each_core() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(Prober::new().unwrap().exec_permits.available_permits(), 2 * cores);
+    }
+}
