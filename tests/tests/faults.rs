@@ -2,58 +2,17 @@
 //! services churn. `crates/sim` plays many more of them; these show that its ports are honest.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
-use warren_tests::{Machine, Warren, eventually, have_root, http, text};
+use warren_tests::{Machine, SmallDisk, Warren, eventually, have_root, http};
 
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// A file system of a few MiB in a file.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(directory: &Path) -> Self {
-        let image = directory.with_extension("img");
-        File::create(&image).unwrap().set_len(12 << 20).unwrap();
-        fs::create_dir_all(directory).unwrap();
-        run(Command::new("mkfs.ext4").arg("-q").arg(&image));
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(directory));
-        Self(directory.to_owned())
-    }
-
-    /// Until nothing more fits.
-    fn fill(&self) {
-        let mut filler = File::create(self.filler()).unwrap();
-        while filler.write_all(&[1; 4096]).and_then(|()| filler.sync_data()).is_ok() {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.filler()).unwrap();
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // At once, also where something of it is still open.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", text(&output));
-}
 
 fn names(warren: &Warren) -> Vec<String> {
     let services = warren.json("service ls");
@@ -127,14 +86,17 @@ fn while_containerd_is_dead_tasks_are_unknown_and_none_is_replaced() {
     let shown = warren.ok("task inspect web.1");
     assert!(shown.contains(" inconclusive"), "{shown}");
     let (_, page) = http::get(warren.health_address(), "/metrics");
-    let counted = "warren_check_attempts_total{kind=\"exec\",role=\"liveness\",outcome=\"";
-    let count = |outcome: &str| {
-        let series = format!("{counted}{outcome}\"}} ");
-        let count = page.lines().find_map(|line| line.strip_prefix(&series));
-        count.unwrap_or_else(|| panic!("no {series} in\n{page}")).parse::<u64>().unwrap()
+    let count = |result: &str| {
+        let ours = ["service=\"web\"", "probe=\"liveness\"", "handler=\"exec\"", result];
+        let is_ours = |line: &&str| {
+            line.starts_with("warren_probe_attempts_total{")
+                && ours.iter().all(|l| line.contains(l))
+        };
+        let count = page.lines().find(is_ours).and_then(|line| line.rsplit(' ').next());
+        count.map_or(0, |count| count.parse::<u64>().unwrap())
     };
-    assert!(count("inconclusive") >= 6, "{page}");
-    assert_eq!((count("explicit"), count("timeout")), (0, 0), "{page}");
+    assert!(count("result=\"error\"") >= 6, "{page}");
+    assert_eq!(count("result=\"failure\"") + count("result=\"timeout\""), 0, "{page}");
     machine.start_containerd();
     warren.shows("web", "Health: 2/2 healthy", LIMIT);
     assert_eq!(tasks(), before);

@@ -253,7 +253,7 @@ impl Watched {
         println!("  a task that was stopped was judged unhealthy {found}");
         let (_, page) = http::get(warren.health_address(), "/metrics");
         let line = |name: &str| page.lines().find(|line| line.starts_with(name)).unwrap_or("");
-        println!("  since the start: {}", line("warren_check_timeout_stretched_total"));
+        println!("  since the start: {}", line("warren_probe_timeout_stretched_total"));
         println!("  now: {}", line("warren_worker_observer_score"));
     }
 

@@ -172,6 +172,7 @@ impl Talk<'_> {
             let silent = heard.messages.is_empty();
             let Decoded { reports, acks, scores } = decode_messages(context, heard.messages)?;
             if !silent {
+                context.counters.tallies().hear(node, context.handle.now());
                 pulse.hears(context, &scores).await;
             }
             if !acks.is_empty() {

@@ -158,7 +158,7 @@ impl Prober {
                     let prober = self;
                     let trace = &trace;
                     let call = Call { prober, target, check, peer, trace, deadline };
-                    watch.at(peer, call.make()).await
+                    watch.at(peer, Box::pin(call.make())).await
                 }
                 Err(end) => Err(end),
             },
@@ -230,13 +230,12 @@ impl<'a> Watch<'a> {
                 return looked;
             }
             let by = deadline.elapsed();
-            match self.observer.and_then(|observer| observer.longer(self.given, by)) {
-                Some(longer) => self.given = longer,
-                None => {
-                    let (clause, message) = late(self.given);
-                    return Err(End::fail(clause, Evidence::Timeout, message));
-                }
-            }
+            let longer = |observer: &Observer| observer.longer(self.given, by);
+            let Some(longer) = self.observer.and_then(longer) else {
+                let (clause, message) = late(self.given);
+                return Err(End::fail(clause, Evidence::Timeout, message));
+            };
+            self.given = longer;
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::{
     process::{Child, Command},
     runtime::Handle,
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ pub use echo::echo_main;
 const BEAT: Duration = Duration::from_millis(200);
 /// The timer that is listened to; the rest of the beat is another one.
 const NAP: Duration = Duration::from_millis(50);
+/// The rest of the beat.
+const REST: Duration = BEAT.saturating_sub(NAP);
 /// From one start of the echo to the next.
 const RESTART: Duration = Duration::from_secs(1);
 /// One that has not answered for so long does not run: stopped by somebody, or lost by the kernel.
@@ -73,6 +76,7 @@ struct Pulse {
 /// The echo process, and what was called to it.
 struct Voice {
     _process: Child,
+    _hearing: JoinSet<()>,
     input: pipe::Sender,
     answers: mpsc::Receiver<Instant>,
     /// Not answered yet.
@@ -85,7 +89,7 @@ impl Pulse {
             self.keep_voice(echo).await;
             self.call().await;
             let begun = Instant::now();
-            let lag = nap(NAP).await.max(nap(BEAT - NAP).await);
+            let lag = nap(NAP).await.max(nap(REST).await);
             let echo = self.listen();
             let count = begun.elapsed().as_millis() / BEAT.as_millis();
             let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
@@ -155,8 +159,9 @@ impl Voice {
         let input = pipe::Sender::from_owned_fd(input)?;
         let output = pipe::Receiver::from_owned_fd(output)?;
         let (sender, answers) = mpsc::channel(1);
-        tokio::spawn(hear(output, sender));
-        Ok(Self { _process: process, input, answers, called: None })
+        let mut hearing = JoinSet::new();
+        hearing.spawn(hear(output, sender));
+        Ok(Self { _process: process, _hearing: hearing, input, answers, called: None })
     }
 
     /// Nothing is called while an answer is out: what is not read is one byte at most.

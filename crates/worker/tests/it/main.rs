@@ -6,6 +6,7 @@
 mod calls;
 mod health;
 mod lifecycle;
+mod looks;
 mod observer;
 mod restart;
 mod sessions;

@@ -187,6 +187,7 @@ pub fn assignment(task: TaskId, checks: Checks) -> Assignment {
         template: Arc::new(template),
         not_before: Timestamp::EPOCH,
         stop: None,
+        checks_paused_until: None,
     }
 }
 
@@ -210,6 +211,7 @@ pub fn timing() -> Timing {
         successes: Threshold::ONE,
         min_failing: Delay::MIN,
         flapping: None,
+        stop_grace_period: None,
     }
 }
 
