@@ -177,6 +177,8 @@ struct Watched(Vec<(&'static str, u64, Vec<String>)>);
 #[derive(Default)]
 struct Sum {
     latencies: Vec<u64>,
+    /// Longer than their timeout.
+    late: usize,
     /// Without an answer at their timeout.
     beyond: usize,
     /// The tasks that a timeout which nobody stretches would have had for dead.
@@ -194,7 +196,7 @@ impl Watched {
     }
 
     fn sum(&self, log: &str, service: usize) -> Sum {
-        let (_, _, tasks) = &self.0[service];
+        let (_, timeout, tasks) = &self.0[service];
         let mut runs: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
         let mut sum = Sum::default();
         for line in log.lines() {
@@ -211,6 +213,7 @@ impl Watched {
             *run = if beyond { *run + 1 } else { 0 };
             *dead |= *run >= FAILURES;
             sum.beyond += usize::from(beyond);
+            sum.late += usize::from(latency > *timeout);
             sum.latencies.push(latency);
         }
         sum.dead = runs.values().filter(|(_, dead)| *dead).count();
@@ -221,30 +224,32 @@ impl Watched {
     fn tell(&self, warren: &Warren, from: usize, found: &str) {
         let log = &warren.log()[from..];
         println!(
-            "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>7} {:>12} {:>12}",
+            "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>5} {:>7} {:>12} {:>9}",
             "timeout",
             "targets",
             "attempts",
             "p50",
             "p99",
             "max",
+            "late",
             "beyond",
             "judged dead",
             "if fixed"
         );
         for (index, (_, timeout, tasks)) in self.0.iter().enumerate() {
-            let Sum { latencies, beyond, dead, judged } = self.sum(log, index);
+            let Sum { latencies, late, beyond, dead, judged } = self.sum(log, index);
             let at =
                 |part: usize| latencies.get(latencies.len() * part / 1_000).or(latencies.last());
             let millis = |part| format!("{} ms", at(part).copied().unwrap_or_default());
             println!(
-                "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>7} {:>12} {:>12}",
+                "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>5} {:>7} {:>12} {:>9}",
                 format!("{timeout} ms"),
                 tasks.len(),
                 latencies.len(),
                 millis(500),
                 millis(990),
                 millis(1_000),
+                late,
                 beyond,
                 judged,
                 dead
