@@ -1,9 +1,16 @@
 //! Real processes under real faults: a full disk, a runtime that dies, `kill -9` in a loop while
 //! services churn. `crates/sim` plays many more of them; these show that its ports are honest.
 
-use std::{os::unix::fs::symlink, process::Command, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use warren_tests::{Machine, SmallDisk, Warren, eventually, have_root};
+use nix::sys::signal::Signal;
+use warren_tests::{Machine, SmallDisk, Warren, eventually, have_root, http};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -60,7 +67,7 @@ fn while_containerd_is_dead_tasks_are_unknown_and_none_is_replaced() {
         return;
     }
     let mut machine = Machine::new();
-    let warren = machine.run();
+    let warren = machine.start("run", &["--health-listen", "127.0.0.1:0"]);
     warren.import("web");
     warren.ok("service create web --image warren-test/web:1 --replicas 2 --health-cmd true \
          --health-interval 500ms --health-start-period 30s");
@@ -72,10 +79,67 @@ fn while_containerd_is_dead_tasks_are_unknown_and_none_is_replaced() {
         let shown = warren.ok("service inspect web");
         if shown.contains("2/2 unknown") { Ok(()) } else { Err(shown) }
     });
+    // C-32: counted for themselves, and as no failure.
+    let liveness = &warren.task("web.1")["health"]["observed"]["liveness"];
+    assert!(liveness["inconclusive"].as_u64() >= Some(3), "{liveness:#}");
+    assert!(liveness["failures"].as_u64().unwrap_or_default() == 0, "{liveness:#}");
+    let shown = warren.ok("task inspect web.1");
+    assert!(shown.contains(" inconclusive"), "{shown}");
+    let (_, page) = http::get(warren.health_address(), "/metrics");
+    let count = |result: &str| {
+        let ours = ["service=\"web\"", "probe=\"liveness\"", "handler=\"exec\"", result];
+        let is_ours = |line: &&str| {
+            line.starts_with("warren_probe_attempts_total{")
+                && ours.iter().all(|l| line.contains(l))
+        };
+        let count = page.lines().find(is_ours).and_then(|line| line.rsplit(' ').next());
+        count.map_or(0, |count| count.parse::<u64>().unwrap())
+    };
+    assert!(count("result=\"error\"") >= 6, "{page}");
+    assert_eq!(count("result=\"failure\"") + count("result=\"timeout\""), 0, "{page}");
     machine.start_containerd();
     warren.shows("web", "Health: 2/2 healthy", LIMIT);
     assert_eq!(tasks(), before);
     warren.ok("service rm web --wait");
+}
+
+// C-75
+#[test]
+fn a_containerd_that_hangs_keeps_no_other_check_waiting() {
+    if !have_root("a containerd that hangs") {
+        return;
+    }
+    let machine = Machine::new();
+    let warren = machine.run();
+    warren.import("web");
+    warren.ok("service create asked --image warren-test/web:1 --health-http /health:8080 \
+         --health-interval 300ms --health-start-period 30s");
+    // More than commands may run at once.
+    warren.ok("service create told --image warren-test/web:1 --replicas 6 --health-cmd true \
+         --health-interval 300ms --health-timeout 2s --health-start-period 30s");
+    warren.shows("asked", "Health: 1/1 healthy", LIMIT);
+    warren.shows("told", "Health: 6/6 healthy", LIMIT);
+    let www = PathBuf::from(format!("/proc/{}/root/www/health", warren.task_pid("asked.1")));
+    machine.signal_containerd(Signal::SIGSTOP);
+    eventually("commands that nobody starts", LIMIT, || {
+        let shown = warren.ok("service inspect told");
+        if shown.contains("/6 unknown") { Ok(()) } else { Err(shown) }
+    });
+    fs::remove_file(www).unwrap();
+    let broken = Instant::now();
+    let failing = eventually("the answer of the one that is asked", LIMIT, || {
+        let task = warren.task("asked.1");
+        let ready = task["health"]["observed"]["ready"].as_bool().unwrap_or_default();
+        if ready { Err(format!("{task:#}")) } else { Ok(task) }
+    });
+    println!("it left traffic after {:.1?}", broken.elapsed());
+    assert!(failing.to_string().contains("HTTP 404"), "{failing:#}");
+    machine.signal_containerd(Signal::SIGCONT);
+    warren.shows("asked", "Health: 1/1 healthy", LIMIT);
+    warren.shows("told", "Health: 6/6 healthy", LIMIT);
+    for service in ["asked", "told"] {
+        warren.ok(&format!("service rm {service} --wait"));
+    }
 }
 
 /// Processes whose command line is exactly this.

@@ -177,6 +177,9 @@ struct Watched(Vec<(&'static str, u64, Vec<String>)>);
 #[derive(Default)]
 struct Sum {
     latencies: Vec<u64>,
+    /// Longer than their timeout.
+    late: usize,
+    /// Without an answer at their timeout.
     beyond: usize,
     /// The tasks that a timeout which nobody stretches would have had for dead.
     dead: usize,
@@ -204,11 +207,13 @@ impl Watched {
             sum.judged += usize::from(is_judged(line));
             let Some(latency) = field(line, "latency_ms=") else { continue };
             let latency: u64 = latency.parse().unwrap();
-            let beyond = latency > *timeout || field(line, "outcome=") != Some("Pass");
+            let stretched = field(line, "stretched=") == Some("true");
+            let beyond = stretched || field(line, "outcome=") != Some("Pass");
             let (run, dead) = runs.entry(task).or_default();
             *run = if beyond { *run + 1 } else { 0 };
             *dead |= *run >= FAILURES;
             sum.beyond += usize::from(beyond);
+            sum.late += usize::from(latency > *timeout);
             sum.latencies.push(latency);
         }
         sum.dead = runs.values().filter(|(_, dead)| *dead).count();
@@ -219,30 +224,32 @@ impl Watched {
     fn tell(&self, warren: &Warren, from: usize, found: &str) {
         let log = &warren.log()[from..];
         println!(
-            "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>7} {:>12} {:>12}",
+            "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>5} {:>7} {:>12} {:>9}",
             "timeout",
             "targets",
             "attempts",
             "p50",
             "p99",
             "max",
+            "late",
             "beyond",
             "judged dead",
             "if fixed"
         );
         for (index, (_, timeout, tasks)) in self.0.iter().enumerate() {
-            let Sum { latencies, beyond, dead, judged } = self.sum(log, index);
+            let Sum { latencies, late, beyond, dead, judged } = self.sum(log, index);
             let at =
                 |part: usize| latencies.get(latencies.len() * part / 1_000).or(latencies.last());
             let millis = |part| format!("{} ms", at(part).copied().unwrap_or_default());
             println!(
-                "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>7} {:>12} {:>12}",
+                "  {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>5} {:>7} {:>12} {:>9}",
                 format!("{timeout} ms"),
                 tasks.len(),
                 latencies.len(),
                 millis(500),
                 millis(990),
                 millis(1_000),
+                late,
                 beyond,
                 judged,
                 dead
@@ -251,7 +258,7 @@ impl Watched {
         println!("  a task that was stopped was judged unhealthy {found}");
         let (_, page) = http::get(warren.health_address(), "/metrics");
         let line = |name: &str| page.lines().find(|line| line.starts_with(name)).unwrap_or("");
-        println!("  since the start: {}", line("warren_check_timeout_stretched_total"));
+        println!("  since the start: {}", line("warren_probe_timeout_stretched_total"));
         println!("  now: {}", line("warren_worker_observer_score"));
     }
 

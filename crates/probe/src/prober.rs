@@ -230,8 +230,8 @@ impl<'a> Watch<'a> {
                 return looked;
             }
             let by = deadline.elapsed();
-            let longer = self.observer.and_then(|observer| observer.longer(self.given, by));
-            let Some(longer) = longer else {
+            let longer = |observer: &Observer| observer.longer(self.given, by);
+            let Some(longer) = self.observer.and_then(longer) else {
                 let (clause, message) = late(self.given);
                 return Err(End::fail(clause, Evidence::Timeout, message));
             };
@@ -302,5 +302,17 @@ impl Seen {
         // A wait for a free slot is ours, so the attempt began after it.
         let attempt = Attempt { at: asked.after(waited), latency, outcome, message };
         Trial { roles, check, attempt, phases, waited, clause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C-74
+    #[test]
+    fn two_commands_run_at_once_for_each_core() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(Prober::new().unwrap().exec_permits.available_permits(), 2 * cores);
     }
 }

@@ -81,10 +81,12 @@ async fn however_much_a_command_writes_its_ends_are_kept() {
     assert!(text.len() <= Output::MAX, "{}", text.len());
     assert!(text.starts_with("first\n") && text.ends_with("last\n"), "{text}");
 
-    let endless =
-        driver.exec(task, &command("yes"), None, Duration::from_millis(500)).await.unwrap();
+    let before = memory();
+    let endless = driver.exec(task, &command("yes"), None, Duration::from_secs(2)).await.unwrap();
     let ExecEnd::TimedOut { output: Output(text) } = endless else { panic!("{endless:?}") };
     assert!(text.len() <= Output::MAX && text.starts_with("y\ny\n"), "{text}");
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 20_000, "memory grew by {grown} KiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +128,13 @@ async fn a_caller_who_goes_away_leaves_no_command_behind() {
     eventually("only the task's own process is left", async || processes(task).len() == 1).await;
     driver.settle().await;
     assert_eq!(fifos(&lab, task), 0);
+}
+
+/// Of this process, in KiB.
+fn memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 fn fifos(lab: &Lab, task: TaskId) -> usize {

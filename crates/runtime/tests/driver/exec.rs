@@ -8,7 +8,7 @@ use std::{
 use warren_core::{check::Command, spec::User};
 use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
 
-use crate::support::{Bench, LONG, argv, processes_of, shell, stat, trials, until};
+use crate::support::{Bench, LONG, argv, hammer_runs, processes_of, shell, stat, trials, until};
 
 trials!(
     a_command_has_the_tasks_environment_and_its_output_is_kept_in_order,
@@ -110,14 +110,13 @@ async fn a_command_that_nobody_waits_for_any_more_is_killed() {
 
 /// C-76. A few dozen here; `make hammer-exec` makes the thousand.
 async fn commands_that_overrun_leave_no_process_and_no_defunct_entry() {
-    let runs = std::env::var("WARREN_HAMMER_RUNS").map_or(24, |runs| runs.parse().unwrap());
     let bench = Bench::new();
     let (first, second) =
         (bench.start("exec sleep 900").await, bench.start("exec sleep 900").await);
     let (limit, command) = (Duration::from_millis(200), ["sh", "-c", "sleep 300 & sleep 300"]);
     let lane = async |task| {
         let mut over = Vec::new();
-        for _ in 0..runs / 2 {
+        for _ in 0..hammer_runs() / 2 {
             let begun = Instant::now();
             let end = bench.driver().exec(task, &argv(&command), None, limit).await.unwrap();
             assert_eq!(end, ExecEnd::TimedOut { output: Output::default() });

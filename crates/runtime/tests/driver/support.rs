@@ -25,11 +25,17 @@ use warren_runtime::{
 /// Longer than anything here takes on a slow machine.
 pub const LONG: Duration = Duration::from_secs(30);
 
+/// How often the hammer comes down.
+pub fn hammer_runs() -> u32 {
+    std::env::var("WARREN_HAMMER_RUNS").map_or(24, |runs| runs.parse().unwrap())
+}
+
 pub fn run(test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(async {
-        tokio::time::timeout(2 * LONG, test).await.expect("the test takes too long");
+        let limit = 2 * LONG + Duration::from_millis(500) * hammer_runs();
+        tokio::time::timeout(limit, test).await.expect("the test takes too long");
     });
 }
 

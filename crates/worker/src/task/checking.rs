@@ -101,6 +101,8 @@ type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
 /// An attempt that has ended.
 struct Landed {
     attempt: Attempt,
+    /// At its timeout there was no answer, and it was given more.
+    stretched: bool,
     ended: Elapsed,
 }
 
@@ -309,7 +311,7 @@ impl Checking {
     }
 
     fn land(&mut self, index: usize, landed: Landed) -> Option<Noted> {
-        let Landed { attempt, ended } = landed;
+        let Landed { attempt, stretched, ended } = landed;
         let group = self.groups.get_mut(index)?;
         let outcome = attempt.outcome;
         let same = group.last.map(kind_of) == Some(kind_of(outcome));
@@ -328,6 +330,7 @@ impl Checking {
             role = role.name(),
             outcome = ?outcome,
             latency_ms = attempt.latency.as_millis(),
+            stretched,
             said = attempt.message,
             "attempt"
         );
@@ -364,7 +367,7 @@ async fn attempt(
     let at = at.after(seen.waited);
     let (outcome, message) = (seen.outcome, seen.message);
     let attempt = Attempt { at, latency: whole_millis(seen.latency), outcome, message };
-    Landed { attempt, ended: sight.anchor.elapsed() }
+    Landed { attempt, stretched: seen.stretched, ended: sight.anchor.elapsed() }
 }
 
 /// One for each check that is attempted apart from the others.
