@@ -8,11 +8,13 @@ mod logs;
 mod names;
 mod node;
 mod observe;
+mod pause;
 mod scale;
 mod service;
 mod service_show;
 mod task;
 mod task_show;
+mod update;
 mod wait;
 
 use crate::{cli::ClientCommand, client::Host, console::Console, failure::Failure};

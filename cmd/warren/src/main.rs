@@ -46,14 +46,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// The programs beside each task: `task-logger LOG` and `task-supervisor DIR`. Drivers start
-/// them, thousands on a large node, so nothing else is set up for them.
+/// The programs beside each task, `task-logger LOG` and `task-supervisor DIR`, and the one beside
+/// each worker, `observer-echo WORKER`. There are thousands on a large node, so nothing else is set
+/// up for them.
 fn task_helper() -> Option<Result<(), Failure>> {
     let mut args = std::env::args_os().skip(1);
     let (verb, path) = (args.next()?, args.next()?);
     let ended = match verb.to_str()? {
         "task-logger" => warren_runtime::logs::logger_main(Path::new(&path)),
         "task-supervisor" => warren_runtime::supervisor::supervisor_main(Path::new(&path)),
+        // What follows is for whoever reads a list of processes.
+        run::ECHO => warren_worker::echo_main(),
         _ => return None,
     };
     Some(ended.map_err(|error| anyhow::Error::new(error).into()))

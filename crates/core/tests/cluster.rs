@@ -105,7 +105,8 @@ fn change() -> impl Strategy<Value = Change> {
         }),
         2 => (1..20_u64, prop::option::of(0..3_u64), prop::option::of(0..8_u64)).prop_map(
             |(sequence, service, task)| {
-                let (service, task) = (service.map(ServiceId::from_u64), task.map(TaskId::from_u64));
+                let service = service.map(ServiceId::from_u64);
+                let task = task.map(TaskId::from_u64);
                 Change::PutEvent(Box::new(Event { service, task, ..event(sequence) }))
             }
         ),

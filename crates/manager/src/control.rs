@@ -16,6 +16,7 @@ use warren_core::{
     id::{ServiceId, TaskId},
     node::NodeState,
     restraint::Restraint,
+    service::Service,
     time::Timestamp,
 };
 use warren_plan::{Dirty, Plan, Policy, plan, plan_dirty};
@@ -44,6 +45,8 @@ pub struct Control {
     presence: Presence,
     /// When the next accusation of a task expires.
     expiries: BTreeMap<TaskId, Timestamp>,
+    /// When the pause of a service's checks ends.
+    pauses: BTreeMap<ServiceId, Timestamp>,
     wake_at: Option<Timestamp>,
     safety_pass: Instant,
     /// The first turn has been.
@@ -93,6 +96,7 @@ impl Control {
             // Passed already: the first turn plans everything.
             safety_pass: now,
             expiries: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             wake_at: None,
             started: false,
             inputs,
@@ -105,6 +109,9 @@ impl Control {
         };
         for task in cluster.tasks() {
             control.note_expiry(&cluster, task.id);
+        }
+        for service in cluster.services() {
+            control.note_pause(service);
         }
         control
     }
@@ -137,8 +144,8 @@ impl Control {
     /// The first moment at which time alone changes something.
     fn deadline(&self) -> Instant {
         let now = self.world.now();
-        let expiry = self.expiries.values().min().copied();
-        let by_clock = self.wake_at.into_iter().chain(expiry).min();
+        let expiries = self.expiries.values().chain(self.pauses.values()).copied();
+        let by_clock = self.wake_at.into_iter().chain(expiries).min();
         let by_clock = by_clock.map(|at| Instant::now() + at.since(now));
         let deadlines = [by_clock, self.presence.next_deadline()];
         deadlines.into_iter().flatten().fold(self.safety_pass, Instant::min)
@@ -169,6 +176,9 @@ impl Control {
         for task in self.expired(draft.now()) {
             decide::verdict::expire(&mut draft, task);
         }
+        for service in self.over(draft.now()) {
+            decide::service::pause_over(&mut draft, service);
+        }
         let mut answers = Vec::with_capacity(inputs.len());
         for input in inputs {
             answers.push(self.decide(&mut draft, input));
@@ -198,6 +208,13 @@ impl Control {
             }
             Input::DeleteService { service, reply } => {
                 answer(reply, draft.attempt(|d| decide::service::remove(d, &service)))
+            }
+            Input::PauseChecks { service, pause, reply } => {
+                let paused = draft.attempt(|d| decide::service::pause(d, &service, pause));
+                answer(reply, paused)
+            }
+            Input::ResumeChecks { service, reply } => {
+                answer(reply, draft.attempt(|d| decide::service::resume(d, &service)))
             }
             Input::StopTask { task, reply } => {
                 answer(reply, draft.attempt(|d| decide::task::stop(d, &task)))
@@ -302,28 +319,33 @@ impl Control {
             return Ok(());
         }
         let batch: Arc<[Change]> = changes.into();
+        self.counters.tallies().commit_begins();
         cluster.revision = self.store.commit(Arc::clone(&batch)).await?;
+        self.counters.tallies().commit_ends();
         apart(large, || {
-            self.note(&before.cluster, &cluster, &batch);
+            // Not `now`, which was before the disk had its turn.
+            self.counters.batch(&before.cluster, &batch, self.world.now());
+            self.note(&cluster, &batch);
             self.published.send_replace(Arc::new(before.next(cluster, &batch, now)));
         });
         Ok(())
     }
 
-    /// What is durable is logged, counted, and waited for.
-    fn note(&mut self, before: &Cluster, after: &Cluster, batch: &[Change]) {
+    /// What is durable is logged, and waited for.
+    fn note(&mut self, after: &Cluster, batch: &[Change]) {
         for change in batch {
             journal::log(change);
-            self.counters.change(before, change);
             match change {
                 Change::PutHealth(id, _) | Change::RemoveTask(id) => self.note_expiry(after, *id),
-                Change::PutEvent(event) => self.counters.event(event.kind),
-                Change::PutService(_)
-                | Change::RemoveService(_)
-                | Change::PutTask(_)
+                Change::PutService(service) => self.note_pause(service),
+                Change::RemoveService(id) => {
+                    self.pauses.remove(id);
+                }
+                Change::PutTask(_)
                 | Change::PutNode(_)
                 | Change::RemoveNode(_)
                 | Change::PutRestraint(_)
+                | Change::PutEvent(_)
                 | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
@@ -333,6 +355,18 @@ impl Control {
     fn expired(&self, now: Timestamp) -> Vec<TaskId> {
         let due = |(task, at): (&TaskId, &Timestamp)| (*at <= now).then_some(*task);
         self.expiries.iter().filter_map(due).collect()
+    }
+
+    fn over(&self, now: Timestamp) -> Vec<ServiceId> {
+        let due = |(service, at): (&ServiceId, &Timestamp)| (*at <= now).then_some(*service);
+        self.pauses.iter().filter_map(due).collect()
+    }
+
+    fn note_pause(&mut self, service: &Service) {
+        match &service.checks_paused {
+            Some(pause) => self.pauses.insert(service.id, pause.until),
+            None => self.pauses.remove(&service.id),
+        };
     }
 
     fn note_expiry(&mut self, cluster: &Cluster, id: TaskId) {

@@ -6,10 +6,12 @@ use warren_core::{
     change::Change,
     cluster::Cluster,
     event::EventKind,
+    id::TaskId,
     rule::{Hold, Rule},
+    time::Timestamp,
 };
 
-use crate::decide::report::Settled;
+use crate::{decide::report::Settled, tally::Tallies};
 
 macro_rules! words {
     ($($kind:ident: $word:literal),+ $(,)?) => {
@@ -47,11 +49,15 @@ words! {
     NodeAvailability: "node_availability",
     NodeAccused: "node_accused",
     NodeCleared: "node_cleared",
+    ChecksPaused: "checks_paused",
+    ChecksResumed: "checks_resumed",
 }
 
-/// Reports, by what became of them, events, by kind, and replacements, by what holds them.
+/// Reports, by what became of them, events, by kind, replacements, by what holds them, and more by
+/// service.
 #[derive(Debug, Default)]
 pub struct Counters {
+    tallies: Tallies,
     events: [AtomicU64; EVENTS.len()],
     taken: AtomicU64,
     unknown: AtomicU64,
@@ -108,7 +114,7 @@ impl Counters {
         EVENTS.iter().map(|kind| word(*kind)).zip(counts)
     }
 
-    pub(crate) fn event(&self, kind: EventKind) {
+    fn event(&self, kind: EventKind) {
         let known = EVENTS.iter().zip(&self.events).find(|(known, _)| **known == kind);
         if let Some((_, count)) = known {
             count.fetch_add(1, Ordering::Relaxed);
@@ -131,31 +137,53 @@ impl Counters {
         }
     }
 
-    /// A durable change; `before` is the cluster without its batch.
-    pub(crate) fn change(&self, before: &Cluster, change: &Change) {
-        let (id, after) = match change {
-            Change::PutTask(task) => (task.id, task.held.as_ref()),
-            Change::RemoveTask(id) => (*id, None),
-            Change::PutService(_)
-            | Change::RemoveService(_)
-            | Change::PutHealth(..)
-            | Change::PutNode(_)
-            | Change::RemoveNode(_)
-            | Change::PutRestraint(_)
-            | Change::PutEvent(_)
-            | Change::RemoveEvent(_)
-            | Change::TrimEvents(_) => return,
-        };
-        let before = before.task(id).and_then(|task| task.held.as_ref());
-        if before.map(|held| held.rule) == after.map(|held| held.rule) {
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
+    /// A batch that is durable; `before` is the cluster without it.
+    pub(crate) fn batch(&self, before: &Cluster, batch: &[Change], now: Timestamp) {
+        for change in batch {
+            match change {
+                Change::PutTask(task) => self.hold(before, task.id, task.held.as_ref()),
+                Change::RemoveTask(id) => self.hold(before, *id, None),
+                Change::PutHealth(id, health) => self.tallies.health(before, *id, health, now),
+                Change::PutEvent(event) => {
+                    self.event(event.kind);
+                    self.tallies.event(event);
+                }
+                Change::RemoveNode(id) => self.tallies.forget_node(*id),
+                Change::PutService(_)
+                | Change::RemoveService(_)
+                | Change::PutNode(_)
+                | Change::PutRestraint(_)
+                | Change::RemoveEvent(_)
+                | Change::TrimEvents(_) => {}
+            }
+        }
+        // Last, so that nothing else in the batch brings it back.
+        for change in batch {
+            if let Change::RemoveService(id) = change {
+                self.tallies.forget(*id);
+            }
+        }
+    }
+
+    fn hold(&self, before: &Cluster, id: TaskId, after: Option<&Hold>) {
+        let task = before.task(id);
+        let held = task.and_then(|task| task.held.as_ref());
+        if held.map(|held| held.rule) == after.map(|held| held.rule) {
             return;
         }
-        if let Some(guard) = self.guard(before) {
+        if let Some(guard) = self.guard(held) {
             guard.held.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(guard) = self.guard(after) {
             guard.fired.fetch_add(1, Ordering::Relaxed);
             guard.held.fetch_add(1, Ordering::Relaxed);
+        }
+        if let (Some(task), Some(after)) = (task, after) {
+            self.tallies.suppressed(task.service, after.rule);
         }
     }
 

@@ -10,6 +10,7 @@ use warren_core::{
     cluster::Cluster,
     health::{Health, RoleHealth, Standing},
     id::{NodeId, ServiceId, TaskId},
+    service::Service,
     spec::ServiceName,
     task::Task,
     time::Timestamp,
@@ -139,8 +140,8 @@ impl Delta {
                 }
                 Change::PutNode(node) => tasks.extend(ids_on(before, node.id)),
                 Change::RemoveNode(id) => tasks.extend(ids_on(before, *id)),
-                Change::PutService(_)
-                | Change::RemoveService(_)
+                Change::PutService(service) => nodes.extend(looked_at_anew(before, service)),
+                Change::RemoveService(_)
                 | Change::PutRestraint(_)
                 | Change::PutEvent(_)
                 | Change::RemoveEvent(_)
@@ -150,6 +151,18 @@ impl Delta {
         let health = tasks.into_iter().filter_map(|id| change(before, after, id)).collect();
         Self { revision: after.cluster.revision, health, nodes }
     }
+}
+
+/// The nodes of a service's tasks, where they are to be looked at otherwise.
+fn looked_at_anew<'a>(
+    before: &'a Published,
+    service: &'a Service,
+) -> impl Iterator<Item = NodeId> + 'a {
+    let same = before.cluster.service(service.id).is_some_and(|was| {
+        was.checks_paused == service.checks_paused && was.spec.template == service.spec.template
+    });
+    let tasks = before.cluster.tasks_of(service.id).filter(move |_| !same);
+    tasks.filter_map(|task| task.node())
 }
 
 fn ids_on(published: &Published, node: NodeId) -> impl Iterator<Item = TaskId> {
@@ -270,6 +283,20 @@ mod tests {
         let newest = last.cluster.revision;
         assert!(last.since(newest).is_some());
         assert!(last.since(newest + 1).is_none() && last.since(u64::MAX).is_none());
+    }
+
+    // C-90, C-92
+    #[test]
+    fn a_pause_concerns_the_nodes_of_the_service_and_scaling_does_not() {
+        let (first, mut draft) = published();
+        let asked = crate::input::AskedPause { span: warren_core::bounds::Ttl::MIN, by: None };
+        let paused = crate::decide::service::pause(&mut draft, "web", asked).unwrap();
+        let (second, mut draft) = publish(&first, draft);
+        assert!(second.concerns(NODE, 0) && !second.concerns(OTHER_NODE, 0));
+        let scaled = Service { revision: 9, ..(*paused).clone() };
+        draft.put(Change::PutService(Box::new(scaled)));
+        let (third, _) = publish(&second, draft);
+        assert!(!third.concerns(NODE, 1));
     }
 
     #[test]

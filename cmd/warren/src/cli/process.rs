@@ -71,6 +71,11 @@ pub struct CommonArgs {
     /// What to log: error, warn, info, debug, trace, or target=level,…
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+    /// Send the log to a collector of OpenTelemetry as well, over OTLP/gRPC, such as
+    /// `http://127.0.0.1:4317`
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Args)]

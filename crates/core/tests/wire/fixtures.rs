@@ -23,7 +23,7 @@ use warren_core::{
     report::{HealthTransition, TaskReport},
     restraint::Restraint,
     rule::{Hold, Rule},
-    service::Service,
+    service::{ChecksPause, Service},
     spec::{
         AbsolutePath, CpuMillis, EnvVar, Hostname, MemoryBytes, Mount, MountKind, Network,
         PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceSpec,
@@ -66,6 +66,7 @@ fn timing(role: Role, millis: u64) -> Timing {
         start_interval: Period::new(Duration::from_millis(millis + 8)).unwrap(),
         min_failing: Delay::new(Duration::from_millis(millis + 9)).unwrap(),
         flapping: Some(Flapping::new(10, 11).unwrap()),
+        stop_grace_period: Some(StopGrace::new(Duration::from_millis(millis + 12)).unwrap()),
     };
     timing.kept_by(role)
 }
@@ -291,6 +292,11 @@ pub fn service() -> Vec<Fixture<Service>> {
         removed_at: Some(at(103)),
         released_at: Some(at(104)),
         older_templates: older,
+        checks_paused: Some(ChecksPause {
+            since: at(105),
+            until: at(106),
+            by: Some("who asked".to_owned()),
+        }),
     };
     vec![("service", service)]
 }
@@ -537,6 +543,7 @@ pub fn assignment() -> Vec<Fixture<Assignment>> {
         template: Arc::new(image_template()),
         not_before: at(1_201),
         stop: Some(a_stop()),
+        checks_paused_until: Some(at(1_202)),
     };
     vec![("assignment", assignment)]
 }

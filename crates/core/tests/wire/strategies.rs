@@ -263,6 +263,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         EventKind::NodeAvailability,
         EventKind::NodeAccused,
         EventKind::NodeCleared,
+        EventKind::ChecksPaused,
+        EventKind::ChecksResumed,
     ]);
     (
         any::<u64>(),
@@ -407,20 +409,23 @@ pub fn assignment() -> impl Strategy<Value = Assignment> {
         (task_id(), service_id(), service_name()),
         1..=u32::MAX,
         task_template(),
-        timestamp(),
+        (timestamp(), option::of(timestamp())),
         option::of(stop()),
     )
-        .prop_map(|((task, service, service_name), slot, template, not_before, stop)| {
-            Assignment {
-                task,
-                service,
-                service_name,
-                slot,
-                template: Arc::new(template),
-                not_before,
-                stop,
-            }
-        })
+        .prop_map(
+            |((task, service, service_name), slot, template, (not_before, paused), stop)| {
+                Assignment {
+                    task,
+                    service,
+                    service_name,
+                    slot,
+                    template: Arc::new(template),
+                    not_before,
+                    stop,
+                    checks_paused_until: paused,
+                }
+            },
+        )
 }
 
 pub fn health_transition() -> impl Strategy<Value = HealthTransition> {
