@@ -29,11 +29,11 @@ impl Net {
         }
         for (number, worker) in workers.iter().enumerate() {
             let here = format!("to{number}");
-            ip(&format!("-n {manager} link add {here} type veth peer name up netns {worker}"));
+            ip(&format!("-n {manager} link add {here} type veth peer name eth0 netns {worker}"));
             ip(&format!("-n {manager} addr add 10.99.{number}.1/24 dev {here}"));
-            ip(&format!("-n {worker} addr add 10.99.{number}.2/24 dev up"));
+            ip(&format!("-n {worker} addr add 10.99.{number}.2/24 dev eth0"));
             ip(&format!("-n {manager} link set {here} up"));
-            ip(&format!("-n {worker} link set up up"));
+            ip(&format!("-n {worker} link set eth0 up"));
         }
         net
     }

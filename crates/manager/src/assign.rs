@@ -22,7 +22,9 @@ pub struct Assigned {
 
 /// All that an assignment is made of and that may change.
 struct Told {
-    task: Arc<Task>,
+    not_before: Timestamp,
+    /// Few are told to. The task itself would keep what its worker has long outdated.
+    stop: Option<Box<Stop>>,
     /// Of the task's revision, where it is still known.
     template: Option<Arc<TaskTemplate>>,
     paused_until: Option<Timestamp>,
@@ -66,19 +68,19 @@ impl Assigned {
 }
 
 impl Told {
-    fn of(service: Option<&Service>, task: &Arc<Task>) -> Self {
+    fn of(service: Option<&Service>, task: &Task) -> Self {
         let template = service.and_then(|service| service.template(task.revision));
         let pause = service.and_then(|service| service.checks_paused.as_ref());
         Self {
-            task: Arc::clone(task),
+            not_before: task.not_before,
+            stop: wanted_stop(task).map(Box::new),
             template: template.map(Arc::clone),
             paused_until: pause.map(|pause| pause.until),
         }
     }
 
     fn is(&self, now: &Self) -> bool {
-        let (a, b) = (&self.task, &now.task);
-        let same = Arc::ptr_eq(a, b) || same(a, b);
+        let same = self.not_before == now.not_before && self.stop == now.stop;
         let alike = match (&self.template, &now.template) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
             // A template is forgotten once nobody runs it any more.
