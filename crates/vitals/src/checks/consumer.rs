@@ -17,9 +17,9 @@ use crate::{
 /// is unhealthy while it is in no group, and when a partition has work and its position has not
 /// moved for longer than the bound: an open socket proves neither.
 ///
-/// It holds no client. The consumer tells it what its client tells the consumer: `assigned` and
-/// `revoked` where partitions are rebalanced, `end` from its statistics or high watermarks, and
-/// `position` after each batch.
+/// It holds no client, so it is for those that the check of feature `rdkafka` does not take. The
+/// consumer tells it what its client tells the consumer: `assigned` and `revoked` where partitions
+/// are rebalanced, `end` from its statistics or high watermarks, and `position` after each batch.
 ///
 /// ```
 /// use std::time::Duration;
@@ -115,8 +115,22 @@ impl Consumer {
     }
 }
 
-impl Check for Consumer {
-    async fn check(&self, _: Context) -> Result<Details, CheckError> {
+impl Consumer {
+    /// Its partitions are these and no others; says which of them are new.
+    #[cfg(feature = "rdkafka")]
+    pub(crate) fn keep(&self, partitions: &[i32]) -> Vec<i32> {
+        let gone: Vec<i32> = {
+            let state = self.state();
+            state.partitions.keys().filter(|known| !partitions.contains(known)).copied().collect()
+        };
+        self.revoked(&gone);
+        let known: Vec<i32> = self.state().partitions.keys().copied().collect();
+        self.assigned(partitions);
+        partitions.iter().filter(|partition| !known.contains(partition)).copied().collect()
+    }
+
+    /// How many partitions it has, and how far it is behind in all of them.
+    pub(crate) fn judge(&self) -> Result<(usize, i64), CheckError> {
         let now = self.0.clock.now();
         let state = self.state();
         if !state.member {
@@ -134,9 +148,15 @@ impl Check for Consumer {
                 return Err(CheckError::new(said));
             }
         }
-        let lag: i64 = state.partitions.values().map(|p| (p.end - p.position).max(0)).sum();
-        let said = format!("{} partitions, {lag} behind", state.partitions.len());
-        Ok(Details::healthy().message(said))
+        let lag = state.partitions.values().map(|p| (p.end - p.position).max(0)).sum();
+        Ok((state.partitions.len(), lag))
+    }
+}
+
+impl Check for Consumer {
+    async fn check(&self, _: Context) -> Result<Details, CheckError> {
+        let (partitions, lag) = self.judge()?;
+        Ok(Details::healthy().message(format!("{partitions} partitions, {lag} behind")))
     }
 }
 

@@ -7,6 +7,8 @@ mod consumer;
 mod disk;
 #[cfg(feature = "reqwest")]
 mod http;
+#[cfg(feature = "rdkafka")]
+mod kafka;
 mod memory;
 #[cfg(feature = "async-nats")]
 mod nats;
@@ -25,6 +27,8 @@ pub use self::consumer::Consumer;
 pub use self::disk::{Disk, disk};
 #[cfg(feature = "reqwest")]
 pub use self::http::{Http, http};
+#[cfg(feature = "rdkafka")]
+pub use self::kafka::{Kafka, kafka};
 pub use self::memory::{Memory, memory};
 #[cfg(feature = "async-nats")]
 pub use self::nats::{Nats, nats};
