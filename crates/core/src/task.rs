@@ -2,7 +2,7 @@
 
 mod wire;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     check::Checks,
@@ -100,7 +100,7 @@ pub struct TaskStatus {
     pub address: Option<IpAddr>,
     pub pid: Option<u32>,
     /// The checks that run; none are known before the image is.
-    pub checks: Option<Box<Checks>>,
+    pub checks: Option<Arc<Checks>>,
     /// For a person: what is being done.
     pub message: String,
 }

@@ -1,7 +1,7 @@
 //! What a worker calls: a [`Prober`] for the process, a [`Target`] for each task, and
 //! [`Prober::attempt`].
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
@@ -122,16 +122,20 @@ impl Prober {
     pub(crate) async fn look(&self, target: &Target, kind: &CheckKind, limit: Duration) -> Seen {
         let trace = Trace::start();
         let watch = Watch { trace: &trace, limit };
+        // Pinned or boxed: an argument takes its room twice, and a look is allocated each time.
         let looked = match kind {
             CheckKind::Http(check) => match Peer::of(target, &check.endpoint) {
                 Ok(peer) => {
                     let visit = Visit::new(self, target, check, peer, &trace);
-                    watch.at(peer, visit.follow()).await
+                    watch.at(peer, pin!(visit.follow())).await
                 }
                 Err(end) => Err(end),
             },
             CheckKind::Tcp(check) => match Peer::of_port(target, &check.port) {
-                Ok(peer) => watch.at(peer, tcp::look(self, target, check, peer, &trace)).await,
+                Ok(peer) => {
+                    let look = Box::pin(tcp::look(self, target, check, peer, &trace));
+                    watch.at(peer, look).await
+                }
                 Err(end) => Err(end),
             },
             CheckKind::Grpc(check) => match Peer::of(target, &check.endpoint) {
@@ -140,11 +144,11 @@ impl Prober {
                     let prober = self;
                     let trace = &trace;
                     let call = Call { prober, target, check, peer, trace, deadline };
-                    watch.at(peer, call.make()).await
+                    watch.at(peer, Box::pin(call.make())).await
                 }
                 Err(end) => Err(end),
             },
-            CheckKind::File(check) => watch.file(check, file::look(target, check)).await,
+            CheckKind::File(check) => watch.file(check, Box::pin(file::look(target, check))).await,
             CheckKind::Exec(_) | CheckKind::All(_) | CheckKind::Any(_) => {
                 let message = format!("a check of kind {} is no single look", kind.name());
                 Err(End::inconclusive(clause::OBSERVER, message))

@@ -1,6 +1,6 @@
 //! Tasks as messages: a row has the report mark, and what users see has not.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use warren_proto::v1 as pb;
 
@@ -203,7 +203,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             started_at: optional("started_at", started_at)?,
             address: ip_address(&address).at("address")?,
             pid: (pid != 0).then_some(pid),
-            checks: optional::<_, Checks>("checks", checks)?.map(Box::new),
+            checks: optional::<_, Checks>("checks", checks)?.map(Arc::new),
             message: text(message),
         })
     }

@@ -178,7 +178,7 @@ pub fn checks() -> Vec<Fixture<Checks>> {
 
 pub fn health_config() -> Vec<Fixture<HealthConfig>> {
     vec![
-        ("health_config", HealthConfig::Checks(Box::new(all_checks()))),
+        ("health_config", HealthConfig::Checks(Arc::new(all_checks()))),
         ("health_config.auto", HealthConfig::Auto),
         ("health_config.disabled", HealthConfig::Disabled),
         (
@@ -224,7 +224,7 @@ fn image_template() -> TaskTemplate {
             Publish { host_port: port(8080), task_port: port(80), protocol: Protocol::Tcp },
             Publish { host_port: port(5353), task_port: port(53), protocol: Protocol::Udp },
         ],
-        health: HealthConfig::Checks(Box::new(all_checks())),
+        health: HealthConfig::Checks(Arc::new(all_checks())),
         ports: vec![NamedPort { name: "admin".parse().unwrap(), port: port(9090) }],
     }
 }
@@ -326,7 +326,7 @@ fn a_status() -> TaskStatus {
         started_at: Some(at(402)),
         address: Some("10.88.0.7".parse().unwrap()),
         pid: Some(4_711),
-        checks: Some(Box::new(all_checks())),
+        checks: Some(Arc::new(all_checks())),
         message: "what is being done".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context as Polling, Poll},
     time::Duration,
 };
@@ -64,6 +64,13 @@ struct Sight {
     target: Arc<Target>,
 }
 
+/// The groups that the newest task has. Tasks that begin after each other mostly have the same
+/// checks, and then they share them.
+#[derive(Debug, Default)]
+pub struct Groups(Mutex<Newest>);
+
+type Newest = Option<(Arc<Checks>, Vec<Arc<CheckGroup>>)>;
+
 struct Group {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
@@ -96,7 +103,7 @@ impl Checking {
     /// `saved` is the health of a task that was adopted.
     pub fn new(
         task: TaskId,
-        checks: &Checks,
+        checks: &Arc<Checks>,
         running: &Running,
         runtime: &Arc<dyn Runtime>,
         context: &Context,
@@ -113,7 +120,7 @@ impl Checking {
         let mut checking = Self {
             task,
             verdicts,
-            groups: groups(checks).into_iter().map(group).collect(),
+            groups: context.groups.of(checks).into_iter().map(group).collect(),
             sight: Arc::new(Sight {
                 clock: Arc::clone(&context.clock),
                 anchor: now.checked_sub(elapsed).unwrap_or(now),
@@ -183,7 +190,7 @@ impl Checking {
             clock: Arc::clone(&self.sight.clock),
             prober: Arc::clone(&self.sight.prober),
             target: Arc::clone(&self.sight.target),
-            groups: self.groups.iter().map(|group| (*group.shared).clone()).collect(),
+            groups: self.groups.iter().map(|group| Arc::clone(&group.shared)).collect(),
             turn: self.turn.clone(),
         }
     }
@@ -294,15 +301,29 @@ async fn attempt(
     Landed { attempt, ended: sight.anchor.elapsed() }
 }
 
+impl Groups {
+    fn of(&self, checks: &Arc<Checks>) -> Vec<Arc<CheckGroup>> {
+        // Nothing panics while it is held.
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*newest {
+            Some((known, groups)) if Arc::ptr_eq(known, checks) => groups.clone(),
+            Some(_) | None => {
+                let groups: Vec<_> = groups(checks).into_iter().map(Arc::new).collect();
+                *newest = Some((Arc::clone(checks), groups.clone()));
+                groups
+            }
+        }
+    }
+}
+
 impl Group {
-    fn new(shared: CheckGroup, checks: &Checks, metrics: &Metrics) -> Self {
+    fn new(shared: Arc<CheckGroup>, checks: &Checks, metrics: &Metrics) -> Self {
         let meter = metrics.meter(shared.check.kind.name(), shared.role);
         let (mut failures, mut successes) = (0, 0);
         for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
             failures = failures.max(check.timing.failures.get());
             successes = successes.max(check.timing.successes.get());
         }
-        let shared = Arc::new(shared);
         Self { shared, meter, state: GroupState::Idle, failures, successes, last: None, run: 0 }
     }
 }

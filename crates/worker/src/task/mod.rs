@@ -26,7 +26,7 @@ use warren_core::{
 use warren_probe::Prober;
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
-use self::quiet::Quiet;
+use self::{checking::Groups, quiet::Quiet};
 use crate::{Clock, Config, Metrics, agent::Event, held::Held};
 
 pub use checking::Observation;
@@ -48,6 +48,7 @@ pub struct Context {
     prober: Arc<Prober>,
     log_dir: PathBuf,
     metrics: Metrics,
+    groups: Arc<Groups>,
     engine: tokio::runtime::Handle,
 }
 
@@ -65,6 +66,7 @@ impl Context {
             prober: Arc::new(Prober::new()?),
             log_dir: log_dir.clone(),
             metrics: metrics.clone(),
+            groups: Arc::default(),
             engine: engine.handle().clone(),
         })
     }

@@ -79,7 +79,7 @@ impl Actor {
         let saved = self.health.take();
         let (runtime, context) = (&self.runtime, &self.context);
         let checking = Checking::new(self.task(), &checks, running, runtime, context, saved);
-        self.status.checks = Some(Box::new(checks));
+        self.status.checks = Some(checks);
         self.health = Some(checking.health());
         if matches!(self.status.phase, Phase::Running) {
             // Adopted: what the manager knows still holds.
@@ -91,9 +91,9 @@ impl Actor {
     }
 
     /// As recorded when it was started, or as the image says.
-    async fn known_checks(&self) -> Checks {
+    async fn known_checks(&self) -> Arc<Checks> {
         if let Some(checks) = &self.status.checks {
-            return (**checks).clone();
+            return Arc::clone(checks);
         }
         let (runtime, launch) = (&self.runtime, &self.launch);
         match patiently(self.task(), || facts(runtime, launch, Pull::Never)).await {
