@@ -22,6 +22,10 @@ test: setup-build setup-test ## all tests
 bench-checks: setup-build setup-bench ## what a check costs, beside the bare socket loop and HAProxy
 	$(CARGO) bench -p warren-tests --bench checks
 
+bench-manager: setup-build ## what the manager takes for 100,000 tasks, and how fast it is: make bench-manager [TASKS=10000 SESSIONS=100]
+	$(CARGO) bench -p warren-tests --bench manager -- \
+		$(if $(TASKS),--tasks $(TASKS)) $(if $(SESSIONS),--sessions $(SESSIONS))
+
 sim: setup-build ## many simulated clusters: make sim SEEDS=100000 [FIRST=1]
 	WARREN_SIM_SEEDS=$(or $(SEEDS),1000) WARREN_SIM_FIRST=$(or $(FIRST),1) \
 		$(CARGO) test -p warren-sim every_seed -- --nocapture
@@ -49,4 +53,4 @@ setup-%-if-root:
 setup-%:
 	@tests/setup/packages.sh $*
 
-.PHONY: help demo run test sim bench-checks hammer-exec deb bench-vitals check
+.PHONY: help demo run test sim bench-checks bench-manager hammer-exec deb bench-vitals check

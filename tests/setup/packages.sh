@@ -42,6 +42,7 @@ e2fsprogs mkfs.ext4
 jq jq
 memcached memcached
 nats-server nats-server
+nginx nginx
 openssl openssl
 postgresql =psql
 prometheus promtool
@@ -49,6 +50,7 @@ python3-pip =pip3
 python3-venv =python3
 redis-server redis-server
 skopeo skopeo
+systemd systemd-analyze
 util-linux nsenter
 END
             ;;
@@ -122,7 +124,7 @@ keep_services_off() {
     [ ! -d /run/systemd/system ] || now=(--now)
     for package in "$@"; do
         case $package in
-            containerd|docker-registry|haproxy|memcached|nats-server|postgresql|prometheus|redis-server)
+            containerd|docker-registry|haproxy|memcached|nats-server|nginx|postgresql|prometheus|redis-server)
                 systemctl --quiet disable "${now[@]}" "$package.service" || true ;;
         esac
     done

@@ -3,9 +3,11 @@
 //! A [`Machine`] is a directory with a private containerd; on it run any number of Warren
 //! processes, which tests start, kill and start again. All of it is gone when it is dropped.
 
+mod disk;
 pub mod http;
 mod machine;
 mod process;
+mod threads;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,8 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use disk::SmallDisk;
 pub use machine::Machine;
 pub use process::{Daemon, Warren};
+pub use threads::StoppedThreads;
 
 /// The binary under test, built by `make test` beside the tests.
 pub fn binary() -> PathBuf {

@@ -46,6 +46,10 @@ impl Daemon {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// SIGKILL, as a crash would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -87,8 +91,18 @@ pub struct Warren {
 impl Warren {
     /// Starts `warren` with these arguments and waits until it says that it is ready.
     pub fn start(data_dir: &Path, arguments: &[String]) -> Self {
+        Self::launch(Command::new(binary()), data_dir, arguments)
+    }
+
+    /// In a network namespace that `ip netns` has made.
+    pub fn start_in(netns: &str, data_dir: &Path, arguments: &[String]) -> Self {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{netns}")).arg(binary());
+        Self::launch(command, data_dir, arguments)
+    }
+
+    fn launch(mut command: Command, data_dir: &Path, arguments: &[String]) -> Self {
         std::fs::create_dir_all(data_dir).unwrap();
-        let mut command = Command::new(binary());
         command.args(arguments).arg("--data-dir").arg(data_dir).args(["--log", "info"]);
         let log = data_dir.join(format!("{}.log", arguments[0]));
         let mut daemon = Daemon::start(command, log);
@@ -111,11 +125,22 @@ impl Warren {
         self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().pid()
+    }
+
     /// Where it serves its health, as its log has it.
     pub fn health_address(&self) -> SocketAddr {
-        let log = self.log();
+        Self::health_address_in(&self.log())
+    }
+
+    /// The same of the log of any process, whatever its form.
+    pub fn health_address_in(log: &str) -> SocketAddr {
         let line = log.lines().find(|line| line.contains("health endpoints are served"));
         let line = line.unwrap_or_else(|| panic!("no health endpoints:\n{log}"));
+        if let Ok(fields) = serde_json::from_str::<Value>(line) {
+            return fields["address"].as_str().unwrap().parse().unwrap();
+        }
         line.split("address=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
     }
 

@@ -1,58 +1,11 @@
 //! Real processes under real faults: a full disk, a runtime that dies, `kill -9` in a loop while
 //! services churn. `crates/sim` plays many more of them; these show that its ports are honest.
 
-use std::{
-    fs::{self, File},
-    io::Write,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{os::unix::fs::symlink, process::Command, time::Duration};
 
-use warren_tests::{Machine, Warren, eventually, have_root, text};
+use warren_tests::{Machine, SmallDisk, Warren, eventually, have_root};
 
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// A file system of a few MiB in a file.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(directory: &Path) -> Self {
-        let image = directory.with_extension("img");
-        File::create(&image).unwrap().set_len(12 << 20).unwrap();
-        fs::create_dir_all(directory).unwrap();
-        run(Command::new("mkfs.ext4").arg("-q").arg(&image));
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(directory));
-        Self(directory.to_owned())
-    }
-
-    /// Until nothing more fits.
-    fn fill(&self) {
-        let mut filler = File::create(self.filler()).unwrap();
-        while filler.write_all(&[1; 4096]).and_then(|()| filler.sync_data()).is_ok() {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.filler()).unwrap();
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // At once, also where something of it is still open.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", text(&output));
-}
 
 fn names(warren: &Warren) -> Vec<String> {
     let services = warren.json("service ls");

@@ -1,9 +1,17 @@
 //! The reference services of `examples/`, run by Warren with all three roles.
 
-use std::{process::Command, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
-use warren_tests::{Daemon, Machine, Warren, binary, eventually, text};
+use warren_tests::{
+    Daemon, Machine, Warren, binary, eventually,
+    http::{get, wait_for},
+    text,
+};
 
 const LIMIT: Duration = Duration::from_mins(1);
 const ROLES: &str = "\
@@ -20,17 +28,32 @@ struct Database {
 impl Database {
     fn start(machine: &Machine) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::at(machine, port)
+    }
+
+    fn at(machine: &Machine, port: u16) -> Self {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--port"]).arg(port.to_string());
         command.arg("--dir").arg(machine.path());
         Self { daemon: Daemon::start(command, machine.path().join("redis.log")), port }
     }
 
+    /// Like one that was stopped.
+    fn restart(self, machine: &Machine) -> Self {
+        let Self { daemon, port } = self;
+        daemon.kill();
+        Self::at(machine, port)
+    }
+
     fn push(&self, mail: &str) {
+        self.cli(&["rpush", "mails", mail]);
+    }
+
+    fn cli(&self, arguments: &[&str]) -> String {
         let mut cli = Command::new("redis-cli");
-        let pushed = cli.arg("-p").arg(self.port.to_string()).args(["rpush", "mails", mail]);
-        let pushed = pushed.output().unwrap();
-        assert!(pushed.status.success(), "{}", text(&pushed));
+        let output = cli.arg("-p").arg(self.port.to_string()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 
@@ -42,13 +65,57 @@ fn create(warren: &Warren, name: &str, replicas: u32, environment: &str) {
     warren.ok((&*line, &[&*program][..]));
 }
 
-/// Waits until so many of the only service's tasks take traffic.
+/// Waits until so many of the only service's tasks take traffic; all of them are healthy.
 fn ready(warren: &Warren, wanted: u64) {
     eventually(&format!("{wanted} ready tasks"), LIMIT, || {
         let rows = warren.json("service ls");
-        let ready = rows["services"][0]["summary"]["ready"].as_u64();
-        if ready == Some(wanted) { Ok(()) } else { Err(format!("{rows:#}")) }
+        let summary = &rows["services"][0]["summary"];
+        let counts = [&summary["ready"], &summary["healthy"]].map(serde_json::Value::as_u64);
+        if counts == [Some(wanted), Some(2)] { Ok(()) } else { Err(format!("{rows:#}")) }
     });
+}
+
+/// A reference service outside of Warren, at an address of its own.
+fn run(machine: &Machine, name: &str, environment: &[(&str, &str)]) -> (Daemon, SocketAddr) {
+    let pid = std::process::id();
+    let ip = Ipv4Addr::new(127, 201, u8::try_from(pid >> 8 & 255).unwrap(), 1 + (pid % 250) as u8);
+    let mut command = Command::new(binary().with_file_name(name));
+    command.envs(environment.iter().copied()).env("WARREN_TASK_IP", ip.to_string());
+    (Daemon::start(command, machine.path().join(format!("{name}.log"))), (ip, 8080).into())
+}
+
+#[test]
+fn a_service_that_ends_is_unready_at_once_and_serves_until_nobody_sends_to_it() {
+    let machine = Machine::without_containerd();
+    let database = Database::start(&machine);
+    let address = format!("redis://127.0.0.1:{}/", database.port);
+    let (mut payments, at) = run(&machine, "payments", &[("DATABASE", &address)]);
+    wait_for(at, "/health/ready", 200);
+    payments.signal(Signal::SIGTERM);
+    let body = wait_for(at, "/health/ready?verbose", 503);
+    assert!(body.contains("version"), "{body}");
+    assert_eq!(get(at, "/liveness").0, 200);
+    assert_eq!(get(at, "/").0, 200);
+    assert_eq!(payments.exit_code(LIMIT), Some(0));
+    assert_eq!(get(at, "/health/ready").0, 0);
+}
+
+#[test]
+fn a_worker_that_ends_loses_no_mail_that_it_has_taken() {
+    let machine = Machine::without_containerd();
+    let database = Database::start(&machine);
+    let address = format!("redis://127.0.0.1:{}/", database.port);
+    let (mut mailer, at) = run(&machine, "mailer", &[("QUEUE", &address)]);
+    wait_for(at, "/health/ready", 200);
+    let all: Vec<String> = (0..2000).map(|number| format!("m{number}")).collect();
+    let mut push = vec!["rpush", "mails"];
+    push.extend(all.iter().map(String::as_str));
+    database.cli(&push);
+    mailer.signal(Signal::SIGTERM);
+    assert_eq!(mailer.exit_code(LIMIT), Some(0));
+    let delivered = mailer.log().lines().filter(|line| line.contains("delivered")).count();
+    let left: usize = database.cli(&["llen", "mails"]).parse().unwrap();
+    assert_eq!(delivered + left, all.len(), "{delivered} delivered");
 }
 
 #[test]
@@ -67,10 +134,14 @@ fn a_database_that_hangs_takes_traffic_away_and_replaces_nothing() {
 
     database.daemon.signal(Signal::SIGSTOP);
     ready(&warren, 0);
-    warren.shows("payments", "Health: 2/2 healthy", LIMIT);
     let why = warren.ok("task inspect payments.1");
     assert!(why.contains("HTTP 503"), "{why}");
     database.daemon.signal(Signal::SIGCONT);
+    ready(&warren, 2);
+    // Stopped altogether, and back.
+    database.daemon.signal(Signal::SIGKILL);
+    ready(&warren, 0);
+    let _database = database.restart(&machine);
     ready(&warren, 2);
     assert_eq!(["payments.1", "payments.2"].map(|slot| warren.task_id(slot)), before);
     let events = warren.ok("event ls payments");

@@ -17,7 +17,7 @@ use warren_runtime::{Reach, process::Here};
 
 use self::place::Place;
 use crate::{
-    cli::check::{ExecArgs, HttpArgs, Kind, LookArgs, TcpArgs},
+    cli::check::{ExecArgs, GrpcArgs, HttpArgs, Kind, LookArgs, TcpArgs},
     console::Console,
     failure::Failure,
     health_flags::{self, FlagKind},
@@ -48,6 +48,11 @@ fn asked(kind: &Kind) -> Result<Ask<'_>, Failure> {
             let (place, spelled) = place::of_port(check, net.address.as_deref())?;
             let check = spelled_check(FlagKind::Tcp, &spelled, "CHECK", &net.look)?;
             Ok(Ask { check, place, look: &net.look })
+        }
+        Kind::Grpc(GrpcArgs { check, net }) => {
+            let (place, spelled) = place::of_port(check, net.address.as_deref())?;
+            let check = spelled_check(FlagKind::Grpc, &spelled, "CHECK", &net.look)?;
+            Ok(Ask { check: place.named_in(check)?, place, look: &net.look })
         }
         Kind::Exec(ExecArgs { check, words, look }) => {
             let check = if let Some(text) = check {

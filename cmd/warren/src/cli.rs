@@ -5,6 +5,7 @@ pub mod check;
 pub mod event;
 pub mod health;
 pub mod image;
+pub mod manager;
 pub mod node;
 pub mod process;
 pub mod service;

@@ -5,8 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use tonic::transport::{Channel, Endpoint};
 use warren_proto::v1::{
-    events_client::EventsClient, health_api_client::HealthApiClient, images_client::ImagesClient,
-    nodes_client::NodesClient, services_client::ServicesClient, tasks_client::TasksClient,
+    database_client::DatabaseClient, events_client::EventsClient,
+    health_api_client::HealthApiClient, images_client::ImagesClient, nodes_client::NodesClient,
+    services_client::ServicesClient, tasks_client::TasksClient,
 };
 
 use crate::{failure::Failure, paths};
@@ -122,6 +123,10 @@ impl Client {
 
     pub fn health(&self) -> HealthApiClient<Channel> {
         HealthApiClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX)
+    }
+
+    pub fn database(&self) -> DatabaseClient<Channel> {
+        DatabaseClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_MAX)
     }
 
     pub fn events(&self) -> EventsClient<Channel> {

@@ -1,5 +1,6 @@
 //! What the client commands do: one call of the API each, or a few, and then words.
 
+pub mod database;
 mod event;
 mod health;
 mod image;
@@ -7,11 +8,13 @@ mod logs;
 mod names;
 mod node;
 mod observe;
+mod pause;
 mod scale;
 mod service;
 mod service_show;
 mod task;
 mod task_show;
+mod update;
 mod wait;
 
 use crate::{cli::ClientCommand, client::Host, console::Console, failure::Failure};

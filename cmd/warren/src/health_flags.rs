@@ -4,6 +4,7 @@
 //! well. `--startup-*`, `--liveness-*` and `--readiness-*` each say all about one role. Flags
 //! that speak twice about a role contradict each other, and both are named.
 
+mod change;
 mod command;
 mod http;
 mod keys;
@@ -17,13 +18,17 @@ use std::sync::Arc;
 
 use warren_core::{
     Invalid,
-    bounds::{Delay, Period, Port, Threshold, Timeout},
+    bounds::{Delay, Period, Port, StopGrace, Threshold, Timeout},
     check::{Check, CheckKind, Checks, Flapping, HealthConfig, NamedPort, Parts, Role, Timing},
     spec::{Protocol, Publish},
 };
 
 use self::spelling::{Spelling, TimingKeys};
-pub use self::{Kind as FlagKind, command::words};
+pub use self::{
+    Kind as FlagKind,
+    change::{any, changed},
+    command::words,
+};
 use crate::{
     cli::service::{HealthFlags, MatchWord},
     failure::Failure,
@@ -276,6 +281,7 @@ fn timing_flags(flags: &HealthFlags) -> Vec<&'static str> {
         ("--health-start-interval", &flags.health_start_interval),
         ("--health-min-failing", &flags.health_min_failing),
         ("--health-flapping", &flags.health_flapping),
+        ("--health-stop-grace-period", &flags.health_stop_grace_period),
     ]
     .into_iter()
     .filter_map(|(flag, value)| value.as_ref().map(|_| flag))
@@ -324,6 +330,10 @@ fn one_timing(flags: &HealthFlags, mut timing: Timing) -> Result<Timing, Failure
     if let Some(text) = &flags.health_flapping {
         timing.flapping = named("--health-flapping", flapping(text))?;
     }
+    if let Some(text) = &flags.health_stop_grace_period {
+        let grace = named("--health-stop-grace-period", span(text, StopGrace::new))?;
+        timing.stop_grace_period = Some(grace);
+    }
     Ok(timing)
 }
 
@@ -366,6 +376,7 @@ fn timing_key(timing: &mut Timing, key: &str, value: &str) -> Result<(), Invalid
         "confirm" => timing.confirm_interval = span(value, Period::new)?,
         "min-failing" => timing.min_failing = span(value, Delay::new)?,
         "flapping" => timing.flapping = flapping(value)?,
+        "stop-grace-period" => timing.stop_grace_period = Some(span(value, StopGrace::new)?),
         "failures" => timing.failures = threshold(value)?,
         "successes" => timing.successes = threshold(value)?,
         _ => return Err(Invalid::new("is not a key of the timing")),

@@ -26,7 +26,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::{
-    cli::{Cli, ClientCommand, Command},
+    cli::{Cli, ClientCommand, Command, manager::ManagerCommand, process::ManagerArgs},
     client::Host,
     console::Console,
     failure::Failure,
@@ -46,14 +46,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// The programs beside each task: `task-logger LOG` and `task-supervisor DIR`. Drivers start
-/// them, thousands on a large node, so nothing else is set up for them.
+/// The programs beside each task, `task-logger LOG` and `task-supervisor DIR`, and the one beside
+/// each worker, `observer-echo WORKER`. There are thousands on a large node, so nothing else is set
+/// up for them.
 fn task_helper() -> Option<Result<(), Failure>> {
     let mut args = std::env::args_os().skip(1);
     let (verb, path) = (args.next()?, args.next()?);
     let ended = match verb.to_str()? {
         "task-logger" => warren_runtime::logs::logger_main(Path::new(&path)),
         "task-supervisor" => warren_runtime::supervisor::supervisor_main(Path::new(&path)),
+        // What follows is for whoever reads a list of processes.
+        run::ECHO => warren_worker::echo_main(),
         _ => return None,
     };
     Some(ended.map_err(|error| anyhow::Error::new(error).into()))
@@ -63,6 +66,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let host = cli.host.as_deref();
     match cli.command {
         Command::Client(command) => client(command, host),
+        Command::Manager(args) if args.command.is_some() => database(*args, host),
         Command::Run(_) | Command::Manager(_) | Command::Worker(_) | Command::Check(_)
             if host.is_some() =>
         {
@@ -72,6 +76,24 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::both(&args),
         Command::Manager(args) => run::manager(&args),
         Command::Worker(args) => run::worker(&args),
+    }
+}
+
+fn database(args: ManagerArgs, host: Option<&str>) -> Result<(), Failure> {
+    let wrong = "is for the commands that talk to a manager";
+    match (args.command, host) {
+        (Some(ManagerCommand::Backup(args)), host) => {
+            let host = Host::chosen(host)?;
+            on_console(async |console| cmd::database::backup(&args, &host, console).await)
+        }
+        (Some(_), Some(_)) => Err(Failure::flag("--host", wrong)),
+        (Some(ManagerCommand::Restore(args)), None) => {
+            on_console(async |console| cmd::database::restore(&args, console))
+        }
+        (Some(ManagerCommand::Check(args)), None) => {
+            on_console(async |console| cmd::database::check(&args, console))
+        }
+        (None, _) => Ok(()),
     }
 }
 

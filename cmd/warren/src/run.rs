@@ -7,6 +7,8 @@ mod drivers;
 mod health;
 mod listen;
 mod machine;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod settings;
 mod signals;
 
@@ -24,7 +26,7 @@ use warren_worker::{Drivers, Engine, SessionState, StateFile, SystemClock};
 use self::{
     health::{Health, Served},
     listen::{Bound, Listening},
-    settings::{Home, Node},
+    settings::{Home, Logging, Node},
 };
 use crate::{
     cli::process::{CommonArgs, ManagerArgs, RunArgs, WorkerArgs},
@@ -36,13 +38,15 @@ use crate::{
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 /// Of one image archive: more than the largest there are, less than fills most disks.
 const ARCHIVE_MAX: u64 = 32 << 30;
+/// The verb of the process that echoes the worker.
+pub const ECHO: &str = "observer-echo";
 
 /// `warren run`: both parts, of which the worker dials the manager's socket.
 pub fn both(args: &RunArgs) -> Result<(), Failure> {
     let listening = Listening::checked(&args.listen)?;
     let node = Node::checked(&args.node)?;
     let mut health = Health::checked(&args.health, "warren")?;
-    let home = start(&args.common)?;
+    let (_log, home) = start(&args.common)?;
     in_runtime(async move {
         let manager = Host::Unix(home.socket());
         let (bound, manager_part) = open_manager(&home, &listening).await?;
@@ -57,7 +61,7 @@ pub fn both(args: &RunArgs) -> Result<(), Failure> {
 pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
     let listening = Listening::checked(&args.listen)?;
     let health = Health::checked(&args.health, "warren-manager")?;
-    let home = start(&args.common)?;
+    let (_log, home) = start(&args.common)?;
     in_runtime(async move {
         let (bound, part) = open_manager(&home, &listening).await?;
         let parts = (Some(part), None);
@@ -71,7 +75,7 @@ pub fn worker(args: &WorkerArgs) -> Result<(), Failure> {
     let manager = Host::parse(&args.manager).map_err(|why| Failure::flag("--manager", why))?;
     let node = Node::checked(&args.node)?;
     let mut health = Health::checked(&args.health, "warren-worker")?;
-    let home = start(&args.common)?;
+    let (_log, home) = start(&args.common)?;
     in_runtime(async move {
         let part = WorkerPart::open(&home, &node, &manager, health.registry()).await?;
         let parts = (None, Some(part));
@@ -81,9 +85,15 @@ pub fn worker(args: &WorkerArgs) -> Result<(), Failure> {
 }
 
 /// Logs from here on, and knows where to keep things.
-fn start(args: &CommonArgs) -> Result<Home, Failure> {
-    settings::log(args)?;
-    Ok(Home::open(args.data_dir.as_deref())?)
+fn start(args: &CommonArgs) -> Result<(Logging, Home), Failure> {
+    let log = settings::log(args)?;
+    Ok((log, Home::open(args.data_dir.as_deref())?))
+}
+
+/// As a manager that starts makes it.
+pub fn make_data_dir(dir: &std::path::Path) -> Result<(), Failure> {
+    Home::open(Some(dir))?;
+    Ok(())
 }
 
 fn in_runtime(process: impl Future<Output = Result<()>>) -> Result<(), Failure> {
@@ -131,8 +141,10 @@ impl WorkerPart {
             state.join_for_good(cluster).await?;
         }
         let found = drivers::find(home, node, state.identity().node).await?;
+        let node_name = node.name()?;
         let config = warren_worker::Config {
-            node_name: node.name()?,
+            echo: Some(drivers::echo(&found, &node_name)?),
+            node_name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             log_dir: home.log_dir(),
             archive_max: ARCHIVE_MAX,
@@ -169,7 +181,7 @@ fn serve_health(mut health: Health, home: &Home, parts: &ProcessParts) -> Result
         health.of_manager(&part.manager, home);
     }
     if let Some(part) = worker {
-        health.of_worker(part.config.session.subscribe(), part.containerd.clone());
+        health.of_worker(&part.config, home, part.containerd.clone());
     }
     health.serve()
 }

@@ -8,6 +8,11 @@ use std::{
     thread,
 };
 
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+
 struct Ended {
     code: Option<i32>,
     out: String,
@@ -90,6 +95,39 @@ fn a_failure_exits_1_with_its_evidence() {
     assert!(yaml.code == Some(0) && yaml.out.contains("clause: 60\n"), "{}", yaml.out);
 }
 
+/// C-154, C-110, C-111: against a server that says yes, one that does not know the service, one
+/// that speaks something else, and none.
+#[test]
+fn grpc_asks_a_health_service() {
+    let server = tokio::runtime::Runtime::new().unwrap();
+    let health = vitals::Vitals::new("shop", "1");
+    let incoming = server.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()) });
+    let incoming = incoming.unwrap();
+    let port = incoming.local_addr().unwrap().port();
+    let routes = Routes::new(health.grpc(["shop.Cart"]));
+    server.spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
+    for words in [
+        &["grpc", &format!("localhost:{port}")][..],
+        &["grpc", &format!("{port},service=shop.Cart")],
+        &["grpc", &format!(":{port}"), "--address", "127.0.0.1"],
+    ] {
+        let seen = check(words);
+        assert_eq!((seen.code, seen.err.as_str()), (Some(0), ""), "{words:?}: {}", seen.out);
+        assert!(seen.out.contains("SERVING") && seen.out.contains("C-110: "), "{}", seen.out);
+    }
+    let unknown = check(&["grpc", &format!("{port},service=shop.Till")]);
+    assert_eq!(unknown.code, Some(1), "{}", unknown.out);
+    assert!(unknown.out.contains("C-111: "), "{}", unknown.out);
+    let (other, _heard) = self::server(FINE);
+    let junk = check(&["grpc", &other.to_string()]);
+    assert_eq!(junk.code, Some(1), "{}", junk.out);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = check(&["grpc", &nobody.to_string(), "--timeout", "20s"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.out.contains("Outcome: fail (refused)"), "{}", refused.out);
+    assert_eq!(check(&["grpc", "no-such-host.invalid:1"]).code, Some(125));
+}
+
 #[test]
 fn a_command_runs_here_and_is_killed_at_its_time() {
     let seen = check(&["exec", "test -n \"$PATH\" && pwd"]);
@@ -120,6 +158,8 @@ fn what_nobody_could_look_at_exits_125_and_wrong_usage_2() {
         (&["tcp", "80,timeout=1s", "--timeout", "2s"], "--timeout: contradicts timeout="),
         (&["http", "http://x/", "--address", "y"], "--address: contradicts"),
         (&["exec", ""], "CMD: names no program"),
+        (&["grpc", "host"], "CHECK: "),
+        (&["grpc", "80,tls=maybe"], "CHECK: tls: \"maybe\" is not any, node or a CA's file"),
     ] {
         let seen = check(words);
         assert_eq!(seen.code, Some(2), "{words:?}: {}{}", seen.out, seen.err);

@@ -59,6 +59,7 @@ fn timing(check: &Healthcheck) -> Timing {
         successes: Threshold::ONE,
         min_failing: Delay::MIN,
         flapping: Some(Flapping::DEFAULT),
+        stop_grace_period: None,
     }
 }
 

@@ -46,6 +46,7 @@ use warren_runtime::{
 
 pub use cni::CniConfig;
 use shared::Shared;
+pub use spec::observer_cgroups;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {

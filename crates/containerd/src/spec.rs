@@ -204,6 +204,12 @@ fn resources(template: &TaskTemplate) -> Value {
     resources
 }
 
+/// Where a process competes for the processor as a task does. All workers of a machine share it.
+pub fn observer_cgroups() -> Vec<PathBuf> {
+    let root = if is_cgroup_v2() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/cpu" };
+    vec![PathBuf::from(format!("{root}{CGROUP_PARENT}/observer"))]
+}
+
 pub fn is_cgroup_v2() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }

@@ -22,6 +22,8 @@ pub struct Assignment {
     pub not_before: Timestamp,
     /// Set: end the task.
     pub stop: Option<Stop>,
+    /// Its checks attempt nothing until then.
+    pub checks_paused_until: Option<Timestamp>,
 }
 
 mod wire {
@@ -37,8 +39,16 @@ mod wire {
 
     impl From<&Assignment> for pb::Assignment {
         fn from(assignment: &Assignment) -> Self {
-            let Assignment { task, service, service_name, slot, template, not_before, stop } =
-                assignment;
+            let Assignment {
+                task,
+                service,
+                service_name,
+                slot,
+                template,
+                not_before,
+                stop,
+                checks_paused_until,
+            } = assignment;
             Self {
                 task_id: task.to_string(),
                 service_id: service.to_string(),
@@ -47,6 +57,7 @@ mod wire {
                 template: Some((&**template).into()),
                 not_before: Some((*not_before).into()),
                 stop: stop.as_ref().map(Into::into),
+                checks_paused_until: checks_paused_until.map(Into::into),
             }
         }
     }
@@ -63,6 +74,7 @@ mod wire {
                 template,
                 not_before,
                 stop,
+                checks_paused_until,
             } = wire;
             Ok(Self {
                 task: parsed("task_id", &task_id)?,
@@ -72,6 +84,7 @@ mod wire {
                 template: Arc::new(required("template", template)?),
                 not_before: required("not_before", not_before)?,
                 stop: optional("stop", stop)?,
+                checks_paused_until: optional("checks_paused_until", checks_paused_until)?,
             })
         }
     }

@@ -27,6 +27,8 @@ pub enum Change {
     PutRestraint(Box<Restraint>),
     /// Appends to the history.
     PutEvent(Box<Event>),
+    /// Forgets one row of the history.
+    RemoveEvent(u64),
     /// Forgets the history up to and with this sequence.
     TrimEvents(u64),
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::{
     Invalid,
-    bounds::{Delay, Period, Port, Threshold, Timeout},
+    bounds::{Delay, Period, Port, StopGrace, Threshold, Timeout},
     spec::ImageRef,
 };
 
@@ -161,6 +161,8 @@ pub struct Timing {
     pub min_failing: Delay,
     /// None: it never flaps, as startup never does.
     pub flapping: Option<Flapping>,
+    /// Startup and liveness only: the stop of a task that failed this check. None: the task's own.
+    pub stop_grace_period: Option<StopGrace>,
 }
 
 impl Timing {
@@ -184,6 +186,7 @@ impl Timing {
             successes: Threshold::ONE,
             min_failing: Delay::MIN,
             flapping: Some(Flapping::DEFAULT),
+            stop_grace_period: None,
         }
         .kept_by(role)
     }
@@ -194,7 +197,12 @@ impl Timing {
         match role {
             Role::Startup => Self { flapping: None, ..self },
             Role::Liveness => Self { start_period: Delay::MIN, ..self },
-            Role::Readiness => Self { start_period: Delay::MIN, min_failing: Delay::MIN, ..self },
+            Role::Readiness => Self {
+                start_period: Delay::MIN,
+                min_failing: Delay::MIN,
+                stop_grace_period: None,
+                ..self
+            },
         }
     }
 
@@ -292,6 +300,7 @@ mod tests {
         let timing = Timing {
             start_period: Delay::from_millis_const(60_000),
             min_failing: Delay::from_millis_const(90_000),
+            stop_grace_period: Some(StopGrace::from_millis_const(1)),
             ..Timing::default_for(Role::Liveness)
         };
         let kind = CheckKind::Tcp(TcpCheck::new(Port::new(80).unwrap()));
@@ -300,7 +309,8 @@ mod tests {
             Role::ALL.map(|role| checks.get(role).as_ref().unwrap().timing);
         assert_eq!(startup, Timing { flapping: None, ..timing });
         assert_eq!(liveness, Timing { start_period: Delay::MIN, ..timing });
-        assert_eq!(readiness, Timing { min_failing: Delay::MIN, ..liveness });
+        let cheap = Timing { min_failing: Delay::MIN, stop_grace_period: None, ..liveness };
+        assert_eq!(readiness, cheap);
         assert_eq!(startup.start_interval.get().as_secs(), 1);
         let started = Checks::one(kind, Timing { start_period: Delay::MIN, ..timing });
         assert_eq!(started.startup, None);

@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::{
     change::Change,
+    check::Checks,
     event::Event,
     health::TaskHealth,
     id::{NodeId, ServiceId, TaskId},
@@ -14,7 +15,7 @@ use crate::{
     restraint::Restraint,
     service::Service,
     spec::ServiceName,
-    task::Task,
+    task::{ReportMark, Task},
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,11 +28,15 @@ pub struct Cluster {
     by_name: OrdSet<(ServiceName, ServiceId)>,
     tasks: OrdMap<TaskId, Arc<Task>>,
     health: OrdMap<TaskId, Arc<TaskHealth>>,
-    by_service: OrdSet<(ServiceId, u32, TaskId)>,
-    by_node: OrdSet<(NodeId, TaskId)>,
+    by_service: OrdMap<(ServiceId, u32, TaskId), Arc<Task>>,
+    by_node: OrdMap<(NodeId, TaskId), Arc<Task>>,
     waiting: OrdSet<TaskId>,
+    /// Of each node, those that are neither ended nor told to end. No zeros.
+    load: OrdMap<NodeId, u32>,
     nodes: OrdMap<NodeId, Arc<Node>>,
     events: OrdMap<u64, Arc<Event>>,
+    events_of_task: OrdSet<(TaskId, u64)>,
+    events_of_service: OrdSet<(ServiceId, u64)>,
 }
 
 impl Cluster {
@@ -61,21 +66,21 @@ impl Cluster {
     pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
         let first = (service, 0, TaskId::from_u64(0));
         let last = (service, u32::MAX, TaskId::from_u64(u64::MAX));
-        self.by_service.range(first..=last).filter_map(|(_, _, id)| self.tasks.get(id))
+        self.by_service.range(first..=last).map(|(_, task)| task)
     }
 
     /// Of one slot, ended ones included.
     pub fn tasks_in(&self, service: ServiceId, slot: u32) -> impl Iterator<Item = &Arc<Task>> {
         let first = (service, slot, TaskId::from_u64(0));
         let last = (service, slot, TaskId::from_u64(u64::MAX));
-        self.by_service.range(first..=last).filter_map(|(_, _, id)| self.tasks.get(id))
+        self.by_service.range(first..=last).map(|(_, task)| task)
     }
 
     /// Those placed on the node, ended ones included.
     pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
         let first = (node, TaskId::from_u64(0));
         let last = (node, TaskId::from_u64(u64::MAX));
-        self.by_node.range(first..=last).filter_map(|(_, id)| self.tasks.get(id))
+        self.by_node.range(first..=last).map(|(_, task)| task)
     }
 
     /// Those without a node that have not ended.
@@ -83,8 +88,26 @@ impl Cluster {
         self.waiting.iter().filter_map(|id| self.tasks.get(id))
     }
 
+    /// How many tasks a node has that are neither ended nor told to end.
+    pub fn load(&self, node: NodeId) -> u32 {
+        self.load.get(&node).copied().unwrap_or_default()
+    }
+
     pub fn health(&self, task: TaskId) -> Option<&Arc<TaskHealth>> {
         self.health.get(&task)
+    }
+
+    /// The last report of it that was taken.
+    pub fn reported(&self, task: &Task) -> ReportMark {
+        let health = self.health.get(&task.id).map(|health| health.reported);
+        task.reported.max(health.unwrap_or_default())
+    }
+
+    /// These checks, shared with another task of the same service where they are the same: a large
+    /// service's tasks would each have their own.
+    pub fn shared_checks(&self, service: ServiceId, checks: Arc<Checks>) -> Arc<Checks> {
+        let known = self.tasks_of(service).take(16).find_map(|task| task.status.checks.as_ref());
+        known.filter(|known| **known == checks).map_or(checks, Arc::clone)
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
@@ -107,6 +130,17 @@ impl Cluster {
     /// Those after `sequence`, the oldest first.
     pub fn events_after(&self, sequence: u64) -> impl Iterator<Item = &Arc<Event>> {
         self.events.range(sequence.saturating_add(1)..).map(|(_, event)| event)
+    }
+
+    /// The sequences of what is told of the task, the oldest first.
+    pub fn events_of_task(&self, task: TaskId) -> impl DoubleEndedIterator<Item = u64> {
+        self.events_of_task.range((task, 0)..=(task, u64::MAX)).map(|(_, sequence)| *sequence)
+    }
+
+    /// The sequences of what is told of the service and its tasks, the oldest first.
+    pub fn events_of_service(&self, service: ServiceId) -> impl DoubleEndedIterator<Item = u64> {
+        let all = (service, 0)..=(service, u64::MAX);
+        self.events_of_service.range(all).map(|(_, sequence)| *sequence)
     }
 
     /// Zero when there has been none.
@@ -137,9 +171,8 @@ impl Cluster {
             Change::PutRestraint(restraint) => {
                 self.restraint = Arc::new((**restraint).clone());
             }
-            Change::PutEvent(event) => {
-                self.events.insert(event.sequence, Arc::new((**event).clone()));
-            }
+            Change::PutEvent(event) => self.put_event(event),
+            Change::RemoveEvent(sequence) => self.remove_event(*sequence),
             Change::TrimEvents(upto) => self.trim_events(*upto),
         }
     }
@@ -152,29 +185,56 @@ impl Cluster {
     }
 
     fn put_task(&mut self, task: &Task) {
-        self.unindex(task.id);
-        self.by_service.insert((task.service, task.slot, task.id));
-        if let Some(node) = task.node() {
-            self.by_node.insert((node, task.id));
-        } else if !task.has_ended() {
-            self.waiting.insert(task.id);
+        let (id, task) = (task.id, Arc::new(task.clone()));
+        let before = self.tasks.insert(id, Arc::clone(&task));
+        if let Some(before) = &before
+            && (before.service, before.slot, before.node(), is_load(before), is_waiting(before))
+                != (task.service, task.slot, task.node(), is_load(&task), is_waiting(&task))
+        {
+            self.unindex(before);
+            self.index(&task);
+        } else if before.is_some() {
+            // Most changes leave it where it is.
+            self.by_service.insert((task.service, task.slot, id), Arc::clone(&task));
+            if let Some(node) = task.node() {
+                self.by_node.insert((node, id), task);
+            }
+        } else {
+            self.index(&task);
         }
-        self.tasks.insert(task.id, Arc::new(task.clone()));
     }
 
     fn remove_task(&mut self, id: TaskId) {
-        self.unindex(id);
-        self.tasks.remove(&id);
+        if let Some(gone) = self.tasks.remove(&id) {
+            self.unindex(&gone);
+        }
         self.health.remove(&id);
     }
 
-    fn unindex(&mut self, id: TaskId) {
-        self.waiting.remove(&id);
-        if let Some(before) = self.tasks.get(&id) {
-            self.by_service.remove(&(before.service, before.slot, id));
-            if let Some(node) = before.node() {
-                self.by_node.remove(&(node, id));
+    fn index(&mut self, task: &Arc<Task>) {
+        self.by_service.insert((task.service, task.slot, task.id), Arc::clone(task));
+        if is_waiting(task) {
+            self.waiting.insert(task.id);
+        }
+        if let Some(node) = task.node() {
+            self.by_node.insert((node, task.id), Arc::clone(task));
+            if is_load(task) {
+                *self.load.entry(node).or_default() += 1;
             }
+        }
+    }
+
+    fn unindex(&mut self, task: &Task) {
+        self.by_service.remove(&(task.service, task.slot, task.id));
+        self.waiting.remove(&task.id);
+        let Some(node) = task.node() else { return };
+        self.by_node.remove(&(node, task.id));
+        if is_load(task) {
+            let load = self.load.get(&node).copied().unwrap_or_default();
+            match load.checked_sub(1) {
+                None | Some(0) => self.load.remove(&node),
+                Some(rest) => self.load.insert(node, rest),
+            };
         }
     }
 
@@ -183,7 +243,36 @@ impl Cluster {
             if sequence > upto {
                 break;
             }
-            self.events.remove(&sequence);
+            self.remove_event(sequence);
         }
     }
+
+    fn put_event(&mut self, event: &Event) {
+        self.remove_event(event.sequence);
+        if let Some(task) = event.task {
+            self.events_of_task.insert((task, event.sequence));
+        }
+        if let Some(service) = event.service {
+            self.events_of_service.insert((service, event.sequence));
+        }
+        self.events.insert(event.sequence, Arc::new(event.clone()));
+    }
+
+    fn remove_event(&mut self, sequence: u64) {
+        let Some(gone) = self.events.remove(&sequence) else { return };
+        if let Some(task) = gone.task {
+            self.events_of_task.remove(&(task, sequence));
+        }
+        if let Some(service) = gone.service {
+            self.events_of_service.remove(&(service, sequence));
+        }
+    }
+}
+
+const fn is_load(task: &Task) -> bool {
+    !task.has_ended() && task.stop.is_none()
+}
+
+const fn is_waiting(task: &Task) -> bool {
+    task.node().is_none() && !task.has_ended()
 }

@@ -57,6 +57,8 @@ pub enum EventKind {
     NodeAvailability,
     NodeAccused,
     NodeCleared,
+    ChecksPaused,
+    ChecksResumed,
 }
 
 mod wire {
@@ -76,6 +78,7 @@ mod wire {
         ExternalVerdict, FlappingChanged,
         ReplacementHeld, ReplacementReleased, GaveUp,
         NodeSuspect, NodeAvailability, NodeAccused, NodeCleared,
+        ChecksPaused, ChecksResumed,
     );
 
     impl From<&Event> for pb::Event {

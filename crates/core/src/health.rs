@@ -6,6 +6,7 @@ use crate::{
     Invalid,
     check::{ByRole, Role},
     outcome::Attempt,
+    task::ReportMark,
     time::Timestamp,
     wire::{TEXT_MAX, printable},
 };
@@ -109,6 +110,20 @@ impl Health {
     }
 }
 
+/// What of a health decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    pub status: HealthStatus,
+    pub since: Timestamp,
+    pub ready: bool,
+}
+
+impl From<&Health> for Standing {
+    fn from(health: &Health) -> Self {
+        Self { status: health.status, since: health.since, ready: health.ready }
+    }
+}
+
 /// Another controller's verdict on a task. Only accusations are kept; a pass withdraws one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalVerdict {
@@ -161,6 +176,9 @@ pub struct TaskHealth {
     pub observed: Health,
     /// One for each reporter and role.
     pub external: Vec<ExternalVerdict>,
+    /// The last report that was taken, where it said nothing new of the task itself: most change
+    /// its health alone, and one row is written for them.
+    pub reported: ReportMark,
 }
 
 impl TaskHealth {
@@ -168,7 +186,11 @@ impl TaskHealth {
     pub const EXTERNAL_MAX: usize = 8;
 
     pub fn starting(since: Timestamp) -> Self {
-        Self { observed: Health::starting(since), external: Vec::new() }
+        Self {
+            observed: Health::starting(since),
+            external: Vec::new(),
+            reported: ReportMark::default(),
+        }
     }
 
     /// The health that counts at `now`: the worker's, and the accusations that have not expired.
@@ -190,6 +212,15 @@ impl TaskHealth {
             }
         }
         health
+    }
+
+    /// Likewise, without what is only for a person to read: it is asked for far more often.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        if self.external.iter().any(|external| now < external.expires_at) {
+            Standing::from(&self.effective(now))
+        } else {
+            Standing::from(&self.observed)
+        }
     }
 
     /// When the next accusation expires.

@@ -41,11 +41,13 @@ pub enum Rule {
     Silence,
     /// It failed as often as the service allows.
     GaveUp,
+    /// The checks of its service are paused.
+    Paused,
 }
 
 impl Rule {
     /// What holds replacements. The others make them.
-    pub const GUARDS: [Self; 7] = [
+    pub const GUARDS: [Self; 8] = [
         Self::Budget,
         Self::Pace,
         Self::Dependency,
@@ -53,6 +55,7 @@ impl Rule {
         Self::Observer,
         Self::Silence,
         Self::GaveUp,
+        Self::Paused,
     ];
 
     /// As it is shown, and as the metrics' label says it.
@@ -78,6 +81,7 @@ impl Rule {
             Self::Observer => "observer",
             Self::Silence => "silence",
             Self::GaveUp => "gave-up",
+            Self::Paused => "paused",
         }
     }
 }
@@ -104,7 +108,7 @@ mod wire {
     wire_enum!(Rule:
         Fill, Unhealthy, Ended, Lost, Outdated, Moved, HandedOver, CalledOff, SuccessorFailed,
         ScaledDown, ServiceRemoved, Requested, Placed,
-        Budget, Pace, Dependency, Node, Observer, Silence, GaveUp,
+        Budget, Pace, Dependency, Node, Observer, Silence, GaveUp, Paused,
     );
 
     impl From<&Hold> for pb::Hold {

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    Invalid,
     id::ServiceId,
     spec::{ServiceSpec, TaskTemplate},
     time::Timestamp,
+    wire::printable,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,27 @@ pub struct Service {
     pub released_at: Option<Timestamp>,
     /// What tasks of earlier revisions run.
     pub older_templates: BTreeMap<u64, Arc<TaskTemplate>>,
+    /// No attempt of its checks is made meanwhile.
+    pub checks_paused: Option<ChecksPause>,
+}
+
+/// Always with an end: what nobody watches must not stay so because somebody forgot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChecksPause {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// Who asked for it, where that was said.
+    pub by: Option<String>,
+}
+
+impl ChecksPause {
+    /// A name in a sentence.
+    pub const BY_MAX: usize = 128;
+
+    /// 1-128 printable characters, or nothing.
+    pub fn checked_by(by: String) -> Result<Option<String>, Invalid> {
+        if by.is_empty() { Ok(None) } else { printable(by, Self::BY_MAX).map(Some) }
+    }
 }
 
 impl Service {
@@ -38,15 +61,17 @@ impl Service {
             removed_at: None,
             released_at: None,
             older_templates: BTreeMap::new(),
+            checks_paused: None,
         }
     }
 
-    /// The service with a new spec. Tasks are replaced only when the template differs.
+    /// The service with a new spec. Tasks are replaced only when the template differs in more
+    /// than its checks: those change in the tasks that run.
     pub fn updated(&self, spec: ServiceSpec, now: Timestamp) -> Self {
         let mut next = self.clone();
         next.revision += 1;
         next.updated_at = now;
-        if spec.template != self.spec.template {
+        if !spec.template.is_but_for_health(&self.spec.template) {
             next.older_templates.insert(self.template_revision, Arc::clone(&self.spec.template));
             next.template_revision = next.revision;
         }
@@ -69,7 +94,7 @@ mod wire {
 
     use warren_proto::v1 as pb;
 
-    use super::Service;
+    use super::{ChecksPause, Service};
     use crate::{
         Invalid,
         invalid::At,
@@ -89,6 +114,7 @@ mod wire {
                 removed_at,
                 released_at,
                 older_templates,
+                checks_paused,
             } = service;
             let older = |(revision, template): (&u64, &Arc<TaskTemplate>)| pb::OlderTemplate {
                 revision: *revision,
@@ -104,6 +130,7 @@ mod wire {
                 removed_at: removed_at.map(Into::into),
                 released_at: released_at.map(Into::into),
                 older_templates: older_templates.iter().map(older).collect(),
+                checks_paused: checks_paused.as_ref().map(Into::into),
             }
         }
     }
@@ -122,6 +149,7 @@ mod wire {
                 removed_at,
                 older_templates,
                 released_at,
+                checks_paused,
             } = wire;
             Ok(Self {
                 id: parsed("id", &id)?,
@@ -133,6 +161,31 @@ mod wire {
                 removed_at: optional("removed_at", removed_at)?,
                 released_at: optional("released_at", released_at)?,
                 older_templates: older(older_templates).at("older_templates")?,
+                checks_paused: optional("checks_paused", checks_paused)?,
+            })
+        }
+    }
+
+    impl From<&ChecksPause> for pb::ChecksPause {
+        fn from(pause: &ChecksPause) -> Self {
+            let ChecksPause { since, until, by } = pause;
+            Self {
+                since: Some((*since).into()),
+                until: Some((*until).into()),
+                by: by.clone().unwrap_or_default(),
+            }
+        }
+    }
+
+    impl TryFrom<pb::ChecksPause> for ChecksPause {
+        type Error = Invalid;
+
+        fn try_from(wire: pb::ChecksPause) -> Result<Self, Invalid> {
+            let pb::ChecksPause { since, until, by } = wire;
+            Ok(Self {
+                since: required("since", since)?,
+                until: required("until", until)?,
+                by: Self::checked_by(by).at("by")?,
             })
         }
     }

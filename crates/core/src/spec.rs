@@ -118,6 +118,13 @@ pub struct TaskTemplate {
 impl TaskTemplate {
     pub const DEFAULT_STOP_GRACE: StopGrace = StopGrace::from_millis_const(10_000);
 
+    /// Whether they run the same, however it is looked at.
+    pub fn is_but_for_health(&self, other: &Self) -> bool {
+        // Names of ports are for checks alone.
+        let (health, ports) = (other.health.clone(), other.ports.clone());
+        Self { health, ports, ..self.clone() } == *other
+    }
+
     /// Holds the rules that concern several fields. Every template from outside goes through it.
     pub fn validated(self) -> Result<Self, Invalid> {
         words(&self.args).at("args")?;

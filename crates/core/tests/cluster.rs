@@ -103,7 +103,14 @@ fn change() -> impl Strategy<Value = Change> {
             let health = TaskHealth::starting(Timestamp::EPOCH);
             Change::PutHealth(TaskId::from_u64(id), Box::new(health))
         }),
-        2 => (1..20_u64).prop_map(|sequence| Change::PutEvent(Box::new(event(sequence)))),
+        2 => (1..20_u64, prop::option::of(0..3_u64), prop::option::of(0..8_u64)).prop_map(
+            |(sequence, service, task)| {
+                let service = service.map(ServiceId::from_u64);
+                let task = task.map(TaskId::from_u64);
+                Change::PutEvent(Box::new(Event { service, task, ..event(sequence) }))
+            }
+        ),
+        1 => (0..20_u64).prop_map(Change::RemoveEvent),
         1 => (0..20_u64).prop_map(Change::TrimEvents),
     ]
 }
@@ -127,7 +134,17 @@ fn assert_indexes_equal_a_scan(cluster: &Cluster) {
         scan.sort_by_key(|task| (task.slot, task.id));
         assert_eq!(ids(cluster.tasks_of(service)), ids(scan.into_iter()));
     }
+    for service in (0..3).map(ServiceId::from_u64) {
+        let scan = cluster.events().filter(|event| event.service == Some(service));
+        assert!(cluster.events_of_service(service).eq(scan.map(|event| event.sequence)));
+    }
+    for task in (0..8).map(TaskId::from_u64) {
+        let scan = cluster.events().filter(|event| event.task == Some(task));
+        assert!(cluster.events_of_task(task).eq(scan.map(|event| event.sequence)));
+    }
     for node in (0..3).map(NodeId::from_u64) {
+        let load = cluster.tasks_on(node).filter(|t| !t.has_ended() && t.stop.is_none()).count();
+        assert_eq!(cluster.load(node) as usize, load);
         let scan = cluster.tasks().filter(|task| task.node() == Some(node));
         assert_eq!(ids(cluster.tasks_on(node)), ids(scan));
     }

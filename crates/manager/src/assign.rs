@@ -7,7 +7,9 @@ use warren_core::{
     cluster::Cluster,
     id::{NodeId, TaskId},
     service::Service,
+    spec::TaskTemplate,
     task::{Phase, Stop, StopCause, Task},
+    time::Timestamp,
 };
 use warren_proto::v1 as pb;
 
@@ -15,7 +17,15 @@ use warren_proto::v1 as pb;
 /// keeps its log on the node until it is removed here.
 pub struct Assigned {
     node: NodeId,
-    told: BTreeMap<TaskId, Arc<Task>>,
+    told: BTreeMap<TaskId, Told>,
+}
+
+/// All that an assignment is made of and that may change.
+struct Told {
+    task: Arc<Task>,
+    /// Of the task's revision, where it is still known.
+    template: Option<Arc<TaskTemplate>>,
+    paused_until: Option<Timestamp>,
 }
 
 impl Assigned {
@@ -39,25 +49,51 @@ impl Assigned {
     }
 
     fn difference(&mut self, cluster: &Cluster) -> pb::Assignments {
-        let before = std::mem::take(&mut self.told);
+        let mut before = std::mem::take(&mut self.told);
         let mut put = Vec::new();
         for task in cluster.tasks_on(self.node) {
-            let told = before.get(&task.id);
-            let known = told.is_some_and(|told| Arc::ptr_eq(told, task) || same(told, task));
-            if !known && let Some(service) = cluster.service(task.service) {
+            let service = cluster.service(task.service);
+            let now = Told::of(service.map(|service| &**service), task);
+            let known = before.remove(&task.id).is_some_and(|told| told.is(&now));
+            if !known && let Some(service) = service {
                 put.extend(assignment(service, task).as_ref().map(pb::Assignment::from));
             }
-            self.told.insert(task.id, Arc::clone(task));
+            self.told.insert(task.id, now);
         }
-        let gone = before.keys().filter(|id| !self.told.contains_key(id));
-        let remove = gone.map(ToString::to_string).collect();
+        let remove = before.keys().map(ToString::to_string).collect();
         pb::Assignments { full: false, put, remove }
     }
 }
 
-/// All else in an assignment never changes.
-fn same(told: &Task, task: &Task) -> bool {
-    told.not_before == task.not_before && wanted_stop(told) == wanted_stop(task)
+impl Told {
+    fn of(service: Option<&Service>, task: &Arc<Task>) -> Self {
+        let template = service.and_then(|service| service.template(task.revision));
+        let pause = service.and_then(|service| service.checks_paused.as_ref());
+        Self {
+            task: Arc::clone(task),
+            template: template.map(Arc::clone),
+            paused_until: pause.map(|pause| pause.until),
+        }
+    }
+
+    fn is(&self, now: &Self) -> bool {
+        let (a, b) = (&self.task, &now.task);
+        let same = Arc::ptr_eq(a, b) || same(a, b);
+        let alike = match (&self.template, &now.template) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+            // A template is forgotten once nobody runs it any more.
+            (None | Some(_), None) | (None, Some(_)) => true,
+        };
+        same && alike && self.paused_until == now.paused_until
+    }
+}
+
+/// Its worker need not hear of the difference between the tasks: all else of theirs in an
+/// assignment never changes.
+pub fn same(told: &Task, task: &Task) -> bool {
+    told.node() == task.node()
+        && told.not_before == task.not_before
+        && wanted_stop(told) == wanted_stop(task)
 }
 
 /// A worker that has lost its disk must not start again what has ended.
@@ -85,12 +121,13 @@ fn assignment(service: &Service, task: &Task) -> Option<Assignment> {
         template: Arc::clone(template),
         not_before: task.not_before,
         stop,
+        checks_paused_until: service.checks_paused.as_ref().map(|pause| pause.until),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use warren_core::change::Change;
+    use warren_core::{change::Change, check::HealthConfig};
 
     use super::*;
     use crate::decide::{
@@ -125,6 +162,27 @@ mod tests {
         let delta = assigned.delta(draft.cluster()).unwrap();
         let cause = delta.put[0].stop.as_ref().map(pb::Stop::cause);
         assert_eq!(cause, Some(pb::StopCause::Requested));
+        assert_eq!(assigned.delta(draft.cluster()), None);
+    }
+
+    // C-90, C-92
+    #[test]
+    fn a_pause_and_other_checks_are_told_once() {
+        let mut draft = with_task();
+        let mut assigned = told(&draft);
+        let span = warren_core::bounds::Ttl::MIN;
+        let asked = crate::input::AskedPause { span, by: None };
+        let paused = crate::decide::service::pause(&mut draft, "web", asked).unwrap();
+        let delta = assigned.delta(draft.cluster()).unwrap();
+        let until = paused.checks_paused.as_ref().map(|pause| pause.until.into());
+        assert_eq!(delta.put[0].checks_paused_until, until);
+        assert_eq!(assigned.delta(draft.cluster()), None);
+        let mut looked = (*paused).clone();
+        Arc::make_mut(&mut looked.spec.template).health = HealthConfig::Disabled;
+        draft.put(Change::PutService(Box::new(looked)));
+        let delta = assigned.delta(draft.cluster()).unwrap();
+        let template = delta.put[0].template.clone().unwrap();
+        assert_eq!(template.health, Some((&HealthConfig::Disabled).into()));
         assert_eq!(assigned.delta(draft.cluster()), None);
     }
 

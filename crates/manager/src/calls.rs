@@ -39,9 +39,17 @@ pub struct Calls {
 
 #[derive(Default)]
 struct State {
-    sessions: BTreeMap<NodeId, (SessionId, Outbox)>,
+    sessions: BTreeMap<NodeId, Open>,
     opening: BTreeMap<u64, Asker>,
     last_id: u64,
+}
+
+/// A session that can be asked.
+struct Open {
+    session: SessionId,
+    outbox: Outbox,
+    /// The observer's, as of the last heartbeat.
+    score: Option<u32>,
 }
 
 /// What a worker answers. Dropped, it tells the worker that nobody listens any more.
@@ -70,17 +78,31 @@ impl Calls {
     /// The node can be asked over this session from now on, unless a later one was quicker.
     pub fn connect(&self, node: NodeId, session: SessionId, outbox: Outbox) {
         let mut state = self.state();
-        if state.sessions.get(&node).is_none_or(|(current, _)| *current < session) {
-            state.sessions.insert(node, (session, outbox));
+        if state.sessions.get(&node).is_none_or(|open| open.session < session) {
+            state.sessions.insert(node, Open { session, outbox, score: None });
         }
     }
 
     /// A later session of the same node is not touched.
     pub fn disconnect(&self, node: NodeId, session: SessionId) {
         let mut state = self.state();
-        if state.sessions.get(&node).is_some_and(|(current, _)| *current == session) {
+        if state.sessions.get(&node).is_some_and(|open| open.session == session) {
             state.sessions.remove(&node);
         }
+    }
+
+    /// The worker has said how starved it is.
+    pub fn note_score(&self, node: NodeId, session: SessionId, score: u32) {
+        let mut state = self.state();
+        let open = state.sessions.get_mut(&node).filter(|open| open.session == session);
+        if let Some(open) = open {
+            open.score = Some(score);
+        }
+    }
+
+    /// The last that was said of it, while the node is connected.
+    pub fn score(&self, node: NodeId) -> Option<u32> {
+        self.state().sessions.get(&node)?.score
     }
 
     pub fn connected(&self) -> Vec<NodeId> {
@@ -142,10 +164,10 @@ impl Calls {
         inputs: Option<FromAsker>,
     ) -> Result<(Outbox, Opening), Rejection> {
         let mut state = self.state();
-        let Some((_, outbox)) = state.sessions.get(&node) else {
+        let Some(open) = state.sessions.get(&node) else {
             return Err(not_connected(node));
         };
-        let outbox = outbox.clone();
+        let outbox = open.outbox.clone();
         if state.opening.len() >= OPENING_MAX {
             return Err(Rejection::Full("too many calls wait for their nodes".to_owned()));
         }

@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
+    runtime::{Handle, RuntimeFlavor},
     sync::{mpsc, watch},
+    task::block_in_place,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use warren_core::{
     id::{ServiceId, TaskId},
     node::NodeState,
     restraint::Restraint,
+    service::Service,
     time::Timestamp,
 };
 use warren_plan::{Dirty, Plan, Policy, plan, plan_dirty};
@@ -42,6 +45,8 @@ pub struct Control {
     presence: Presence,
     /// When the next accusation of a task expires.
     expiries: BTreeMap<TaskId, Timestamp>,
+    /// When the pause of a service's checks ends.
+    pauses: BTreeMap<ServiceId, Timestamp>,
     wake_at: Option<Timestamp>,
     safety_pass: Instant,
     /// The first turn has been.
@@ -57,6 +62,16 @@ pub struct Parts {
     pub timing: Timing,
     pub world: Arc<dyn World>,
     pub counters: Arc<Counters>,
+}
+
+/// So many inputs take the loop milliseconds.
+const LARGE: usize = 32;
+
+/// Does long work where it keeps no reader waiting: the other tasks of this thread go on meanwhile.
+/// A runtime of one thread, as in the simulation, has nowhere else to go.
+fn apart<T>(large: bool, work: impl FnOnce() -> T) -> T {
+    let elsewhere = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if large && elsewhere { block_in_place(work) } else { work() }
 }
 
 /// Why the loop turns.
@@ -81,6 +96,7 @@ impl Control {
             // Passed already: the first turn plans everything.
             safety_pass: now,
             expiries: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             wake_at: None,
             started: false,
             inputs,
@@ -93,6 +109,9 @@ impl Control {
         };
         for task in cluster.tasks() {
             control.note_expiry(&cluster, task.id);
+        }
+        for service in cluster.services() {
+            control.note_pause(service);
         }
         control
     }
@@ -125,8 +144,8 @@ impl Control {
     /// The first moment at which time alone changes something.
     fn deadline(&self) -> Instant {
         let now = self.world.now();
-        let expiry = self.expiries.values().min().copied();
-        let by_clock = self.wake_at.into_iter().chain(expiry).min();
+        let expiries = self.expiries.values().chain(self.pauses.values()).copied();
+        let by_clock = self.wake_at.into_iter().chain(expiries).min();
         let by_clock = by_clock.map(|at| Instant::now() + at.since(now));
         let deadlines = [by_clock, self.presence.next_deadline()];
         deadlines.into_iter().flatten().fold(self.safety_pass, Instant::min)
@@ -135,6 +154,17 @@ impl Control {
     /// One batch, from inputs to answers.
     async fn turn(&mut self, inputs: Vec<Input>) -> Result<(), CommitFault> {
         let before = Arc::clone(&self.published.borrow());
+        let large = inputs.len() >= LARGE;
+        let (draft, answers) = apart(large, || self.draft(&before, inputs));
+        self.commit(&before, draft, large).await?;
+        for answer in answers {
+            answer();
+        }
+        Ok(())
+    }
+
+    /// What the batch comes to, and whom to answer when it is durable.
+    fn draft(&mut self, before: &Published, inputs: Vec<Input>) -> (Draft, Vec<Answer>) {
         let mut draft = Draft::new(before.cluster.clone(), self.world.now());
         self.note_start(&mut draft);
         for node in self.presence.suspects(Instant::now()) {
@@ -146,16 +176,15 @@ impl Control {
         for task in self.expired(draft.now()) {
             decide::verdict::expire(&mut draft, task);
         }
+        for service in self.over(draft.now()) {
+            decide::service::pause_over(&mut draft, service);
+        }
         let mut answers = Vec::with_capacity(inputs.len());
         for input in inputs {
             answers.push(self.decide(&mut draft, input));
         }
         self.plan(&before.cluster, &mut draft);
-        self.commit(&before, draft).await?;
-        for answer in answers {
-            answer();
-        }
-        Ok(())
+        (draft, answers)
     }
 
     /// From now on, nothing is replaced for missing information for a while.
@@ -179,6 +208,13 @@ impl Control {
             }
             Input::DeleteService { service, reply } => {
                 answer(reply, draft.attempt(|d| decide::service::remove(d, &service)))
+            }
+            Input::PauseChecks { service, pause, reply } => {
+                let paused = draft.attempt(|d| decide::service::pause(d, &service, pause));
+                answer(reply, paused)
+            }
+            Input::ResumeChecks { service, reply } => {
+                answer(reply, draft.attempt(|d| decide::service::resume(d, &service)))
             }
             Input::StopTask { task, reply } => {
                 answer(reply, draft.attempt(|d| decide::task::stop(d, &task)))
@@ -271,38 +307,66 @@ impl Control {
     }
 
     /// Nothing is published before it is durable.
-    async fn commit(&mut self, before: &Published, draft: Draft) -> Result<(), CommitFault> {
+    async fn commit(
+        &mut self,
+        before: &Published,
+        draft: Draft,
+        large: bool,
+    ) -> Result<(), CommitFault> {
         let now = draft.now();
         let (mut cluster, changes) = draft.into_parts();
         if changes.is_empty() {
             return Ok(());
         }
         let batch: Arc<[Change]> = changes.into();
+        self.counters.tallies().commit_begins();
         cluster.revision = self.store.commit(Arc::clone(&batch)).await?;
-        for change in batch.iter() {
+        self.counters.tallies().commit_ends();
+        apart(large, || {
+            // Not `now`, which was before the disk had its turn.
+            self.counters.batch(&before.cluster, &batch, self.world.now());
+            self.note(&cluster, &batch);
+            self.published.send_replace(Arc::new(before.next(cluster, &batch, now)));
+        });
+        Ok(())
+    }
+
+    /// What is durable is logged, and waited for.
+    fn note(&mut self, after: &Cluster, batch: &[Change]) {
+        for change in batch {
             journal::log(change);
-            self.counters.change(&before.cluster, change);
             match change {
-                Change::PutHealth(id, _) | Change::RemoveTask(id) => {
-                    self.note_expiry(&cluster, *id);
+                Change::PutHealth(id, _) | Change::RemoveTask(id) => self.note_expiry(after, *id),
+                Change::PutService(service) => self.note_pause(service),
+                Change::RemoveService(id) => {
+                    self.pauses.remove(id);
                 }
-                Change::PutEvent(event) => self.counters.event(event.kind),
-                Change::PutService(_)
-                | Change::RemoveService(_)
-                | Change::PutTask(_)
+                Change::PutTask(_)
                 | Change::PutNode(_)
                 | Change::RemoveNode(_)
                 | Change::PutRestraint(_)
+                | Change::PutEvent(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }
-        self.published.send_replace(Arc::new(before.next(cluster, &batch, now)));
-        Ok(())
     }
 
     fn expired(&self, now: Timestamp) -> Vec<TaskId> {
         let due = |(task, at): (&TaskId, &Timestamp)| (*at <= now).then_some(*task);
         self.expiries.iter().filter_map(due).collect()
+    }
+
+    fn over(&self, now: Timestamp) -> Vec<ServiceId> {
+        let due = |(service, at): (&ServiceId, &Timestamp)| (*at <= now).then_some(*service);
+        self.pauses.iter().filter_map(due).collect()
+    }
+
+    fn note_pause(&mut self, service: &Service) {
+        match &service.checks_paused {
+            Some(pause) => self.pauses.insert(service.id, pause.until),
+            None => self.pauses.remove(&service.id),
+        };
     }
 
     fn note_expiry(&mut self, cluster: &Cluster, id: TaskId) {

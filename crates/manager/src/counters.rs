@@ -6,40 +6,58 @@ use warren_core::{
     change::Change,
     cluster::Cluster,
     event::EventKind,
+    id::TaskId,
     rule::{Hold, Rule},
+    time::Timestamp,
 };
 
-use crate::decide::report::Settled;
+use crate::{decide::report::Settled, tally::Tallies};
 
-/// The kinds of events, with their words.
-const EVENTS: [(EventKind, &str); 22] = [
-    (EventKind::ServiceCreated, "service_created"),
-    (EventKind::ServiceUpdated, "service_updated"),
-    (EventKind::ServiceRemoved, "service_removed"),
-    (EventKind::TaskCreated, "task_created"),
-    (EventKind::TaskPlaced, "task_placed"),
-    (EventKind::TaskStarted, "task_started"),
-    (EventKind::TaskStopping, "task_stopping"),
-    (EventKind::TaskEnded, "task_ended"),
-    (EventKind::HealthChanged, "health_changed"),
-    (EventKind::ReadyChanged, "ready_changed"),
-    (EventKind::NodeUp, "node_up"),
-    (EventKind::NodeLost, "node_lost"),
-    (EventKind::NodeRemoved, "node_removed"),
-    (EventKind::ExternalVerdict, "external_verdict"),
-    (EventKind::FlappingChanged, "flapping_changed"),
-    (EventKind::ReplacementHeld, "replacement_held"),
-    (EventKind::ReplacementReleased, "replacement_released"),
-    (EventKind::GaveUp, "gave_up"),
-    (EventKind::NodeSuspect, "node_suspect"),
-    (EventKind::NodeAvailability, "node_availability"),
-    (EventKind::NodeAccused, "node_accused"),
-    (EventKind::NodeCleared, "node_cleared"),
-];
+macro_rules! words {
+    ($($kind:ident: $word:literal),+ $(,)?) => {
+        const EVENTS: &[EventKind] = &[$(EventKind::$kind),+];
 
-/// Reports, by what became of them, events, by kind, and replacements, by what holds them.
+        /// A kind without a word does not compile.
+        const fn word(kind: EventKind) -> &'static str {
+            match kind {
+                $(EventKind::$kind => $word,)+
+            }
+        }
+    };
+}
+
+words! {
+    ServiceCreated: "service_created",
+    ServiceUpdated: "service_updated",
+    ServiceRemoved: "service_removed",
+    TaskCreated: "task_created",
+    TaskPlaced: "task_placed",
+    TaskStarted: "task_started",
+    TaskStopping: "task_stopping",
+    TaskEnded: "task_ended",
+    HealthChanged: "health_changed",
+    ReadyChanged: "ready_changed",
+    NodeUp: "node_up",
+    NodeLost: "node_lost",
+    NodeRemoved: "node_removed",
+    ExternalVerdict: "external_verdict",
+    FlappingChanged: "flapping_changed",
+    ReplacementHeld: "replacement_held",
+    ReplacementReleased: "replacement_released",
+    GaveUp: "gave_up",
+    NodeSuspect: "node_suspect",
+    NodeAvailability: "node_availability",
+    NodeAccused: "node_accused",
+    NodeCleared: "node_cleared",
+    ChecksPaused: "checks_paused",
+    ChecksResumed: "checks_resumed",
+}
+
+/// Reports, by what became of them, events, by kind, replacements, by what holds them, and more by
+/// service.
 #[derive(Debug, Default)]
 pub struct Counters {
+    tallies: Tallies,
     events: [AtomicU64; EVENTS.len()],
     taken: AtomicU64,
     unknown: AtomicU64,
@@ -93,11 +111,11 @@ impl Counters {
     /// Events since the start, by the word for their kind.
     pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.events.iter().map(|count| count.load(Ordering::Relaxed));
-        EVENTS.iter().map(|(_, word)| *word).zip(counts)
+        EVENTS.iter().map(|kind| word(*kind)).zip(counts)
     }
 
-    pub(crate) fn event(&self, kind: EventKind) {
-        let known = EVENTS.iter().zip(&self.events).find(|((known, _), _)| *known == kind);
+    fn event(&self, kind: EventKind) {
+        let known = EVENTS.iter().zip(&self.events).find(|(known, _)| **known == kind);
         if let Some((_, count)) = known {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -119,30 +137,53 @@ impl Counters {
         }
     }
 
-    /// A durable change; `before` is the cluster without its batch.
-    pub(crate) fn change(&self, before: &Cluster, change: &Change) {
-        let (id, after) = match change {
-            Change::PutTask(task) => (task.id, task.held.as_ref()),
-            Change::RemoveTask(id) => (*id, None),
-            Change::PutService(_)
-            | Change::RemoveService(_)
-            | Change::PutHealth(..)
-            | Change::PutNode(_)
-            | Change::RemoveNode(_)
-            | Change::PutRestraint(_)
-            | Change::PutEvent(_)
-            | Change::TrimEvents(_) => return,
-        };
-        let before = before.task(id).and_then(|task| task.held.as_ref());
-        if before.map(|held| held.rule) == after.map(|held| held.rule) {
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
+    /// A batch that is durable; `before` is the cluster without it.
+    pub(crate) fn batch(&self, before: &Cluster, batch: &[Change], now: Timestamp) {
+        for change in batch {
+            match change {
+                Change::PutTask(task) => self.hold(before, task.id, task.held.as_ref()),
+                Change::RemoveTask(id) => self.hold(before, *id, None),
+                Change::PutHealth(id, health) => self.tallies.health(before, *id, health, now),
+                Change::PutEvent(event) => {
+                    self.event(event.kind);
+                    self.tallies.event(event);
+                }
+                Change::RemoveNode(id) => self.tallies.forget_node(*id),
+                Change::PutService(_)
+                | Change::RemoveService(_)
+                | Change::PutNode(_)
+                | Change::PutRestraint(_)
+                | Change::RemoveEvent(_)
+                | Change::TrimEvents(_) => {}
+            }
+        }
+        // Last, so that nothing else in the batch brings it back.
+        for change in batch {
+            if let Change::RemoveService(id) = change {
+                self.tallies.forget(*id);
+            }
+        }
+    }
+
+    fn hold(&self, before: &Cluster, id: TaskId, after: Option<&Hold>) {
+        let task = before.task(id);
+        let held = task.and_then(|task| task.held.as_ref());
+        if held.map(|held| held.rule) == after.map(|held| held.rule) {
             return;
         }
-        if let Some(guard) = self.guard(before) {
+        if let Some(guard) = self.guard(held) {
             guard.held.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(guard) = self.guard(after) {
             guard.fired.fetch_add(1, Ordering::Relaxed);
             guard.held.fetch_add(1, Ordering::Relaxed);
+        }
+        if let (Some(task), Some(after)) = (task, after) {
+            self.tallies.suppressed(task.service, after.rule);
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Input {
     CreateService { spec: ServiceSpec, reply: Reply<Arc<Service>> },
     UpdateService { update: ServiceUpdate, reply: Reply<Arc<Service>> },
     DeleteService { service: String, reply: Reply<()> },
+    PauseChecks { service: String, pause: AskedPause, reply: Reply<Arc<Service>> },
+    ResumeChecks { service: String, reply: Reply<Arc<Service>> },
     StopTask { task: String, reply: Reply<()> },
     JudgeTask { judgement: Judgement, reply: Reply<Health> },
     ReleaseService { service: String, reply: Reply<u32> },
@@ -82,6 +84,13 @@ pub struct ServiceUpdate {
     pub service: String,
     pub spec: ServiceSpec,
     pub expected_revision: Option<u64>,
+}
+
+/// How long checks are to attempt nothing, and who says so.
+#[derive(Debug, Clone)]
+pub struct AskedPause {
+    pub span: Ttl,
+    pub by: Option<String>,
 }
 
 /// Another controller's verdict on a task.

@@ -17,6 +17,7 @@ pub fn log(change: &Change) {
         | Change::PutNode(_)
         | Change::RemoveNode(_)
         | Change::PutRestraint(_)
+        | Change::RemoveEvent(_)
         | Change::TrimEvents(_) => {}
     }
 }
@@ -57,12 +58,27 @@ fn log_event(event: &Event) {
             )
         };
     }
+    match level(*kind) {
+        Level::Error => write!(error),
+        Level::Warn => write!(warn),
+        Level::Info => write!(info),
+    }
+}
+
+/// Whether a person must act, something mends itself, or a state changed.
+enum Level {
+    Error,
+    Warn,
+    Info,
+}
+
+const fn level(kind: EventKind) -> Level {
     match kind {
-        EventKind::GaveUp => write!(error),
+        EventKind::GaveUp => Level::Error,
         EventKind::NodeLost
         | EventKind::NodeSuspect
         | EventKind::NodeAccused
-        | EventKind::ReplacementHeld => write!(warn),
+        | EventKind::ReplacementHeld => Level::Warn,
         EventKind::ServiceCreated
         | EventKind::ServiceUpdated
         | EventKind::ServiceRemoved
@@ -79,6 +95,8 @@ fn log_event(event: &Event) {
         | EventKind::NodeCleared
         | EventKind::ReplacementReleased
         | EventKind::ExternalVerdict
-        | EventKind::FlappingChanged => write!(info),
+        | EventKind::FlappingChanged
+        | EventKind::ChecksPaused
+        | EventKind::ChecksResumed => Level::Info,
     }
 }

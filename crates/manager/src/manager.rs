@@ -114,7 +114,7 @@ impl Manager {
 
     /// Tells, while the manager serves, whether its control loop turns.
     pub fn pulse(&self) -> Pulse {
-        Pulse::new(self.context.handle.clone())
+        Pulse::new(self.context.handle.clone(), self.counters())
     }
 
     /// Serves until `shutdown`, and then ends in order: streams end, connections close, and what

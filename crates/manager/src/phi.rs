@@ -28,9 +28,13 @@ impl Phi {
         Self { heartbeat, intervals, last_beat: now }
     }
 
-    /// A heartbeat came. The silence that made a node suspect is not taken for its habit.
+    /// A heartbeat came. The silence that made a node suspect is not taken for its habit, and
+    /// neither is a heartbeat out of turn, by which a worker tells its score at once.
     pub fn beat(&mut self, now: Instant) {
         let interval = now.duration_since(self.last_beat);
+        if interval < self.heartbeat / 2 {
+            return;
+        }
         if interval < self.patience() {
             self.intervals.push_back(interval.as_secs_f64());
             if self.intervals.len() > SAMPLES_MAX {
@@ -94,5 +98,10 @@ mod tests {
     #[tokio::test]
     async fn a_silence_that_made_it_suspect_is_no_habit() {
         assert_eq!(after([5.0; 50]), after(std::iter::repeat_n(5.0, 50).chain([60.0])));
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_out_of_turn_is_no_habit() {
+        assert_eq!(after([5.0; 50]), after([2.0, 3.0].repeat(50)));
     }
 }

@@ -8,13 +8,16 @@ use warren_core::{
     change::Change,
     check::Role,
     cluster::Cluster,
-    health::{Health, RoleHealth},
+    health::{Health, RoleHealth, Standing},
     id::{NodeId, ServiceId, TaskId},
+    service::Service,
     spec::ServiceName,
     task::Task,
     time::Timestamp,
 };
-use warren_plan::effective_health;
+use warren_plan::{effective_health, standing};
+
+use crate::assign;
 
 /// How far back a watch can resume. A busy cluster commits some hundred batches in a second, a
 /// client that reconnects is back within a few.
@@ -122,8 +125,11 @@ impl Delta {
             match change {
                 Change::PutTask(task) => {
                     tasks.insert(task.id);
-                    nodes.extend(task.node());
-                    nodes.extend(before.cluster.task(task.id).and_then(|task| task.node()));
+                    let was = before.cluster.task(task.id);
+                    if was.is_none_or(|was| !assign::same(was, task)) {
+                        nodes.extend(task.node());
+                        nodes.extend(was.and_then(|task| task.node()));
+                    }
                 }
                 Change::RemoveTask(id) => {
                     tasks.insert(*id);
@@ -134,16 +140,29 @@ impl Delta {
                 }
                 Change::PutNode(node) => tasks.extend(ids_on(before, node.id)),
                 Change::RemoveNode(id) => tasks.extend(ids_on(before, *id)),
-                Change::PutService(_)
-                | Change::RemoveService(_)
+                Change::PutService(service) => nodes.extend(looked_at_anew(before, service)),
+                Change::RemoveService(_)
                 | Change::PutRestraint(_)
                 | Change::PutEvent(_)
+                | Change::RemoveEvent(_)
                 | Change::TrimEvents(_) => {}
             }
         }
         let health = tasks.into_iter().filter_map(|id| change(before, after, id)).collect();
         Self { revision: after.cluster.revision, health, nodes }
     }
+}
+
+/// The nodes of a service's tasks, where they are to be looked at otherwise.
+fn looked_at_anew<'a>(
+    before: &'a Published,
+    service: &'a Service,
+) -> impl Iterator<Item = NodeId> + 'a {
+    let same = before.cluster.service(service.id).is_some_and(|was| {
+        was.checks_paused == service.checks_paused && was.spec.template == service.spec.template
+    });
+    let tasks = before.cluster.tasks_of(service.id).filter(move |_| !same);
+    tasks.filter_map(|task| task.node())
 }
 
 fn ids_on(published: &Published, node: NodeId) -> impl Iterator<Item = TaskId> {
@@ -158,7 +177,10 @@ fn change(before: &Published, after: &Published, id: TaskId) -> Option<HealthCha
     };
     let entry = after.entry(is, after.at);
     // Each as of its own moment: what expired in between is a change too.
-    let same = was.map(|was| before.entry(was, before.at)).is_some_and(|was| was.shows_as(&entry));
+    let same = was.is_some_and(|was| {
+        standing(&before.cluster, was, before.at) == Standing::from(&entry.health)
+            && before.entry(was, before.at).shows_as(&entry)
+    });
     (!same).then_some(HealthChange::Changed(Box::new(entry)))
 }
 
@@ -263,12 +285,29 @@ mod tests {
         assert!(last.since(newest + 1).is_none() && last.since(u64::MAX).is_none());
     }
 
+    // C-90, C-92
     #[test]
-    fn only_the_nodes_of_changed_tasks_are_concerned() {
+    fn a_pause_concerns_the_nodes_of_the_service_and_scaling_does_not() {
+        let (first, mut draft) = published();
+        let asked = crate::input::AskedPause { span: warren_core::bounds::Ttl::MIN, by: None };
+        let paused = crate::decide::service::pause(&mut draft, "web", asked).unwrap();
+        let (second, mut draft) = publish(&first, draft);
+        assert!(second.concerns(NODE, 0) && !second.concerns(OTHER_NODE, 0));
+        let scaled = Service { revision: 9, ..(*paused).clone() };
+        draft.put(Change::PutService(Box::new(scaled)));
+        let (third, _) = publish(&second, draft);
+        assert!(!third.concerns(NODE, 1));
+    }
+
+    #[test]
+    fn only_the_nodes_whose_tasks_are_wanted_otherwise_are_concerned() {
         let (first, mut draft) = published();
         take(&mut draft, NODE, EPOCH, report(1));
-        let (second, _) = publish(&first, draft);
-        assert!(second.concerns(NODE, 0) && !second.concerns(OTHER_NODE, 0));
-        assert!(!second.concerns(NODE, 1));
+        let (second, mut draft) = publish(&first, draft);
+        assert!(!second.concerns(NODE, 0), "it said so itself");
+        crate::decide::task::stop(&mut draft, "web.1").unwrap();
+        let (third, _) = publish(&second, draft);
+        assert!(third.concerns(NODE, 1) && !third.concerns(OTHER_NODE, 1));
+        assert!(!third.concerns(NODE, 2));
     }
 }

@@ -108,7 +108,8 @@ impl Pulse {
     }
 
     /// Something came. Only heartbeats tell of habits.
-    async fn hears(&mut self, handle: &Handle, scores: &[u32]) {
+    async fn hears(&mut self, context: &Context, scores: &[u32]) {
+        let Context { handle, calls, .. } = context;
         let (node, session, now) = (self.node, self.session, Instant::now());
         self.last_heard = now;
         if std::mem::take(&mut self.suspect) {
@@ -116,6 +117,7 @@ impl Pulse {
         }
         if let Some(&score) = scores.last() {
             self.phi.beat(now);
+            calls.note_score(node, session, score);
             handle.note(NodeInput::Score { node, session, score }).await;
         }
     }
@@ -170,7 +172,8 @@ impl Talk<'_> {
             let silent = heard.messages.is_empty();
             let Decoded { reports, acks, scores } = decode_messages(context, heard.messages)?;
             if !silent {
-                pulse.hears(&context.handle, &scores).await;
+                context.counters.tallies().hear(node, context.handle.now());
+                pulse.hears(context, &scores).await;
             }
             if !acks.is_empty() {
                 let input = |reply| Input::Reports { node, epoch, reports, reply };

@@ -13,7 +13,7 @@ use warren_core::{
 use warren_plan::{effective_health, summary::summarize};
 use warren_proto::v1 as pb;
 
-use crate::{lookup::newest, publish::Entry};
+use crate::{calls::Calls, lookup::newest, publish::Entry};
 
 pub fn service_detail(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceDetail {
     let mut tasks: Vec<&Arc<Task>> = cluster.tasks_of(service.id).collect();
@@ -47,10 +47,15 @@ fn held(cluster: &Cluster, service: &Service) -> Vec<pb::HeldTasks> {
     by_rule.into_iter().map(shown).collect()
 }
 
-pub fn node_row(cluster: &Cluster, node: &Node) -> pb::NodeRow {
+/// With what only its session knows.
+pub fn node(node: &Node, calls: &Calls) -> pb::Node {
+    pb::Node { observer_score: calls.score(node.id), ..node.into() }
+}
+
+pub fn node_row(cluster: &Cluster, node: &Node, calls: &Calls) -> pb::NodeRow {
     let living = cluster.tasks_on(node.id).filter(|task| !task.has_ended()).count();
     let tasks = u32::try_from(living).unwrap_or(u32::MAX);
-    pb::NodeRow { node: Some(node.into()), tasks }
+    pb::NodeRow { node: Some(self::node(node, calls)), tasks }
 }
 
 pub fn service_row(cluster: &Cluster, service: &Service, now: Timestamp) -> pb::ServiceRow {

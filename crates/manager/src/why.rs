@@ -51,9 +51,11 @@ fn concerns(event: &Event, task: &Task, related: &BTreeSet<TaskId>) -> bool {
         EventKind::ReplacementHeld | EventKind::ReplacementReleased => {
             of_service || event.service.is_none()
         }
-        EventKind::ServiceCreated | EventKind::ServiceUpdated | EventKind::ServiceRemoved => {
-            of_service
-        }
+        EventKind::ServiceCreated
+        | EventKind::ServiceUpdated
+        | EventKind::ServiceRemoved
+        | EventKind::ChecksPaused
+        | EventKind::ChecksResumed => of_service,
         EventKind::NodeLost
         | EventKind::NodeSuspect
         | EventKind::NodeAvailability
@@ -77,7 +79,9 @@ fn concerns(event: &Event, task: &Task, related: &BTreeSet<TaskId>) -> bool {
 /// What comes next, as a sentence.
 fn next(cluster: &Cluster, task: &Task, now: Timestamp) -> String {
     if let Some(held) = &task.held {
-        let until = if matches!(held.rule, Rule::Budget | Rule::Pace) {
+        let until = if held.rule == Rule::Paused {
+            "it is decided when they go on"
+        } else if matches!(held.rule, Rule::Budget | Rule::Pace) {
             "it follows by itself"
         } else {
             "recovery lets it go, or warren service release"

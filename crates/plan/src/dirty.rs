@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use warren_core::{
     change::Change,
     cluster::Cluster,
-    id::{NodeId, ServiceId},
+    event::Event,
+    id::{NodeId, ServiceId, TaskId},
 };
 
 /// What must be planned again.
@@ -15,11 +16,36 @@ pub struct Dirty {
     pub nodes: BTreeSet<NodeId>,
     /// Nodes came, went or were heard of.
     pub presence: bool,
+    /// Of what the history has got longer.
+    pub told: Told,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Told {
+    pub services: BTreeSet<ServiceId>,
+    pub tasks: BTreeSet<TaskId>,
+}
+
+impl Told {
+    fn note(&mut self, event: &Event) {
+        self.services.extend(event.service);
+        self.tasks.extend(event.task);
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.services.append(&mut other.services);
+        self.tasks.append(&mut other.tasks);
+    }
 }
 
 impl Dirty {
     pub fn all(cluster: &Cluster) -> Self {
+        let mut told = Told::default();
+        for event in cluster.events() {
+            told.note(event);
+        }
         Self {
+            told,
             services: cluster.services().map(|service| service.id).collect(),
             nodes: cluster.nodes().map(|node| node.id).collect(),
             presence: true,
@@ -36,6 +62,7 @@ impl Dirty {
         dirty
     }
 
+    /// Nothing is to be planned.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty() && self.nodes.is_empty() && !self.presence
     }
@@ -44,6 +71,7 @@ impl Dirty {
         self.services.append(&mut other.services);
         self.nodes.append(&mut other.nodes);
         self.presence |= other.presence;
+        self.told.append(other.told);
     }
 
     /// Somebody else's change; `cluster` is without it or with it.
@@ -65,11 +93,12 @@ impl Dirty {
                     self.nodes.extend(task.node());
                 }
             }
+            Change::PutEvent(event) => self.told.note(event),
             Change::PutNode(node) => self.note_node(cluster, node.id),
             Change::RemoveNode(id) => self.note_node(cluster, *id),
             Change::RemoveService(_)
             | Change::PutRestraint(_)
-            | Change::PutEvent(_)
+            | Change::RemoveEvent(_)
             | Change::TrimEvents(_) => {}
         }
     }
@@ -84,6 +113,7 @@ impl Dirty {
     /// the cluster without it.
     pub(crate) fn note_own(&mut self, before: &Cluster, change: &Change) {
         match change {
+            Change::PutEvent(event) => self.told.note(event),
             Change::PutTask(task) => self.nodes.extend(task.node()),
             Change::RemoveTask(id) => self.note(before, &Change::RemoveTask(*id)),
             Change::PutNode(node) => {
@@ -98,7 +128,7 @@ impl Dirty {
             | Change::RemoveService(_)
             | Change::PutHealth(..)
             | Change::RemoveNode(_)
-            | Change::PutEvent(_)
+            | Change::RemoveEvent(_)
             | Change::TrimEvents(_) => {}
         }
     }

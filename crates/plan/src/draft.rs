@@ -117,6 +117,10 @@ impl<'a> Draft<'a> {
         self.write(Row::Service(id), Change::RemoveService(id));
     }
 
+    pub fn remove_event(&mut self, sequence: u64) {
+        self.write(Row::Event(sequence), Change::RemoveEvent(sequence));
+    }
+
     pub fn trim_events(&mut self, upto: u64) {
         self.write(Row::Trim, Change::TrimEvents(upto));
     }

@@ -206,6 +206,10 @@ impl Slot<'_> {
         if case.rule != Rule::Unhealthy {
             return None;
         }
+        if self.service.checks_paused.is_some() {
+            let reason = "the checks of its service are paused, so nobody sees it recover";
+            return Some((Rule::Paused, reason.to_owned()));
+        }
         let node = case.task.node().and_then(|id| self.cluster.node(id))?;
         if let Some(doubt) = node.doubted.as_ref().filter(|_| case.soft) {
             let (name, score) = (&node.name, doubt.score);

@@ -1,10 +1,12 @@
 //! What a task's health means to the planner.
 
+use std::sync::Arc;
+
 use warren_core::{
     check::Role,
     cluster::Cluster,
-    health::{Health, HealthStatus, RoleHealth, Verdict},
-    node::NodeState,
+    health::{Health, HealthStatus, RoleHealth, Standing, Verdict},
+    node::{Node, NodeState},
     outcome::{Evidence, Outcome},
     service::Service,
     task::{Phase, StopCause, Task},
@@ -16,22 +18,34 @@ use warren_core::{
 pub fn effective_health(cluster: &Cluster, task: &Task, now: Timestamp) -> Health {
     let known = cluster.health(task.id).map(|health| health.effective(now));
     let mut health = known.unwrap_or_else(|| Health::starting(task.status.since));
-    if task.has_ended() {
-        health.ready = false;
-        return health;
-    }
-    if let Some(node) = task.node().and_then(|id| cluster.node(id))
-        && node.state == NodeState::Lost
-    {
+    if let Some(node) = lost_node(cluster, task) {
         let was_ready = health.was_ready || health.ready;
         let reason = format!("node {} is lost", node.name);
         health = Health { was_ready, reason, ..Health::starting(node.since) };
-        health.status = HealthStatus::Unknown;
     }
-    if !is_running(task) || task.stop.is_some() {
-        health.ready = false;
+    let Standing { status, since, ready } = standing(cluster, task, now);
+    Health { status, since, ready, ..health }
+}
+
+/// What of it decides, without the texts: the planner asks for it of every slot that it looks at.
+pub fn standing(cluster: &Cluster, task: &Task, now: Timestamp) -> Standing {
+    let known = cluster.health(task.id).map(|health| health.standing(now));
+    let mut standing = known.unwrap_or(Standing {
+        status: HealthStatus::Starting,
+        since: task.status.since,
+        ready: false,
+    });
+    if let Some(node) = lost_node(cluster, task) {
+        standing = Standing { status: HealthStatus::Unknown, since: node.since, ready: false };
     }
-    health
+    standing.ready &= is_running(task) && task.stop.is_none();
+    standing
+}
+
+/// The node of a task that is not over, where it is lost.
+pub(crate) fn lost_node<'c>(cluster: &'c Cluster, task: &Task) -> Option<&'c Arc<Node>> {
+    let node = task.node().and_then(|id| cluster.node(id))?;
+    (node.state == NodeState::Lost && !task.has_ended()).then_some(node)
 }
 
 /// Has neither ended nor been told to.
@@ -47,8 +61,8 @@ pub(crate) fn is_running(task: &Task) -> bool {
 }
 
 /// Takes traffic, and nothing is wrong with it.
-pub(crate) fn serves(health: &Health) -> bool {
-    health.ready && health.status.is_good()
+pub(crate) fn serves(standing: Standing) -> bool {
+    standing.ready && standing.status.is_good()
 }
 
 pub(crate) fn was_ready(cluster: &Cluster, task: &Task) -> bool {
@@ -57,10 +71,12 @@ pub(crate) fn was_ready(cluster: &Cluster, task: &Task) -> bool {
 
 /// Why it is unhealthy by its last account, whether or not its node can be heard now.
 pub(crate) fn sickness(cluster: &Cluster, task: &Task, now: Timestamp) -> Option<String> {
-    let health = cluster.health(task.id)?.effective(now);
-    let unnamed = || "it is unhealthy".to_owned();
-    (health.status == HealthStatus::Unhealthy)
-        .then(|| if health.reason.is_empty() { unnamed() } else { health.reason })
+    let health = cluster.health(task.id)?;
+    if health.standing(now).status != HealthStatus::Unhealthy {
+        return None;
+    }
+    let reason = health.effective(now).reason;
+    Some(if reason.is_empty() { "it is unhealthy".to_owned() } else { reason })
 }
 
 /// It is unhealthy for nothing but deadlines that passed, which an observer without time would

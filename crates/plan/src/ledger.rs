@@ -1,6 +1,7 @@
 //! Who is where while tasks are placed, and what each node has left.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -52,16 +53,48 @@ impl Amount {
     }
 }
 
-/// Kept up to date while placing.
+/// Kept up to date while placing. What a node has given away is counted only where that may
+/// decide: for tasks that declare what they take, and for the nodes that come first.
 pub(crate) struct Ledger {
-    nodes: Vec<Arc<Node>>,
-    tasks: BTreeMap<NodeId, u32>,
-    by_service: BTreeMap<(NodeId, ServiceId), u32>,
-    taken: BTreeMap<NodeId, Amount>,
-    ports: BTreeSet<(NodeId, Port, Protocol)>,
+    places: Vec<Place>,
+    /// Of a service that is placed, its tasks on each of the places.
+    by_service: BTreeMap<ServiceId, Vec<u32>>,
     /// What found no node finds none again in this plan: placing only takes. A predecessor makes
     /// room on its own node.
     refused: BTreeSet<(ServiceId, u64, Option<NodeId>)>,
+}
+
+/// A node, and what is there.
+struct Place {
+    node: Arc<Node>,
+    /// What is about to end is none.
+    tasks: u32,
+    taken: OnceCell<Taken>,
+}
+
+/// The ports and the share of what is about to end are taken until it has.
+#[derive(Default)]
+struct Taken {
+    amount: Amount,
+    ports: BTreeSet<(Port, Protocol)>,
+}
+
+impl Taken {
+    fn on(cluster: &Cluster, node: NodeId) -> Self {
+        let mut taken = Self::default();
+        for task in cluster.tasks_on(node).filter(|task| !task.has_ended()) {
+            let service = cluster.service(task.service);
+            if let Some(template) = service.and_then(|s| s.template(task.revision)) {
+                taken.enter(template);
+            }
+        }
+        taken
+    }
+
+    fn enter(&mut self, template: &TaskTemplate) {
+        self.amount = self.amount.plus(Amount::of(template));
+        self.ports.extend(template.publish.iter().map(|p| (p.host_port, p.protocol)));
+    }
 }
 
 /// A task that is to be placed.
@@ -86,64 +119,93 @@ impl Candidate<'_> {
 
 impl Ledger {
     pub fn new(cluster: &Cluster) -> Self {
-        let mut ledger = Self {
-            nodes: cluster.nodes().map(Arc::clone).collect(),
-            tasks: BTreeMap::new(),
+        let place = |node: &Arc<Node>| Place {
+            node: Arc::clone(node),
+            tasks: cluster.load(node.id),
+            taken: OnceCell::new(),
+        };
+        Self {
+            places: cluster.nodes().map(place).collect(),
             by_service: BTreeMap::new(),
-            taken: BTreeMap::new(),
-            ports: BTreeSet::new(),
             refused: BTreeSet::new(),
-        };
-        for task in cluster.tasks().filter(|task| !task.has_ended()) {
-            if let (Some(node), Some(service)) = (task.node(), cluster.service(task.service)) {
-                ledger.enter(service, task, node, u32::from(task.stop.is_none()));
-            }
-        }
-        ledger
-    }
-
-    /// `load` is nothing for a task that is about to end; its ports and its share are taken until
-    /// it has.
-    pub fn enter(&mut self, service: &Service, task: &Task, node: NodeId, load: u32) {
-        *self.tasks.entry(node).or_default() += load;
-        *self.by_service.entry((node, service.id)).or_default() += load;
-        let Some(template) = service.template(task.revision) else {
-            return;
-        };
-        let taken = self.taken.entry(node).or_default();
-        *taken = taken.plus(Amount::of(template));
-        for publish in &template.publish {
-            self.ports.insert((node, publish.host_port, publish.protocol));
         }
     }
 
-    /// The best node, and how many there are to choose from.
+    /// The best node, and how many there are to choose from; it is the candidate's from now on.
     pub fn choose(&mut self, candidate: &Candidate<'_>) -> Option<(Arc<Node>, usize)> {
         let Candidate { service, task, old, cluster: _ } = candidate;
         let kind = (service.id, task.revision, old.and_then(Task::node));
         if self.refused.contains(&kind) {
             return None;
         }
-        let found = self.best(candidate);
-        if found.is_none() {
-            self.refused.insert(kind);
+        if !self.by_service.contains_key(&service.id) {
+            let counts = self.count(candidate);
+            self.by_service.insert(service.id, counts);
         }
-        found
+        let Some((at, suitable)) = self.best(candidate) else {
+            self.refused.insert(kind);
+            return None;
+        };
+        self.enter(candidate, at);
+        Some((Arc::clone(&self.places[at].node), suitable))
     }
 
-    fn best(&self, candidate: &Candidate<'_>) -> Option<(Arc<Node>, usize)> {
+    fn enter(&mut self, candidate: &Candidate<'_>, at: usize) {
+        let place = &mut self.places[at];
+        place.tasks += 1;
+        if let (Some(taken), Some(template)) = (place.taken.get_mut(), candidate.template()) {
+            taken.enter(template);
+        }
+        if let Some(counts) = self.by_service.get_mut(&candidate.service.id) {
+            counts[at] += 1;
+        }
+    }
+
+    fn best(&self, candidate: &Candidate<'_>) -> Option<(usize, usize)> {
         let template = candidate.template()?;
-        let free = |node: &&Arc<Node>| template.publish.iter().all(|&p| self.is_free(node, p));
-        let fitting: Vec<&Arc<Node>> = self
-            .suitable(candidate, template)
-            .filter(|node| self.has_room(node, candidate, template))
-            .filter(free)
-            .collect();
         let failures = failures_of_slot(candidate.cluster, candidate.service, candidate.task.slot);
         let spread = self.spread(candidate);
-        let cost = |node: &&&Arc<Node>| self.cost(candidate, node, &failures, spread.as_ref());
-        let best = fitting.iter().min_by_key(cost)?;
-        Some((Arc::clone(best), fitting.len()))
+        let mut ranked: Vec<_> = self
+            .suitable(candidate, template)
+            .map(|(at, place)| {
+                let others = self.others(candidate, at);
+                (place.cost(candidate, others, &failures, spread.as_ref()), at)
+            })
+            .collect();
+        let suitable = ranked.len();
+        if Amount::of(template) == Amount::default() && template.publish.is_empty() {
+            return ranked.into_iter().min().map(|(_, at)| (at, suitable));
+        }
+        ranked.sort_unstable();
+        let fits = |at: &usize| {
+            let place = &self.places[*at];
+            let free = |p: &Publish| place.is_free(candidate.cluster, *p);
+            place.has_room(candidate, template) && template.publish.iter().all(free)
+        };
+        let best = ranked.into_iter().map(|(_, at)| at).find(fits)?;
+        Some((best, suitable))
+    }
+
+    /// The service's tasks on each of the places.
+    fn count(&self, candidate: &Candidate<'_>) -> Vec<u32> {
+        let mut on: BTreeMap<NodeId, u32> = BTreeMap::new();
+        for task in candidate.cluster.tasks_of(candidate.service.id).filter(|t| is_live(t)) {
+            if let Some(node) = task.node() {
+                *on.entry(node).or_default() += 1;
+            }
+        }
+        let places = self.places.iter();
+        places.map(|place| on.get(&place.node.id).copied().unwrap_or_default()).collect()
+    }
+
+    /// How many of the service's tasks each value of what it is spread over has.
+    fn spread(&self, candidate: &Candidate<'_>) -> Option<Spread> {
+        let attribute = candidate.service.spec.placement.spread.clone()?;
+        let mut counts = BTreeMap::new();
+        for (at, place) in self.places.iter().enumerate() {
+            *counts.entry(attribute.of(&place.node)).or_default() += self.others(candidate, at);
+        }
+        Some(Spread { attribute, counts })
     }
 
     /// Takes tasks, has the driver, and is where the service may be.
@@ -151,77 +213,26 @@ impl Ledger {
         &self,
         candidate: &Candidate<'_>,
         template: &TaskTemplate,
-    ) -> impl Iterator<Item = &Arc<Node>> {
+    ) -> impl Iterator<Item = (usize, &Place)> {
         let rules = &candidate.service.spec.placement;
-        self.with_driver(template).filter(move |node| rules.broken_by(node).is_none())
+        self.with_driver(template).filter(move |(_, place)| rules.broken_by(&place.node).is_none())
     }
 
-    fn with_driver(&self, template: &TaskTemplate) -> impl Iterator<Item = &Arc<Node>> {
+    fn with_driver(&self, template: &TaskTemplate) -> impl Iterator<Item = (usize, &Place)> {
         let driver = driver_of(&template.workload);
-        self.open().filter(move |node| node.drivers.contains(&driver))
+        self.open().filter(move |(_, place)| place.node.drivers.contains(&driver))
     }
 
-    fn open(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.nodes.iter().filter(|node| node.is_open())
-    }
-
-    fn has_room(&self, node: &Node, candidate: &Candidate<'_>, template: &TaskTemplate) -> bool {
-        let need = Amount::of(template);
-        let place = candidate.leaving().filter(|old| old.node() == Some(node.id));
-        let given = place.and_then(|old| candidate.service.template(old.revision));
-        let given = given.map_or_else(Amount::default, |template| Amount::of(template));
-        let taken = self.taken.get(&node.id).copied().unwrap_or_default().minus(given);
-        let (all, sum) = (Amount::of_node(node), taken.plus(need));
-        (need.cpu == 0 || sum.cpu <= all.cpu) && (need.memory == 0 || sum.memory <= all.memory)
-    }
-
-    fn is_free(&self, node: &Node, publish: Publish) -> bool {
-        !self.ports.contains(&(node.id, publish.host_port, publish.protocol))
-    }
-
-    /// How many of the service's tasks each value of what it is spread over has.
-    fn spread(&self, candidate: &Candidate<'_>) -> Option<Spread> {
-        let attribute = candidate.service.spec.placement.spread.clone()?;
-        let mut counts = BTreeMap::new();
-        for node in &self.nodes {
-            let others = self.others(candidate, node);
-            *counts.entry(attribute.of(node)).or_default() += others;
-        }
-        Some(Spread { attribute, counts })
+    fn open(&self) -> impl Iterator<Item = (usize, &Place)> {
+        self.places.iter().enumerate().filter(|(_, place)| place.node.is_open())
     }
 
     /// Tasks of the service there. What is about to leave is no reason to go elsewhere.
-    fn others(&self, candidate: &Candidate<'_>, node: &Node) -> u32 {
-        let key = (node.id, candidate.service.id);
-        let leaving = candidate.leaving().is_some_and(|old| old.node() == Some(node.id));
-        self.by_service.get(&key).copied().unwrap_or(0).saturating_sub(u32::from(leaving))
-    }
-
-    /// Less is better: where the slot did not fail, where little fails, few of the service by its
-    /// own spread, few of it on the node, few at all.
-    fn cost(
-        &self,
-        candidate: &Candidate<'_>,
-        node: &Node,
-        failures: &BTreeMap<NodeId, u32>,
-        spread: Option<&Spread>,
-    ) -> impl Ord + use<> {
-        let leaving = candidate.leaving().filter(|old| old.node() == Some(node.id));
-        // A live one is replaced for its health, unless it is for its revision.
-        let fails = leaving.is_some_and(|old| old.revision == candidate.task.revision);
-        // Of another revision, or forgotten by the rows of the slot.
-        let failed =
-            candidate.old.is_some_and(|old| old.node() == Some(node.id) && has_failed(old));
-        let failures = failures.get(&node.id).copied().unwrap_or(0).max(failed.into());
-        let all = self.tasks.get(&node.id).copied().unwrap_or(0);
-        (
-            failures + u32::from(fails),
-            node.accused.is_some(),
-            spread.map_or((false, 0), |spread| spread.cost(node)),
-            self.others(candidate, node),
-            all.saturating_sub(u32::from(leaving.is_some())),
-            node.id,
-        )
+    fn others(&self, candidate: &Candidate<'_>, at: usize) -> u32 {
+        let counts = self.by_service.get(&candidate.service.id);
+        let count = counts.and_then(|counts| counts.get(at)).copied().unwrap_or_default();
+        let here = |old: &Task| old.node() == Some(self.places[at].node.id);
+        count.saturating_sub(u32::from(candidate.leaving().is_some_and(here)))
     }
 
     pub fn why_nowhere(&self, candidate: &Candidate<'_>) -> String {
@@ -235,8 +246,8 @@ impl Ledger {
         if self.with_driver(template).next().is_none() {
             return format!("no node that is up has the {driver} driver");
         }
-        let nodes: Vec<&Arc<Node>> = self.suitable(candidate, template).collect();
-        if nodes.is_empty() {
+        let places: Vec<&Place> = self.suitable(candidate, template).map(|(_, p)| p).collect();
+        if places.is_empty() {
             let rules: Vec<String> = candidate
                 .service
                 .spec
@@ -247,14 +258,15 @@ impl Ledger {
                 .collect();
             return format!("no node that is up fits {}", rules.join(" and "));
         }
-        let room: Vec<&Arc<Node>> =
-            nodes.into_iter().filter(|node| self.has_room(node, candidate, template)).collect();
+        let room: Vec<&Place> =
+            places.into_iter().filter(|place| place.has_room(candidate, template)).collect();
         let place = match room[..] {
             [] => return no_room(template),
-            [node] => node.name.clone(),
+            [place] => place.node.name.clone(),
             [..] => format!("all {} nodes", room.len()),
         };
-        let is_taken = |p: &&Publish| room.iter().all(|node| !self.is_free(node, **p));
+        let is_free = |place: &&Place, p: Publish| place.is_free(candidate.cluster, p);
+        let is_taken = |p: &&Publish| !room.iter().any(|place| is_free(place, **p));
         match template.publish.iter().find(is_taken) {
             Some(Publish { host_port, protocol, task_port: _ }) => {
                 format!("host port {host_port}/{} is taken on {place}", protocol.name())
@@ -264,12 +276,63 @@ impl Ledger {
     }
 
     fn why_none_is_open(&self) -> String {
-        let closed = self.nodes.iter().filter(|node| node.state == NodeState::Up).count();
+        let is_up = |place: &&Place| place.node.state == NodeState::Up;
+        let closed = self.places.iter().filter(is_up).count();
         match closed {
             0 => "no node is up".to_owned(),
             1 => "the one node that is up takes no tasks".to_owned(),
             _ => format!("none of the {closed} nodes that are up takes tasks"),
         }
+    }
+}
+
+impl Place {
+    fn taken(&self, cluster: &Cluster) -> &Taken {
+        self.taken.get_or_init(|| Taken::on(cluster, self.node.id))
+    }
+
+    fn has_room(&self, candidate: &Candidate<'_>, template: &TaskTemplate) -> bool {
+        let need = Amount::of(template);
+        if need == Amount::default() {
+            return true;
+        }
+        let place = candidate.leaving().filter(|old| old.node() == Some(self.node.id));
+        let given = place.and_then(|old| candidate.service.template(old.revision));
+        let given = given.map_or_else(Amount::default, |template| Amount::of(template));
+        let taken = self.taken(candidate.cluster).amount.minus(given);
+        let (all, sum) = (Amount::of_node(&self.node), taken.plus(need));
+        (need.cpu == 0 || sum.cpu <= all.cpu) && (need.memory == 0 || sum.memory <= all.memory)
+    }
+
+    fn is_free(&self, cluster: &Cluster, publish: Publish) -> bool {
+        !self.taken(cluster).ports.contains(&(publish.host_port, publish.protocol))
+    }
+
+    /// Less is better: where the slot did not fail, where little fails, few of the service by its
+    /// own spread, few of it on the node, few at all.
+    fn cost(
+        &self,
+        candidate: &Candidate<'_>,
+        others: u32,
+        failures: &BTreeMap<NodeId, u32>,
+        spread: Option<&Spread>,
+    ) -> impl Ord + use<> {
+        let node = &*self.node;
+        let leaving = candidate.leaving().filter(|old| old.node() == Some(node.id));
+        // A live one is replaced for its health, unless it is for its revision.
+        let fails = leaving.is_some_and(|old| old.revision == candidate.task.revision);
+        // Of another revision, or forgotten by the rows of the slot.
+        let failed =
+            candidate.old.is_some_and(|old| old.node() == Some(node.id) && has_failed(old));
+        let failures = failures.get(&node.id).copied().unwrap_or(0).max(failed.into());
+        (
+            failures + u32::from(fails),
+            node.accused.is_some(),
+            spread.map_or((false, 0), |spread| spread.cost(node)),
+            others,
+            self.tasks.saturating_sub(u32::from(leaving.is_some())),
+            node.id,
+        )
     }
 }
 

@@ -83,12 +83,11 @@ struct Failing {
 fn failing(draft: &Draft<'_>, node: &Node) -> Vec<Failing> {
     let (cluster, now) = (&draft.cluster, draft.now);
     let look = |task: &Arc<Task>| {
-        let service = cluster.service(task.service)?;
-        let health = cluster.health(task.id)?.effective(now);
-        let counts = is_live(task)
-            && health.status == HealthStatus::Unhealthy
-            && was_ready(cluster, task)
-            && task.revision == service.template_revision
+        let health = cluster.health(task.id)?.standing(now);
+        let counts =
+            is_live(task) && health.status == HealthStatus::Unhealthy && was_ready(cluster, task);
+        let service = cluster.service(task.service).filter(|_| counts)?;
+        let counts = task.revision == service.template_revision
             && service.released_at.is_none_or(|at| at < health.since);
         counts.then(|| Failing {
             since: health.since,

@@ -49,11 +49,10 @@ pub(crate) fn place_waiting(draft: &mut Draft<'_>) {
         let candidate =
             Candidate { cluster: &cluster, service: &service, task: &task, old: old.as_deref() };
         match ledger.choose(&candidate) {
-            Some((node, fitting)) => {
-                ledger.enter(&service, &task, node.id, 1);
+            Some((node, suitable)) => {
                 draft.place(&task, Placement::On(node.id));
                 let message = format!("{} is placed on {}", title(&service, &task), node.name);
-                let seen = format!("the best of {fitting} that fit");
+                let seen = format!("the best of {suitable} nodes that it may be on");
                 let decision = Decision { rule: Rule::Placed, seen };
                 draft.decide(EventKind::TaskPlaced, &service, Some(&task), decision, message);
             }

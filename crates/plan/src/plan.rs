@@ -2,7 +2,7 @@
 
 use warren_core::{change::Change, cluster::Cluster, time::Timestamp};
 
-use crate::{Dirty, Policy, draft::Draft, node, placement, retention, service};
+use crate::{Dirty, Policy, dirty::Told, draft::Draft, node, placement, retention, service};
 
 /// What is written bears on more: a replacement lets the next canary of a node go, what is
 /// forgotten may have held something up. Each round is about less; more rounds than these would
@@ -35,7 +35,9 @@ pub fn plan_dirty(
 ) -> Plan {
     let mut draft = Draft::new(cluster, policy, now, seed);
     let mut todo = dirty;
+    let mut told = Told::default();
     for _ in 0..ROUNDS_MAX {
+        told.append(std::mem::take(&mut todo.told));
         if todo.presence {
             node::silence(&mut draft);
         }
@@ -45,7 +47,9 @@ pub fn plan_dirty(
         for &id in &todo.nodes {
             node::reconcile(&mut draft, id);
         }
-        todo.services.append(&mut draft.take_touched().services);
+        let mut touched = draft.take_touched();
+        todo.services.append(&mut touched.services);
+        told.append(touched.told);
         for &id in &todo.services {
             service::reconcile(&mut draft, id);
         }
@@ -58,6 +62,8 @@ pub fn plan_dirty(
             break;
         }
     }
+    told.append(todo.told);
+    retention::bound_events(&mut draft, &told);
     retention::trim_events(&mut draft);
     draft.finish()
 }

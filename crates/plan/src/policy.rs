@@ -46,6 +46,14 @@ pub struct Policy {
     pub silence_window: Duration,
     /// Ended tasks that are kept for each slot, for a person and for the backoff.
     pub ended_kept: usize,
+    /// Events that are kept of each task, so that one which flaps does not push out the others.
+    pub events_per_task: usize,
+    /// Events that are kept of each service and its tasks, also of one that is gone.
+    pub events_per_service: usize,
+    /// Events are kept for so long.
+    pub events_age: Duration,
+    /// They are let grow so much older, so that trims are rare.
+    pub events_age_slack: Duration,
     /// Events that are kept.
     pub events_kept: u64,
     /// So many more are let pile up, so that trims are rare.
@@ -80,6 +88,11 @@ impl Default for Policy {
             silence_window: Duration::from_mins(5),
             // Swarm's, and enough to see a pattern.
             ended_kept: 5,
+            // A day of a task that is replaced by hand now and then; an hour of one that flaps.
+            events_per_task: 100,
+            events_per_service: 1_000,
+            events_age: Duration::from_hours(30 * 24),
+            events_age_slack: Duration::from_hours(24),
             // Days of a large cluster's history in a few megabytes.
             events_kept: 10_000,
             events_slack: 1_000,

@@ -7,13 +7,14 @@ use std::{
 };
 
 use warren_core::{
+    event::Event,
     id::{ServiceId, TaskId},
     service::Service,
     task::{Phase, StopCause, Task},
     time::Timestamp,
 };
 
-use crate::{draft::Draft, health::was_ready};
+use crate::{dirty::Told, draft::Draft, health::was_ready};
 
 /// Forgets the service's old tasks and the templates that none of its tasks runs.
 pub(crate) fn forget(draft: &mut Draft<'_>, id: ServiceId) {
@@ -86,8 +87,44 @@ fn forget_templates(draft: &mut Draft<'_>, service: &Service) {
     }
 }
 
-/// Forgets the oldest events, many at a time.
+/// Forgets the oldest events of tasks and services of which there are too many, some at a time.
+pub(crate) fn bound_events(draft: &mut Draft<'_>, told: &Told) {
+    for &task in &told.tasks {
+        let events = draft.cluster.events_of_task(task);
+        for sequence in surplus(events, draft.policy.events_per_task) {
+            draft.remove_event(sequence);
+        }
+    }
+    for &service in &told.services {
+        let events = draft.cluster.events_of_service(service);
+        for sequence in surplus(events, draft.policy.events_per_service) {
+            draft.remove_event(sequence);
+        }
+    }
+}
+
+/// The oldest of those that are more than may be kept, once they are a tenth more.
+fn surplus(events: impl DoubleEndedIterator<Item = u64>, kept: usize) -> Vec<u64> {
+    let mut oldest: Vec<u64> = events.rev().skip(kept).collect();
+    if oldest.len() <= kept / 10 {
+        oldest.clear();
+    }
+    oldest
+}
+
+/// Forgets what is too old, and of too many the oldest, many at a time. The newest one stays: the
+/// next one is numbered after it.
 pub(crate) fn trim_events(draft: &mut Draft<'_>) {
+    let (now, age) = (draft.now, draft.policy.events_age);
+    let older = |age| move |event: &&Arc<Event>| now.since(event.at) > age;
+    let newest = draft.cluster.last_event();
+    let slack = age.saturating_add(draft.policy.events_age_slack);
+    if draft.cluster.events().next().filter(older(slack)).is_some() {
+        let old = draft.cluster.events().take_while(older(age)).map(|event| event.sequence);
+        if let Some(upto) = old.take_while(|sequence| *sequence < newest).last() {
+            draft.trim_events(upto);
+        }
+    }
     let last = draft.cluster.last_event();
     let first = draft.cluster.events().next().map_or(last, |event| event.sequence);
     let (kept, slack) = (draft.policy.events_kept, draft.policy.events_slack);

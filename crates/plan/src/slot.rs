@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use warren_core::{
     check::Role,
     cluster::Cluster,
-    health::{Health, HealthStatus},
+    health::{HealthStatus, Standing},
     rule::{Hold, Rule},
     service::Service,
     spec::RestartPolicy,
@@ -15,9 +15,7 @@ use warren_core::{
 
 use crate::{
     Policy, backoff,
-    health::{
-        effective_health, ended_at, has_failed, is_live, is_soft, serves, sickness, was_ready,
-    },
+    health::{ended_at, has_failed, is_live, is_soft, serves, sickness, standing, was_ready},
     node,
 };
 
@@ -25,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Live {
     pub task: Arc<Task>,
-    pub health: Health,
+    pub health: Standing,
     pub was_ready: bool,
     /// Why it is unhealthy by its last account, whether or not its node can be heard now.
     pub sick: Option<String>,
@@ -40,7 +38,7 @@ pub(crate) struct Live {
 
 impl Live {
     pub fn serves(&self) -> bool {
-        serves(&self.health)
+        serves(self.health)
     }
 
     pub fn is_failing(&self) -> bool {
@@ -118,7 +116,7 @@ impl<'a> Slot<'a> {
         tasks.sort_by_key(|task| age(task));
         let Cast { holder, successor, stray } = Cast::of(tasks.iter().filter(|t| is_live(t)));
         let look = |task: &Arc<Task>| Live {
-            health: effective_health(cluster, task, now),
+            health: standing(cluster, task, now),
             was_ready: was_ready(cluster, task),
             sick: sickness(cluster, task, now),
             soft: is_soft(cluster, task, now),
@@ -213,7 +211,7 @@ impl<'a> Slot<'a> {
 
     /// When it became what it was replaced for.
     pub fn failed_at(&self, task: &Task) -> Timestamp {
-        let health = self.cluster.health(task.id).map(|health| health.effective(self.now));
+        let health = self.cluster.health(task.id).map(|health| health.standing(self.now));
         let sick = health.filter(|health| health.status == HealthStatus::Unhealthy);
         let ended = ended_at(task, self.now);
         match (sick, &task.stop) {

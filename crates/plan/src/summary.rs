@@ -6,6 +6,7 @@ use warren_core::{
 
 use crate::{
     Policy,
+    health::lost_node,
     service::slots,
     slot::{Live, Slot},
 };
@@ -62,7 +63,11 @@ pub fn summarize(cluster: &Cluster, service: &Service, now: Timestamp) -> Summar
     let slots = slots(cluster, &policy, service, now);
     for slot in slots.range(..=replicas).map(|(_, slot)| slot) {
         summary.ready += u32::from(slot.live().any(|live| live.health.ready));
-        let flaps = |live: &Live| live.health.flapping_since().is_some();
+        let flaps = |live: &Live| {
+            let health = cluster.health(live.task.id).map(|health| &health.observed);
+            health.is_some_and(|health| health.flapping_since().is_some())
+                && lost_node(cluster, &live.task).is_none()
+        };
         summary.flapping += u32::from(slot.live().any(flaps));
         summary.held += u32::from(slot.held().is_some_and(|held| held.rule != Rule::GaveUp));
         *summary.count_of(slot) += 1;

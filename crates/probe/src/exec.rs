@@ -13,7 +13,7 @@ use tokio::{
 use warren_core::{check::ExecCheck, outcome::Evidence};
 use warren_runtime::{ExecEnd, Output, RuntimeError};
 
-use crate::{Prober, Seen, Target, clause, end::End, message};
+use crate::{Prober, Seen, Target, clause, end::End, message, prober::Given};
 
 /// A wait of ten deadlines is a worker with far too much to do, and the owner should hear of it
 /// while the checks still mean something: at the latest after a minute. Below a second the wait
@@ -46,8 +46,12 @@ pub(crate) async fn attempt(
         Err(seen) => return seen,
     };
     let started = Instant::now();
-    let end = run(target, check, limit).await;
-    Seen { waited: permits.waited, ..Seen::new(end, started) }
+    // The driver keeps this deadline, so it is stretched by what is known when it begins.
+    let given = prober.given(limit);
+    let end = run(target, check, given).await;
+    let seen = Seen::new(end, started);
+    let stretched = given.is_stretched() && seen.latency > limit;
+    Seen { waited: permits.waited, stretched, ..seen }
 }
 
 /// Waits until a command may run: the task's turn first, so that whoever waits for it holds no one
@@ -76,23 +80,24 @@ pub(crate) async fn permits<'a>(
 }
 
 /// Runs the command, with the permits that it needs in hand.
-pub(crate) async fn run(target: &Target, check: &ExecCheck, limit: Duration) -> End {
+pub(crate) async fn run(target: &Target, check: &ExecCheck, given: Given) -> End {
+    let limit = given.limit;
     let command = target.runtime.exec(target.task, &check.command, check.user.as_ref(), limit);
     if let Ok(end) = timeout(limit.saturating_add(OVERRUN), command).await {
-        return judge(end, check, limit);
+        return judge(end, check, given);
     }
     let driver = target.runtime.driver().name();
     let message = format!(
-        "the {driver} runtime did not end the command {OVERRUN:?} after its deadline of {limit:?}"
+        "the {driver} runtime did not end the command {OVERRUN:?} after its deadline of {given}"
     );
     End::inconclusive(clause::NO_RUNTIME, message)
 }
 
-fn judge(end: Result<ExecEnd, RuntimeError>, check: &ExecCheck, limit: Duration) -> End {
+fn judge(end: Result<ExecEnd, RuntimeError>, check: &ExecCheck, given: Given) -> End {
     match end {
         Ok(ExecEnd::Exited { code, output }) => exited(code, &output, check),
         Ok(ExecEnd::TimedOut { output }) => {
-            let message = with(format!("killed after {limit:?}"), &output);
+            let message = with(format!("killed after {given}"), &output);
             End::fail(clause::KILLED, Evidence::Timeout, message)
         }
         // A check that can never run must not pass for a healthy task, nor be forgotten.

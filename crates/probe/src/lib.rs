@@ -3,7 +3,8 @@
 //! What an attempt means, in short; `docs/checks.md` has the clauses:
 //!
 //! - One deadline covers the whole attempt: connect, TLS, headers, body and every redirect. For
-//!   exec it starts when the command may run; waiting for that is not the task's lateness.
+//!   exec it starts when the command may run; waiting for that is not the task's lateness. It is
+//!   stretched while the [`Observer`] is short of time itself.
 //! - The socket is made inside the task's network namespace, and connects to the task's address.
 //!   There is no way to aim an attempt elsewhere.
 //! - A connection ends by RST, so an attempt leaves no `TIME_WAIT` behind on either side.
@@ -30,6 +31,7 @@ mod http2;
 mod kept;
 mod message;
 mod netns;
+mod observer;
 mod parts;
 mod prober;
 mod redirect;
@@ -39,4 +41,5 @@ mod tls;
 mod trace;
 mod wire;
 
+pub use observer::{Beat, Observer, SCORE_MAX, STRETCHED_MAX, Stake};
 pub use prober::{Fault, Prober, Seen, Target};

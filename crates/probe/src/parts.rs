@@ -12,7 +12,7 @@ use warren_core::{
     outcome::{Evidence, Outcome},
 };
 
-use crate::{Prober, Seen, Target, clause, end::End, exec, message::fit};
+use crate::{Prober, Seen, Target, clause, end::End, exec, message::fit, prober::Given};
 
 /// How many must pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +39,18 @@ pub(crate) async fn attempt(
         }
     }
     let begun = Instant::now();
+    let whole = prober.given(limit).limit;
     let turn = Mutex::new(());
     let look = async |index: usize, kind: &CheckKind| {
         let seen = match kind {
             CheckKind::Exec(check) => {
                 let _turn = turn.lock().await;
-                let left = limit.saturating_sub(begun.elapsed());
-                Seen::new(exec::run(target, check, left).await, begun)
+                let spent = begun.elapsed();
+                let left = |of: Duration| of.saturating_sub(spent);
+                let given = Given { timeout: left(limit), limit: left(whole) };
+                let stretched = given.is_stretched();
+                let seen = Seen::new(exec::run(target, check, given).await, begun);
+                Seen { stretched: stretched && seen.latency > limit, ..seen }
             }
             CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Grpc(_) | CheckKind::File(_) => {
                 Box::pin(prober.look(target, kind, limit)).await
@@ -71,7 +76,8 @@ pub(crate) async fn attempt(
     }
     drop(looks);
     let all: Vec<Seen> = seen.into_iter().flatten().collect();
-    Seen { waited, ..Seen::new(rule.undecided(parts, &all), begun) }
+    let stretched = all.iter().any(|one| one.stretched);
+    Seen { waited, stretched, ..Seen::new(rule.undecided(parts, &all), begun) }
 }
 
 impl Rule {

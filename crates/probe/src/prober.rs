@@ -1,7 +1,7 @@
 //! What a worker calls: a [`Prober`] for the process, a [`Target`] for each task, and
 //! [`Prober::attempt`].
 
-use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
@@ -28,6 +28,7 @@ use crate::{
     kept::Kept,
     message,
     netns::{Home, Netns},
+    observer::Observer,
     parts::{self, Rule},
     tcp, tls,
     trace::Trace,
@@ -40,6 +41,8 @@ pub struct Prober {
     pub(crate) tls: tls::Configs,
     /// So many commands run at once.
     pub(crate) exec_permits: Semaphore,
+    /// None: it is taken to see well.
+    observer: Option<Arc<Observer>>,
 }
 
 /// What all attempts at a task share. Keep it as long as the task runs, and no longer: it holds
@@ -71,6 +74,8 @@ pub struct Seen {
     pub latency: Duration,
     /// For a command's permit, before the deadline began to run.
     pub waited: Duration,
+    /// It was given more than its deadline, for the observer's lateness.
+    pub stretched: bool,
     /// After redirects, of the last connection.
     pub phases: Phases,
 }
@@ -97,7 +102,20 @@ impl Prober {
             home: Home::open().map_err(Fault::OwnNamespace)?,
             tls: tls::Configs::new().map_err(Fault::Tls)?,
             exec_permits: Semaphore::new(permits),
+            observer: None,
         })
+    }
+
+    /// With deadlines that are stretched while this one is short of time.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// What a deadline of `timeout` is now.
+    pub(crate) fn given(&self, timeout: Duration) -> Given {
+        let limit = self.observer.as_ref().map(|observer| observer.stretched(timeout));
+        Given { timeout, limit: limit.unwrap_or(timeout) }
     }
 
     /// Looks once.
@@ -121,7 +139,7 @@ impl Prober {
     /// One look by ourselves, without a command.
     pub(crate) async fn look(&self, target: &Target, kind: &CheckKind, limit: Duration) -> Seen {
         let trace = Trace::start();
-        let watch = Watch { trace: &trace, limit };
+        let mut watch = Watch::new(&trace, limit, self.observer.as_deref());
         // Pinned or boxed: an argument takes its room twice, and a look is allocated each time.
         let looked = match kind {
             CheckKind::Http(check) => match Peer::of(target, &check.endpoint) {
@@ -140,7 +158,7 @@ impl Prober {
             },
             CheckKind::Grpc(check) => match Peer::of(target, &check.endpoint) {
                 Ok(peer) => {
-                    let deadline = trace.start + limit;
+                    let deadline = trace.start + self.given(limit).limit;
                     let prober = self;
                     let trace = &trace;
                     let call = Call { prober, target, check, peer, trace, deadline };
@@ -154,43 +172,90 @@ impl Prober {
                 Err(End::inconclusive(clause::OBSERVER, message))
             }
         };
-        trace.seen(looked.unwrap_or_else(|end| end))
+        let seen = trace.seen(looked.unwrap_or_else(|end| end));
+        Seen { stretched: watch.given.is_stretched(), ..seen }
     }
 }
 
 /// Holds a look to its deadline. An answer that is there counts, even where we come late to read
 /// it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Watch<'a> {
     trace: &'a Trace,
-    limit: Duration,
+    observer: Option<&'a Observer>,
+    given: Given,
 }
 
-impl Watch<'_> {
+/// The time that an attempt was given, for what may take `timeout`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given {
+    pub(crate) timeout: Duration,
+    pub(crate) limit: Duration,
+}
+
+impl<'a> Watch<'a> {
+    const fn new(trace: &'a Trace, timeout: Duration, observer: Option<&'a Observer>) -> Self {
+        Self { trace, observer, given: Given { timeout, limit: timeout } }
+    }
+
     async fn at(
-        self,
+        &mut self,
         peer: Peer<'_>,
         look: impl Future<Output = Result<End, End>>,
     ) -> Result<End, End> {
-        let Self { trace, limit } = self;
-        let late = |_| {
-            let message = trace.lateness(limit, &peer);
-            Err(End::fail(trace.late_clause(), Evidence::Timeout, message))
-        };
-        timeout_at(trace.start + limit, look).await.unwrap_or_else(late)
+        let trace = self.trace;
+        let late = |given| (trace.late_clause(), trace.lateness(given, &peer));
+        self.hold(look, late).await
     }
 
     async fn file(
-        self,
+        &mut self,
         check: &FileCheck,
         look: impl Future<Output = Result<End, End>>,
     ) -> Result<End, End> {
-        let Self { trace, limit } = self;
-        let late = |_| {
-            let message = format!("no look at {} within {limit:?}", check.path.as_str());
-            Err(End::fail(clause::DEADLINE, Evidence::Timeout, message))
+        let late = |given| {
+            (clause::DEADLINE, format!("no look at {} within {given}", check.path.as_str()))
         };
-        timeout_at(trace.start + limit, look).await.unwrap_or_else(late)
+        self.hold(look, late).await
+    }
+
+    /// Asks anew at each deadline: what starves us may have begun since the last one.
+    async fn hold(
+        &mut self,
+        look: impl Future<Output = Result<End, End>>,
+        late: impl FnOnce(Given) -> (Clause, String),
+    ) -> Result<End, End> {
+        let mut look = pin!(look);
+        loop {
+            let Given { timeout, limit } = self.given;
+            let deadline = self.trace.start + limit;
+            if let Ok(looked) = timeout_at(deadline, &mut look).await {
+                return looked;
+            }
+            let longer = |observer: &Observer| observer.longer(timeout, limit, deadline.elapsed());
+            let Some(longer) = self.observer.and_then(longer) else {
+                let (clause, message) = late(self.given);
+                return Err(End::fail(clause, Evidence::Timeout, message));
+            };
+            self.given.limit = longer;
+        }
+    }
+}
+
+impl Given {
+    pub(crate) fn is_stretched(self) -> bool {
+        self.limit > self.timeout
+    }
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { timeout, limit } = self;
+        if self.is_stretched() {
+            write!(f, "{limit:?} (in place of {timeout:?}: this worker is short of time itself)")
+        } else {
+            write!(f, "{timeout:?}")
+        }
     }
 }
 
@@ -210,6 +275,13 @@ impl Target {
         }
     }
 
+    /// Ends the connections that attempts have left to the next ones, such as when there are other
+    /// checks now.
+    pub fn let_go(&self) {
+        self.kept_http.let_go();
+        self.kept_grpc.let_go();
+    }
+
     pub fn task(&self) -> TaskId {
         self.task
     }
@@ -224,13 +296,14 @@ impl Seen {
             message: message::fit(message),
             latency: started.elapsed(),
             waited: Duration::ZERO,
+            stretched: false,
             phases: Phases::default(),
         }
     }
 
     /// As it is told to whoever asked for it at that time.
     pub fn trial(self, asked: Timestamp, roles: Vec<Role>, check: Check) -> Trial {
-        let Self { outcome, clause, message, latency, waited, phases } = self;
+        let Self { outcome, clause, message, latency, waited, stretched: _, phases } = self;
         // A wait for a free slot is ours, so the attempt began after it.
         let attempt = Attempt { at: asked.after(waited), latency, outcome, message };
         Trial { roles, check, attempt, phases, waited, clause }

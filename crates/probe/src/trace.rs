@@ -4,13 +4,12 @@
 use std::{
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use tokio::time::Instant;
 use warren_core::{clause::Clause, trial::Phases};
 
-use crate::{Seen, clause, end::End};
+use crate::{Seen, clause, end::End, prober::Given};
 
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -117,7 +116,7 @@ impl Trace {
     }
 
     /// Which phase the deadline struck in.
-    pub(crate) fn lateness(&self, timeout: Duration, peer: &impl fmt::Display) -> String {
+    pub(crate) fn lateness(&self, given: Given, peer: &impl fmt::Display) -> String {
         let Progress { stage, phases, received, redirects } = &*self.progress();
         let hops = match redirects {
             0 => String::new(),
@@ -130,7 +129,7 @@ impl Trace {
         };
         let (answer, state) = match stage {
             Stage::Connect => {
-                return format!("no connection to {peer} within {timeout:?}");
+                return format!("no connection to {peer} within {given}");
             }
             Stage::Tls => ("no answer", "TLS handshake unfinished".to_owned()),
             Stage::Head if *received == 0 => ("no answer", "nothing came".to_owned()),
@@ -143,7 +142,7 @@ impl Trace {
                 format!("HTTP {status}, body unfinished after {bytes} bytes"),
             ),
         };
-        format!("{answer} within {timeout:?}: {hops}{connected}, {state}")
+        format!("{answer} within {given}: {hops}{connected}, {state}")
     }
 
     /// The clause that the deadline strikes by.

@@ -191,6 +191,7 @@ fn checks() -> Checks {
             successes: Threshold::ONE,
             min_failing: Delay::MIN,
             flapping: None,
+            stop_grace_period: None,
         };
         Some(Check { kind, timing })
     };

@@ -110,6 +110,7 @@ impl Node {
             clock: Arc::clone(&self.machine.clock) as Arc<dyn Clock>,
             metrics: Metrics::default(),
             engine: Engine::here(),
+            echo: None,
             session: watch::Sender::default(),
         };
         warren_worker::run(config, state, drivers, self.link.channel(&life), shutdown).await

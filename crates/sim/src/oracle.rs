@@ -132,7 +132,7 @@ impl Oracle {
             let refused = task.node() != Some(node_id)
                 || superseded
                 || !task.status.phase.may_become(&report.status.phase);
-            if task.reported < mark && !refused {
+            if known.cluster.reported(task) < mark && !refused {
                 lost.push(format!("{node}'s report {sequence} of {id} is acknowledged, not kept"));
             }
         }

@@ -21,10 +21,12 @@ use crate::{
     CommitFault, OpenFault, Store,
     committer::{Committer, write},
     fault::RowFault,
+    migrate::migrate,
     tables::{LoadFault, SCHEMA, load, load_meta},
 };
 
-const FILE: &str = "warren.redb";
+/// The database, in the data directory.
+pub const FILE: &str = "warren.redb";
 
 /// Pages that redb keeps. Readers use the cluster in memory, so the cache only serves the writer.
 const CACHE_BYTES: usize = 32 << 20;
@@ -73,19 +75,7 @@ impl RedbStore {
 
     fn with_database(database: Database, path: PathBuf) -> Result<(Self, Cluster), OpenFault> {
         let at = At(path);
-        let tx = database.begin_read().map_err(|error| at.unreadable(error))?;
-        let (meta, cluster) = match load_meta(&tx).map_err(|fault| at.fault(fault))? {
-            Some(meta) if meta.schema > SCHEMA => {
-                let At(path) = at;
-                return Err(OpenFault::Newer { path, found: meta.schema, known: SCHEMA });
-            }
-            Some(meta) => {
-                let cluster = load(&tx, meta.revision).map_err(|fault| at.fault(fault))?;
-                (meta, cluster)
-            }
-            None => (at.found(&tx, &database)?, Cluster::default()),
-        };
-        drop(tx);
+        let (meta, cluster) = at.read(&database)?;
         let cluster_id = meta.cluster_id.parse().map_err(|invalid| at.bad_meta(invalid))?;
         let committer = Committer::start(database, meta).map_err(OpenFault::Thread)?;
         Ok((Self { committer, cluster_id }, cluster))
@@ -121,13 +111,13 @@ fn begin(path: &Path) -> Result<(), OpenFault> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(disk_fault)
 }
 
-fn builder() -> Builder {
+pub fn builder() -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     builder
 }
 
-fn cannot_open(path: &Path, error: DatabaseError) -> OpenFault {
+pub fn cannot_open(path: &Path, error: DatabaseError) -> OpenFault {
     if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
         OpenFault::InUse { path: path.to_owned() }
     } else {
@@ -136,25 +126,45 @@ fn cannot_open(path: &Path, error: DatabaseError) -> OpenFault {
 }
 
 /// The file that a fault is about.
-struct At(PathBuf);
+pub struct At(pub PathBuf);
 
 impl At {
-    fn unreadable(&self, error: impl Into<redb::Error>) -> OpenFault {
+    pub fn unreadable(&self, error: impl Into<redb::Error>) -> OpenFault {
         OpenFault::Unreadable { path: self.0.clone(), source: Box::new(error.into()) }
     }
 
-    fn bad_meta(&self, invalid: warren_core::Invalid) -> OpenFault {
+    pub fn bad_meta(&self, invalid: warren_core::Invalid) -> OpenFault {
         let source = RowFault::Invalid(invalid.at("cluster_id"));
         self.fault(LoadFault::Row { table: "meta-1", key: 0, source })
     }
 
-    fn fault(&self, fault: LoadFault) -> OpenFault {
+    pub fn fault(&self, fault: LoadFault) -> OpenFault {
         match fault {
             LoadFault::Database(error) => self.unreadable(error),
             LoadFault::Row { table, key, source } => {
                 OpenFault::Row { path: self.0.clone(), table, key: format!("{key:016x}"), source }
             }
         }
+    }
+
+    /// What is in it, in this version's schema.
+    pub fn read(&self, database: &Database) -> Result<(pb::MetaRow, Cluster), OpenFault> {
+        let begin = || database.begin_read().map_err(|error| self.unreadable(error));
+        let mut tx = begin()?;
+        let Some(mut meta) = load_meta(&tx).map_err(|fault| self.fault(fault))? else {
+            return Ok((self.found(&tx, database)?, Cluster::default()));
+        };
+        if meta.schema > SCHEMA {
+            let (path, found) = (self.0.clone(), meta.schema);
+            return Err(OpenFault::Newer { path, found, known: SCHEMA });
+        }
+        if meta.schema < SCHEMA {
+            drop(tx);
+            migrate(database, &mut meta).map_err(|fault| self.fault(fault))?;
+            tx = begin()?;
+        }
+        let cluster = load(&tx, meta.revision).map_err(|fault| self.fault(fault))?;
+        Ok((meta, cluster))
     }
 
     /// Begins an empty cluster, unless the file is somebody else's.

@@ -4,9 +4,11 @@
 //! nothing and fails on demand, for tests and simulation.
 
 mod committer;
+mod copy;
 mod disk;
 mod fault;
 mod memory;
+mod migrate;
 mod tables;
 
 use std::sync::Arc;
@@ -14,9 +16,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use warren_core::{change::Change, id::ClusterId};
 
-pub use disk::RedbStore;
+pub use copy::{CopyFault, Inspection, inspect, write_whole};
+pub use disk::{FILE, RedbStore};
 pub use fault::{CommitFault, OpenFault};
 pub use memory::MemoryStore;
+pub use tables::SCHEMA;
 
 /// Where the one control loop puts what it has decided.
 #[async_trait]

@@ -12,7 +12,7 @@ use warren_proto::v1 as pb;
 use crate::fault::RowFault;
 
 /// Of the layout below. Grows when an older Warren could no longer read it.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// `()` -> `MetaRow`: the layout's schema, the cluster's id, and the revision of the last batch.
 const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta-1");
@@ -20,8 +20,8 @@ const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta-1");
 const SERVICES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("services-1");
 /// task id -> `TaskRow`.
 const TASKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks-1");
-/// task id -> `TaskHealth`. Apart from the tasks, because it changes far more often.
-const HEALTH: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("health-1");
+/// task id -> `HealthRow`. Apart from the tasks, because it changes far more often.
+pub const HEALTH: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("health-2");
 /// node id -> `Node`.
 const NODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("nodes-1");
 /// `()` -> `RestraintRow`.
@@ -74,7 +74,7 @@ impl<'tx> Tables<'tx> {
                 self.health.remove(id.as_u64()).map(drop)
             }
             Change::PutHealth(id, health) => {
-                put(&mut self.health, id.as_u64(), &pb::TaskHealth::from(&**health))
+                put(&mut self.health, id.as_u64(), &pb::HealthRow::from(&**health))
             }
             Change::PutNode(node) => {
                 put(&mut self.nodes, node.id.as_u64(), &pb::Node::from(&**node))
@@ -87,6 +87,7 @@ impl<'tx> Tables<'tx> {
             Change::PutEvent(event) => {
                 put(&mut self.events, event.sequence, &pb::Event::from(&**event))
             }
+            Change::RemoveEvent(sequence) => self.events.remove(sequence).map(drop),
             Change::TrimEvents(upto) => self.events.retain_in(..=*upto, |_, _| false),
         }
     }
@@ -94,6 +95,12 @@ impl<'tx> Tables<'tx> {
 
 fn put(table: &mut Table<'_, u64, &'static [u8]>, key: u64, row: &impl Message) -> redb::Result {
     table.insert(key, row.encode_to_vec().as_slice()).map(drop)
+}
+
+/// Beside the tables, for migrations.
+pub fn put_meta(tx: &WriteTransaction, meta: &pb::MetaRow) -> Result<(), redb::Error> {
+    tx.open_table(META)?.insert((), meta.encode_to_vec().as_slice())?;
+    Ok(())
 }
 
 /// Why the tables could not be read.
@@ -135,10 +142,13 @@ pub fn load(tx: &ReadTransaction, revision: u64) -> Result<Cluster, LoadFault> {
         Ok(())
     })?;
     each(tx, TASKS, "tasks-1", |_, row: pb::TaskRow| {
-        cluster.apply(&Change::PutTask(Box::new(Task::try_from(row)?)));
+        let mut task = Task::try_from(row)?;
+        let checks = task.status.checks.take();
+        task.status.checks = checks.map(|checks| cluster.shared_checks(task.service, checks));
+        cluster.apply(&Change::PutTask(Box::new(task)));
         Ok(())
     })?;
-    each(tx, HEALTH, "health-1", |key, row: pb::TaskHealth| {
+    each(tx, HEALTH, "health-2", |key, row: pb::HealthRow| {
         let health = Box::new(TaskHealth::try_from(row)?);
         cluster.apply(&Change::PutHealth(TaskId::from_u64(key), health));
         Ok(())

@@ -1,10 +1,13 @@
 //! The disk holds what the cluster in memory holds, whatever the changes.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
+#[path = "support/disk.rs"]
+mod disk;
 mod support;
 
+use disk::Disk;
 use proptest::prelude::*;
-use support::{Disk, apply, commit, event, health, node, service, task};
+use support::{apply, commit, event, health, node, service, task};
 use warren_core::{
     change::Change,
     id::{NodeId, ServiceId, TaskId},
@@ -24,6 +27,7 @@ fn change() -> impl Strategy<Value = Change> {
         (id.clone(), any::<u64>()).prop_map(|(id, epoch)| node(id, epoch)),
         id.clone().prop_map(|id| Change::RemoveNode(NodeId::from_u64(id))),
         (1..20_u64).prop_map(event),
+        (0..20_u64).prop_map(Change::RemoveEvent),
         (0..20_u64).prop_map(Change::TrimEvents),
     ]
 }

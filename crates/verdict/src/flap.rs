@@ -34,6 +34,11 @@ impl Window {
         });
     }
 
+    /// A mark stays until a full window of what comes now has ended it.
+    pub(crate) const fn forget(&mut self) {
+        (self.failed, self.seen) = (0, 0);
+    }
+
     /// Takes in an outcome; `what` names the role. Whether the flapping began or ended with it.
     pub(crate) fn push(&mut self, failed: bool, what: &str, attempt: &Attempt) -> bool {
         let Some(rule) = self.rule else { return false };

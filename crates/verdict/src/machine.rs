@@ -1,5 +1,6 @@
 //! All roles of one task together: its health.
 
+mod edit;
 mod restore;
 
 use warren_core::{
@@ -27,9 +28,18 @@ pub struct TaskVerdicts {
     roles: ByRole<Option<RoleRun>>,
     /// By the role that stands for the group.
     watches: ByRole<Option<Watch>>,
-    /// How the process ended.
-    gone: Option<String>,
+    life: Life,
     overall: Overall,
+}
+
+/// How far the task's process has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Life {
+    Runs,
+    /// It is wanted to end: only readiness is still looked at, and it is ready no more.
+    Stops,
+    /// How it ended.
+    Gone(String),
 }
 
 #[derive(Debug, Clone)]
@@ -71,8 +81,13 @@ impl TaskVerdicts {
             was_ready: false,
             reason: String::new(),
         };
-        let mut verdicts =
-            Self { sharing, roles: by_role(run), watches: by_role(watch), gone: None, overall };
+        let mut verdicts = Self {
+            sharing,
+            roles: by_role(run),
+            watches: by_role(watch),
+            life: Life::Runs,
+            overall,
+        };
         verdicts.settle(started_at);
         verdicts
     }
@@ -95,8 +110,10 @@ impl TaskVerdicts {
         }
         let start = now.saturating_sub(attempt.latency);
         let mut changed = false;
+        let stops = self.life == Life::Stops;
         for &fed in self.sharing.fed_by(role) {
-            if let Some(run) = self.roles.get_mut(fed) {
+            let hears = !stops || fed == Role::Readiness;
+            if let Some(run) = self.roles.get_mut(fed).as_mut().filter(|_| hears) {
                 changed |= run.fold(&attempt, start);
             }
         }
@@ -114,6 +131,26 @@ impl TaskVerdicts {
     pub fn exited(&mut self, at: Timestamp, why: String) -> Option<Health> {
         let (latency, outcome) = (Elapsed::ZERO, Outcome::Fail(Evidence::Gone));
         self.end(&Attempt { at, latency, outcome, message: why.clone() }, at, why)
+    }
+
+    /// The task is wanted to end. Startup and liveness have had their say; readiness goes on, so
+    /// that people see how it drains, but nothing makes the task ready again.
+    pub fn stop(&mut self, at: Timestamp) -> Health {
+        if self.life == Life::Runs {
+            self.life = Life::Stops;
+            self.settle(at);
+        }
+        self.health()
+    }
+
+    /// Nobody will look for a while. Verdicts stay; runs of outcomes are forgotten, since they
+    /// would not be unbroken.
+    pub fn pause(&mut self) {
+        for role in Role::ALL {
+            if let Some(run) = self.roles.get_mut(role) {
+                run.pause();
+            }
+        }
     }
 
     /// When the group's next attempt is due. Holds until the next [`observe`](Self::observe) or
@@ -143,7 +180,8 @@ impl TaskVerdicts {
     }
 
     fn fed_runs(&self, role: Role) -> impl Iterator<Item = &RoleRun> {
-        self.sharing.fed_by(role).iter().filter_map(|&fed| self.run(fed))
+        let hears = |fed: &&Role| self.life == Life::Runs || **fed == Role::Readiness;
+        self.sharing.fed_by(role).iter().filter(hears).filter_map(|&fed| self.run(fed))
     }
 
     /// The health as it is now, with streaks and last attempts.
@@ -161,11 +199,15 @@ impl TaskVerdicts {
     /// No later outcome changes the verdict that the task has: its startup failed, or its process
     /// is gone.
     pub fn has_ended(&self) -> bool {
-        self.gone.is_some() || self.startup() == Some(Known::Failing)
+        self.is_gone() || self.startup() == Some(Known::Failing)
+    }
+
+    const fn is_gone(&self) -> bool {
+        matches!(self.life, Life::Gone(_))
     }
 
     fn end(&mut self, attempt: &Attempt, at: Timestamp, why: String) -> Option<Health> {
-        if self.gone.is_some() {
+        if self.is_gone() {
             return None;
         }
         for role in Role::ALL {
@@ -177,7 +219,7 @@ impl TaskVerdicts {
                 watch.remember(attempt.clone());
             }
         }
-        self.gone = Some(match self.overall.status {
+        self.life = Life::Gone(match self.overall.status {
             HealthStatus::Unhealthy => format!("{why}, after {}", self.overall.reason),
             HealthStatus::Starting
             | HealthStatus::Healthy
@@ -206,7 +248,7 @@ impl TaskVerdicts {
     /// no say.
     fn status(&self) -> HealthStatus {
         let vital = [Role::Startup, Role::Liveness].map(|role| self.verdict(role));
-        if self.gone.is_some() || vital.contains(&Some(Verdict::Failing)) {
+        if self.is_gone() || vital.contains(&Some(Verdict::Failing)) {
             HealthStatus::Unhealthy
         } else if Role::ALL.iter().all(|&role| self.run(role).is_none()) {
             HealthStatus::Unchecked
@@ -222,12 +264,12 @@ impl TaskVerdicts {
     /// What is known decides, not whether anybody could look lately: an unknown verdict leaves
     /// readiness as it was.
     fn ready(&self) -> bool {
-        self.gone.is_none()
+        self.life == Life::Runs
             && Role::ALL.iter().all(|&role| matches!(self.known(role), None | Some(Known::Passing)))
     }
 
     fn reason(&self) -> String {
-        if let Some(gone) = &self.gone {
+        if let Life::Gone(gone) = &self.life {
             return gone.clone();
         }
         let Some(role) = self.culprit() else {
@@ -258,11 +300,20 @@ impl TaskVerdicts {
     fn stage(&self, role: Role) -> Stage {
         match (role, self.startup()) {
             _ if self.has_ended() => Stage::Over,
+            (Role::Startup | Role::Liveness, _)
+                if self.life == Life::Stops && !self.feeds_readiness(role) =>
+            {
+                Stage::Over
+            }
             (Role::Startup, Some(Known::Passing) | None) | (_, Some(Known::Failing)) => Stage::Over,
             (Role::Liveness | Role::Readiness, Some(Known::Pending)) => Stage::Waits,
             (Role::Startup, Some(Known::Pending))
             | (Role::Liveness | Role::Readiness, Some(Known::Passing) | None) => Stage::Due,
         }
+    }
+
+    fn feeds_readiness(&self, role: Role) -> bool {
+        self.sharing.fed_by(role).contains(&Role::Readiness)
     }
 
     fn startup(&self) -> Option<Known> {

@@ -141,6 +141,37 @@ impl RoleRun {
         }
     }
 
+    /// Nobody will look for a while: what comes after is no run with what came before.
+    pub(crate) const fn pause(&mut self) {
+        self.run = Run::None;
+        self.window.forget();
+        if let Sight::Blind { .. } = self.sight {
+            self.sight = Sight::Seen;
+        }
+    }
+
+    /// It asks the same at other times or with other thresholds. What was seen stays, and counts
+    /// by the new numbers from the next outcome on.
+    pub(crate) fn retime(&mut self, timing: Timing) {
+        if self.timing.flapping != timing.flapping {
+            self.window = Window::new(timing.flapping);
+        }
+        self.timing = timing;
+    }
+
+    /// It asks something else: a verdict stays until the new check has another one, and the rest
+    /// begins anew.
+    pub(crate) fn ask_anew(&mut self, timing: Timing) {
+        self.timing = timing;
+        (self.run, self.sight, self.has_passed) = (Run::None, Sight::Seen, false);
+        self.window = Window::new(timing.flapping);
+    }
+
+    /// Takes a role that is new for passing until its check says otherwise.
+    pub(crate) const fn take_for_passing(&mut self) {
+        self.known = Known::Passing;
+    }
+
     /// The process is gone: failing without a threshold. A startup that passed has had its say.
     pub(crate) fn gone(&mut self, at: Timestamp, why: &str) {
         if self.role == Role::Startup && self.known == Known::Passing {
@@ -281,14 +312,14 @@ impl RoleRun {
     }
 
     /// How long failure must be unbroken: what the owner's numbers come to on a plain grid, where
-    /// a verdict costs the task its life. Readiness only costs traffic, and is quick; until it
-    /// has passed there is none to lose.
+    /// a verdict costs the task its life. Readiness only costs traffic, and is quick once its
+    /// check has passed.
     fn patience(&self) -> Elapsed {
         let plain = self.timing.period.get() * (self.timing.failures.get() - 1);
-        match (self.role, self.known) {
-            (Role::Startup | Role::Liveness, _) => plain.max(self.timing.min_failing.get()),
-            (Role::Readiness, Known::Pending) => plain,
-            (Role::Readiness, Known::Passing | Known::Failing) => Elapsed::ZERO,
+        match self.role {
+            Role::Startup | Role::Liveness => plain.max(self.timing.min_failing.get()),
+            Role::Readiness if !self.has_passed => plain,
+            Role::Readiness => Elapsed::ZERO,
         }
     }
 

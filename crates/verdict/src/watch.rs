@@ -61,6 +61,21 @@ impl Watch {
         }
     }
 
+    /// Of a check that replaces others in a task that runs: it falls on its grid from `now` on.
+    pub(crate) fn begin_at(&mut self, now: Elapsed) {
+        self.last_start = Some(now);
+    }
+
+    /// Goes on where `before` was, whose check asked the same.
+    pub(crate) fn take_over(&mut self, before: &Self) {
+        self.last_start = before.last_start;
+        self.recent.clone_from(&before.recent);
+    }
+
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.last_start.is_some()
+    }
+
     pub(crate) fn record(&mut self, attempt: Attempt, start: Elapsed) {
         self.last_start = Some(start);
         self.remember(attempt);

@@ -123,7 +123,7 @@ impl Shared {
                 here
             });
             if first {
-                self.watch_runtime(home);
+                self.watch_runtime(RUNTIME.to_owned(), home);
                 for component in self.components() {
                     self.keep_checking(component, home);
                 }
@@ -132,17 +132,18 @@ impl Shared {
         self.home.get()
     }
 
-    fn watch_runtime(&self, home: &Handle) {
+    /// Has a task of its own beat there: it does for as long as others get their turn.
+    pub fn watch_runtime(&self, name: String, runtime: &Handle) {
         let bound = self.config().runtime_bound;
         let beat = Heartbeat::new(bound);
-        self.add_internal(RUNTIME.to_owned(), beat.clone());
+        self.add_internal(name, beat.clone());
         let beating = async move {
             loop {
                 beat.beat();
                 tokio::time::sleep(bound / BEATS_PER_BOUND).await;
             }
         };
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn_on(beating, home);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn_on(beating, runtime);
     }
 
     /// Runs a periodic component's check until the last handle is gone.
@@ -175,13 +176,16 @@ impl Shared {
 
     /// A change of a component's state is logged and published once, not with each run.
     fn tell(&self, component: &Live, view: &View) {
+        if view.last_run.is_none() {
+            return; // Nothing is known yet, and that is no change.
+        }
         let Some(before) = component.news(view.status) else { return };
-        let message = view.message.as_deref().map(|text| redact(text, &self.config().secrets));
+        let said = view.message.as_deref().map(|text| redact(text, &self.config().secrets));
         tracing::info!(
             component = component.name,
             from = before,
             to = view.status.word(),
-            message,
+            said,
             "component changed"
         );
         self.publish();

@@ -4,6 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
@@ -117,19 +118,52 @@ impl Vitals {
 
     /// Adds a loop of this process to what liveness looks at. It takes nothing but heartbeats:
     /// a liveness that could depend on a database would have the service replaced for the
-    /// database's failure.
+    /// database's failure. So this does not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// use vitals::{CheckError, Vitals};
+    ///
+    /// let database = || async { Ok::<_, CheckError>(()) };
+    /// let health = Vitals::new("payments", "1.0.0").internal("database", database);
+    /// ```
+    ///
+    /// while the same check is welcome as a component:
+    ///
+    /// ```
+    /// use vitals::{CheckError, Vitals};
+    ///
+    /// let database = || async { Ok::<_, CheckError>(()) };
+    /// let health = Vitals::new("payments", "1.0.0").critical("database", database);
+    /// # drop(health);
+    /// ```
     ///
     /// # Panics
     ///
     /// When the name is taken or is no name.
     #[track_caller]
     pub fn internal(self, name: impl Into<String>, beat: impl Into<Heartbeat>) -> Self {
-        let name = name.into();
-        if let Err(error) = self.check_name(&name) {
-            panic!("{error}");
-        }
-        self.0.add_internal(name, beat.into());
+        self.0.add_internal(self.own_name(name.into()), beat.into());
         self
+    }
+
+    /// Has liveness watch another tokio runtime of this process as well, under this name. The one
+    /// that runs the checks is watched in any case.
+    ///
+    /// # Panics
+    ///
+    /// When the name is taken or is no name.
+    #[track_caller]
+    pub fn runtime(self, name: impl Into<String>, runtime: &Handle) -> Self {
+        self.0.watch_runtime(self.own_name(name.into()), runtime);
+        self
+    }
+
+    #[track_caller]
+    fn own_name(&self, name: String) -> String {
+        match self.check_name(&name) {
+            Ok(()) => name,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     fn check_name(&self, name: &str) -> Result<(), RegistrationError> {
@@ -165,7 +199,8 @@ impl Vitals {
         self
     }
 
-    /// How long the async runtime may be blocked before liveness fails, 10 s by default.
+    /// How long an async runtime may be blocked before liveness fails, 10 s by default. Of those
+    /// that are watched from then on.
     pub fn runtime_bound(self, bound: Duration) -> Self {
         self.0.configure(|config| config.runtime_bound = bound);
         self

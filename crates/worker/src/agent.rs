@@ -231,8 +231,8 @@ impl Agent {
         if let Some(held) = self.held.get_mut(&id) {
             // A stop once wanted stays wanted.
             assignment.stop = assignment.stop.or_else(|| held.assignment.stop.take());
-            if let (Some(actor), Some(_)) = (&held.actor, &assignment.stop) {
-                actor.stop();
+            if let Some(actor) = &held.actor {
+                actor.order(&assignment);
             }
             held.assignment = assignment;
             return;
@@ -316,7 +316,7 @@ impl Agent {
             .iter()
             .filter(|(id, _)| tasks.is_empty() || tasks.contains(id))
             // Nobody looks at the others, and their actors have more to do than to say so.
-            .filter(|(_, held)| held.status.phase == Phase::Running)
+            .filter(|(_, held)| matches!(held.status.phase, Phase::Running | Phase::Stopping))
             .filter_map(|(_, held)| held.actor.as_ref().map(|actor| actor.asks.clone()))
             .collect();
         self.tracker.spawn(async move {

@@ -60,7 +60,8 @@ impl Engine {
         Self { handle: Handle::current(), own: None }
     }
 
-    pub(crate) const fn handle(&self) -> &Handle {
+    /// Its runtime, for whoever watches whether it gets on.
+    pub const fn handle(&self) -> &Handle {
         &self.handle
     }
 

@@ -195,6 +195,7 @@ pub(crate) mod tests {
             template: Arc::new(template),
             not_before: Timestamp::EPOCH,
             stop: None,
+            checks_paused_until: None,
         };
         Held::new(assignment, TaskStatus::pending(Timestamp::EPOCH), None)
     }

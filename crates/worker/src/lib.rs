@@ -16,6 +16,7 @@ mod engine;
 mod held;
 mod leftovers;
 mod metrics;
+mod pulse;
 mod session;
 mod state_file;
 mod task;
@@ -29,12 +30,14 @@ use warren_core::{
     id::{ClusterId, NodeId},
     node::{Driver, Labels},
 };
+use warren_probe::Observer;
 use warren_runtime::RuntimeError;
 
 pub use clock::{Clock, SystemClock};
 pub use drivers::Drivers;
 pub use engine::Engine;
 pub use metrics::Metrics;
+pub use pulse::{Echo, echo_main};
 pub use state_file::{Keeper, StateFault, StateFile};
 
 /// What a worker needs to know.
@@ -55,6 +58,8 @@ pub struct Config {
     pub labels: Labels,
     pub metrics: Metrics,
     pub engine: Engine,
+    /// By which the worker measures itself. None: it trusts its own eyes.
+    pub echo: Option<Echo>,
 }
 
 /// Whether the manager knows of this worker now.
@@ -80,10 +85,17 @@ pub async fn run(
     let tracker = TaskTracker::new();
     let drivers = drivers.map(|runtime| config.engine.driver(runtime));
     let (sender, events) = agent::events();
-    let context = task::Context::new(sender, shutdown.clone(), &config)?;
+    let observer = Arc::new(Observer::default());
+    let context = task::Context::new(sender, shutdown.clone(), &config, &observer)?;
     let (agent, handle) =
         agent::Agent::adopt(state, drivers, events, context, tracker.clone()).await?;
-    let session = session::Session::new(config, manager, handle, shutdown.clone());
+    if let Some(echo) = config.echo.clone() {
+        let observer = Arc::clone(&observer);
+        let pulse = pulse::run(observer, echo, config.metrics.clone(), shutdown.clone());
+        tracker.spawn_on(pulse, config.engine.handle());
+    }
+    let score = observer.watch();
+    let session = session::Session::new(config, manager, handle, score, shutdown.clone());
     tracker.spawn(session.run());
     let ended = agent.run().await;
     shutdown.cancel();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, Interval, MissedTickBehavior},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -40,6 +40,8 @@ const RETRY_REFUSED: Duration = Duration::from_secs(10);
 const SESSION_MIN: Duration = RETRY_LAST;
 /// Heartbeats before the manager has said how often it wants them.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// From this score on the manager doubts what the worker sees, and is told at once.
+const DOUBTED_FROM: u8 = 4;
 /// The largest message: a full snapshot of ten thousand tasks is about ten of these MiB.
 pub const MESSAGE_MAX: usize = 64 << 20;
 
@@ -49,6 +51,8 @@ pub struct Session {
     client: SessionClient<Channel>,
     agent: AgentHandle,
     calls: Calls,
+    /// The observer's.
+    score: watch::Receiver<u8>,
     shutdown: CancellationToken,
     /// That the node belongs to, once it is known.
     cluster: Option<ClusterId>,
@@ -59,6 +63,7 @@ impl Session {
         config: Config,
         manager: Channel,
         agent: AgentHandle,
+        score: watch::Receiver<u8>,
         shutdown: CancellationToken,
     ) -> Self {
         let client = SessionClient::new(manager)
@@ -68,7 +73,7 @@ impl Session {
         let calls =
             Calls::new(client.clone(), agent.clone(), Arc::clone(&config), shutdown.clone());
         let cluster = agent.identity.cluster;
-        Self { config, client, agent, calls, shutdown, cluster }
+        Self { config, client, agent, calls, score, shutdown, cluster }
     }
 
     /// Until shutdown.
@@ -121,21 +126,24 @@ impl Session {
         let mut inbound = self.client.open(ReceiverStream::new(messages)).await?.into_inner();
         tracing::info!("session with the manager is open");
         let mut heartbeat = every(HEARTBEAT);
+        let mut news = self.score.clone();
+        // Nothing but the hello comes before the welcome.
+        let mut told = u8::MAX;
         loop {
             tokio::select! {
                 // However much the manager says, it hears that we live.
                 biased;
-                _ = heartbeat.tick() => {
-                    let message = Some(ToManager::Heartbeat(pb::Heartbeat::default()));
-                    // Where no more fits, there is life enough to be seen. Not waited for: a
-                    // manager that waits for us to read would never be read.
-                    drop(outbound.try_send(pb::WorkerMessage { message }));
+                _ = heartbeat.tick() => told = beat(&outbound, &self.score),
+                // Ahead of the verdicts that it bears on.
+                () = doubt(&mut news), if told < DOUBTED_FROM => {
+                    told = beat(&outbound, &self.score);
                 }
                 message = next(&mut inbound) => match message? {
                     None => return Ok(()),
                     Some(FromManager::Welcome(welcome)) => {
                         heartbeat = every(heartbeat_of(&welcome));
                         self.join(&welcome).await?;
+                        told = 0;
                         self.config.session.send_replace(SessionState::Up);
                     }
                     Some(message) => self.take(message, calls).await?,
@@ -192,6 +200,24 @@ impl Session {
         };
         self.agent.tell(event).await;
         Ok(())
+    }
+}
+
+/// Says that the worker lives, and how well it sees.
+fn beat(outbound: &mpsc::Sender<pb::WorkerMessage>, score: &watch::Receiver<u8>) -> u8 {
+    let score = *score.borrow();
+    let heartbeat = pb::Heartbeat { observer_score: score.into() };
+    // Where no more fits, there is life enough to be seen. Not waited for: a manager that waits for
+    // us to read would never be read.
+    let message = Some(ToManager::Heartbeat(heartbeat));
+    drop(outbound.try_send(pb::WorkerMessage { message }));
+    score
+}
+
+async fn doubt(score: &mut watch::Receiver<u8>) {
+    if score.wait_for(|score| *score >= DOUBTED_FROM).await.is_err() {
+        // Nobody measures any more.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -75,6 +75,7 @@ fn config(dir: &Path, metrics: Metrics) -> Config {
         session: watch::Sender::default(),
         metrics,
         engine: Engine::start().unwrap(),
+        echo: None,
     }
 }
 
@@ -90,11 +91,11 @@ fn tell(registry: &Registry) {
     }
 }
 
-/// The cumulative buckets of `warren_check_lateness_seconds`: up to so many seconds, so many.
+/// The cumulative buckets of `warren_probe_schedule_lag_seconds`: up to so many seconds, so many.
 fn lateness(registry: &Registry) -> Vec<(f64, u64)> {
     let mut text = String::new();
     encode(&mut text, registry).unwrap();
-    let prefix = "warren_check_lateness_seconds_bucket{le=\"";
+    let prefix = "warren_probe_schedule_lag_seconds_bucket{le=\"";
     let buckets = text.lines().filter_map(|line| line.strip_prefix(prefix));
     let parsed = buckets.filter_map(|line| {
         let (bound, count) = line.split_once("\"} ")?;
@@ -168,6 +169,7 @@ fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
         template: Arc::new(template),
         not_before: Timestamp::EPOCH,
         stop: None,
+        checks_paused_until: None,
     }
 }
 
@@ -210,6 +212,7 @@ fn timing(plan: &Plan) -> Timing {
         failures: Threshold::new_const(3),
         successes: Threshold::ONE,
         min_failing: Delay::MIN,
+        stop_grace_period: None,
         flapping: None,
     }
 }

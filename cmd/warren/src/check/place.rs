@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use warren_core::check::{Check, CheckKind, HttpHeader};
+use warren_core::check::{Check, CheckKind, GrpcCheck, HttpHeader, ServerName, Tls};
 
 use crate::failure::Failure;
 
@@ -37,13 +37,34 @@ impl Place {
         first.map(std::net::SocketAddr::ip).ok_or_else(|| unseen("it has no address".to_owned()))
     }
 
-    /// Puts a named host into the `Host` header, unless the check has one of its own.
+    /// Puts a named host where the check would say whom it asks, unless it says so itself: into
+    /// the `Host` header of HTTP, and for gRPC into the name that a certificate is held to.
     pub fn named_in(&self, mut check: Check) -> Result<Check, Failure> {
-        if let (CheckKind::Http(http), Some(authority)) = (&mut check.kind, &self.authority)
-            && !http.headers.iter().any(|header| header.name().eq_ignore_ascii_case("host"))
-        {
-            let header = HttpHeader::new("Host", authority);
-            http.headers.push(header.map_err(|why| Failure::flag("URL", why))?);
+        match &mut check.kind {
+            CheckKind::Http(http) => {
+                let says = |header: &HttpHeader| header.name().eq_ignore_ascii_case("host");
+                if let Some(authority) = &self.authority
+                    && !http.headers.iter().any(says)
+                {
+                    let header = HttpHeader::new("Host", authority);
+                    http.headers.push(header.map_err(|why| Failure::flag("URL", why))?);
+                }
+            }
+            CheckKind::Grpc(GrpcCheck { tls: Some(Tls { server_name, .. }), .. }) => {
+                if let Some(host) = &self.host
+                    && host.parse::<IpAddr>().is_err()
+                    && server_name.is_none()
+                {
+                    let name = ServerName::new(host);
+                    *server_name = Some(name.map_err(|why| Failure::flag("CHECK", why))?);
+                }
+            }
+            CheckKind::Grpc(_)
+            | CheckKind::Tcp(_)
+            | CheckKind::Exec(_)
+            | CheckKind::File(_)
+            | CheckKind::All(_)
+            | CheckKind::Any(_) => {}
         }
         Ok(check)
     }
@@ -132,6 +153,11 @@ fn refuse_second(address: Option<&str>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use warren_core::{
+        bounds::Port,
+        check::{Role, Timing},
+    };
+
     use super::*;
 
     fn place(host: Option<&str>, authority: Option<&str>) -> Place {
@@ -175,6 +201,30 @@ mod tests {
         ] {
             let read = of_port(text, None).unwrap();
             assert_eq!(read, (place(host, None), spelled.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_named_host_is_whom_a_grpc_check_asks_by_tls() {
+        let named = |host: &str, tls: Option<Tls>| {
+            let kind =
+                CheckKind::Grpc(GrpcCheck { tls, ..GrpcCheck::new(Port::new(443).unwrap()) });
+            let check = Check { kind, timing: Timing::default_for(Role::Liveness) };
+            let CheckKind::Grpc(grpc) = place(Some(host), None).named_in(check).unwrap().kind
+            else {
+                panic!("it was gRPC")
+            };
+            grpc.tls.and_then(|tls| tls.server_name).map(|name| name.as_str().to_owned())
+        };
+        let own =
+            Tls { server_name: Some(ServerName::new("own.example").unwrap()), ..Tls::default() };
+        for (host, tls, expected) in [
+            ("cart.example", Some(Tls::default()), Some("cart.example")),
+            ("cart.example", Some(own), Some("own.example")),
+            ("10.0.0.7", Some(Tls::default()), None),
+            ("cart.example", None, None),
+        ] {
+            assert_eq!(named(host, tls).as_deref(), expected, "{host}");
         }
     }
 

@@ -26,6 +26,7 @@ pub struct CheckArgs {
 pub enum Kind {
     Http(HttpArgs),
     Tcp(TcpArgs),
+    Grpc(GrpcArgs),
     Exec(ExecArgs),
 }
 
@@ -53,6 +54,20 @@ Examples:
   warren check tcp db.example.org:5432 --timeout 2s")]
 pub struct TcpArgs {
     /// HOST:PORT, or what --health-tcp takes, which is looked for on loopback
+    #[arg(value_name = "HOST:PORT|CHECK", allow_hyphen_values = true)]
+    pub check: String,
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// Ask a gRPC server for its health (grpc.health.v1)
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren check grpc 50051
+  warren check grpc cart.example.org:443,service=shop.Cart,tls=node --timeout 2s")]
+pub struct GrpcArgs {
+    /// HOST:PORT, or what --health-grpc takes, which is looked for on loopback
     #[arg(value_name = "HOST:PORT|CHECK", allow_hyphen_values = true)]
     pub check: String,
     #[command(flatten)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::manager::ManagerCommand;
+
 /// Run manager and worker in one process
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,10 +25,15 @@ pub struct RunArgs {
     pub node: NodeArgs,
 }
 
-/// Run a manager: it keeps the cluster's state and answers the API
+/// Run a manager: it keeps the cluster's state and answers the API. Or look after its database
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  warren manager --listen 127.0.0.1:7470")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Example:\n  warren manager --listen 127.0.0.1:7470"
+)]
 pub struct ManagerArgs {
+    #[command(subcommand)]
+    pub command: Option<ManagerCommand>,
     #[command(flatten)]
     pub common: CommonArgs,
     #[command(flatten)]
@@ -64,6 +71,11 @@ pub struct CommonArgs {
     /// What to log: error, warn, info, debug, trace, or target=level,…
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+    /// Send the log to a collector of OpenTelemetry as well, over OTLP/gRPC, such as
+    /// `http://127.0.0.1:4317`
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Args)]

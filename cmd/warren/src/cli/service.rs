@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::OutputArgs;
 
-/// Create, look at, scale, release and remove services
+/// Create, look at, change, release and remove services
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  warren service ls")]
 pub struct ServiceArgs {
@@ -18,8 +18,10 @@ pub enum Verb {
     Create(Box<CreateArgs>),
     Ls(LsArgs),
     Inspect(InspectArgs),
+    Update(Box<UpdateArgs>),
     Scale(ScaleArgs),
     Release(ReleaseArgs),
+    Health(HealthArgs),
     Rm(RmArgs),
 }
 
@@ -195,6 +197,10 @@ pub struct HealthFlags {
     /// For one attempt [default: 10s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub health_timeout: Option<String>,
+    /// Between the stop signal and SIGKILL of a task that failed this check, at most 1h [default:
+    /// the service's own]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub health_stop_grace_period: Option<String>,
     /// So many consecutive failures fail [default: 3]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub health_retries: Option<String>,
@@ -218,7 +224,7 @@ pub struct HealthFlags {
 
     /// Until it passes the other checks wait; failing ends the task. Keys as in --health-http,
     /// and period= timeout= failures= successes= delay= confirm= start-interval= start-period=
-    /// min-failing=
+    /// min-failing= stop-grace-period=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub startup_http: Vec<String>,
     /// The same as a TCP check
@@ -257,7 +263,7 @@ pub struct HealthFlags {
     pub liveness_match: Option<MatchWord>,
 
     /// Failing takes the task out of traffic and never replaces it. Keys as for liveness, without
-    /// min-failing=
+    /// min-failing= and stop-grace-period=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub readiness_http: Vec<String>,
     /// The same as a TCP check
@@ -316,6 +322,73 @@ pub struct InspectArgs {
     pub service: String,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Change how a service is looked at, how many tasks it has, or its image
+///
+/// Other checks are taken up by the tasks that run: none is replaced for them. Another image
+/// replaces the tasks, one at a time. What is not named stays: a flag for the timing alone changes
+/// the checks that there are, one of --startup-*, --liveness-* and --readiness-* its role's check.
+/// One of --health-* that names a check takes the place of all of them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren service update web --health-interval 5s --health-retries 2
+  warren service update web --readiness-http /ready:8080
+  warren service update web --image nginx:1.27 --replicas 5")]
+pub struct UpdateArgs {
+    /// Its name or id
+    pub service: String,
+
+    /// The image to run; nginx means docker.io/library/nginx:latest
+    #[arg(long)]
+    pub image: Option<String>,
+
+    /// How many tasks, 0-10000
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
+    pub replicas: Option<String>,
+
+    #[command(flatten)]
+    pub health: HealthFlags,
+}
+
+/// Pause the checks of a service for a while, or end that
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren service health pause web --for 10m")]
+pub struct HealthArgs {
+    #[command(subcommand)]
+    pub verb: HealthVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HealthVerb {
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
+}
+
+/// Make no attempt of the service's checks for a while
+///
+/// Verdicts stay as they are, and a process that exits still counts. A task that starts meanwhile
+/// is not ready before the pause is over. It ends by itself, also where the manager is away.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren service health pause web --for 10m")]
+pub struct PauseArgs {
+    /// Its name or id
+    pub service: String,
+    /// How long, from 1s to 24h
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true)]
+    pub span: String,
+    /// Who asks, for others to see [default: the user]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// Go on with the service's checks
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  warren service health resume web")]
+pub struct ResumeArgs {
+    /// Its name or id
+    pub service: String,
 }
 
 /// Change how many tasks services have

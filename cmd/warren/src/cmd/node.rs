@@ -34,14 +34,14 @@ async fn ls(args: &LsArgs, host: &Host, console: &mut Console<'_>) -> Result<(),
     let list = client.nodes().list(pb::ListNodesRequest {}).await?.into_inner();
     output::show(console, args.output.output, "ListNodesResponse", &list, |list, now| {
         let header = [
-            "NAME", "ID", "STATE", "SINCE", "TAKES", "DRIVERS", "TASKS", "CPUS", "MEMORY",
+            "NAME", "ID", "STATE", "SINCE", "TAKES", "SCORE", "DRIVERS", "TASKS", "CPUS", "MEMORY",
             "VERSION",
         ];
         output::table(header, list.nodes.iter().map(|node| row(node, now)))
     })
 }
 
-fn row(row: &pb::NodeRow, now: Timestamp) -> [String; 10] {
+fn row(row: &pb::NodeRow, now: Timestamp) -> [String; 11] {
     let node = row.node.clone().unwrap_or_default();
     [
         words::plain(&node.name),
@@ -49,6 +49,7 @@ fn row(row: &pb::NodeRow, now: Timestamp) -> [String; 10] {
         state(&node),
         words::ago(node.since.as_ref(), now),
         takes(&node),
+        score(&node),
         drivers(&node),
         row.tasks.to_string(),
         node.cpus.to_string(),
@@ -77,6 +78,11 @@ fn availability(kind: pb::AvailabilityKind) -> String {
     }
 }
 
+/// Of its observer, where it is connected.
+fn score(node: &pb::Node) -> String {
+    node.observer_score.map_or_else(|| "-".to_owned(), |score| score.to_string())
+}
+
 fn drivers(node: &pb::Node) -> String {
     let word = |driver: pb::Driver| words::word("DRIVER_", driver.as_str_name());
     node.drivers().map(word).collect::<Vec<_>>().join(",")
@@ -95,12 +101,13 @@ async fn inspect(
             format!("{} ({})", words::utc(at), words::ago(at, now))
         };
         let mut text = format!(
-            "Name: {}\nId: {}\nState: {}, since {}\nRegistered: {}\nDrivers: {}\nCPUs: {}\n\
-             Memory: {}\nVersion: {}\nStarts: {}\n",
+            "Name: {}\nId: {}\nState: {}, since {}\nObserver score: {}\nRegistered: {}\n\
+             Drivers: {}\nCPUs: {}\nMemory: {}\nVersion: {}\nStarts: {}\n",
             words::plain(&node.name),
             node.id,
             state(node),
             time(node.since.as_ref()),
+            score(node),
             time(node.registered_at.as_ref()),
             drivers(node),
             node.cpus,

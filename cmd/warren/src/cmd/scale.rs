@@ -11,8 +11,8 @@ use crate::{
     values,
 };
 
-/// Only the number changes, so a change that somebody else made meanwhile is no conflict: read it
-/// and try again. Who loses so often in a row should know.
+/// Only what was named changes, so a change that somebody else made meanwhile is no conflict: read
+/// it and try again. Who loses so often in a row should know.
 const ATTEMPTS: usize = 5;
 
 pub async fn run(args: &ScaleArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -26,19 +26,34 @@ pub async fn run(args: &ScaleArgs, host: &Host, console: &mut Console<'_>) -> Re
 }
 
 async fn scale(client: &Client, service: &str, replicas: Replicas) -> Result<(), Failure> {
+    change(client, service, |spec| {
+        spec.replicas = replicas.get();
+        Ok(())
+    })
+    .await
+    .map(drop)
+}
+
+/// Changes the spec that is there. What the manager warns about.
+pub async fn change(
+    client: &Client,
+    service: &str,
+    edit: impl Fn(&mut pb::ServiceSpec) -> Result<(), Failure>,
+) -> Result<Vec<String>, Failure> {
     let mut attempt = 1;
     loop {
         let request = pb::GetServiceRequest { service: service.to_owned() };
-        let detail = client.services().get(request).await?.into_inner();
+        let detail = Box::pin(client.services().get(request)).await?.into_inner();
         let current = detail.service.unwrap_or_default();
-        let spec = current.spec.map(|spec| pb::ServiceSpec { replicas: replicas.get(), ..spec });
+        let mut spec = current.spec.unwrap_or_default();
+        edit(&mut spec)?;
         let request = pb::UpdateServiceRequest {
             service: service.to_owned(),
-            spec,
+            spec: Some(spec),
             expected_revision: Some(current.revision),
         };
-        match client.services().update(request).await {
-            Ok(_) => return Ok(()),
+        match Box::pin(client.services().update(request)).await {
+            Ok(updated) => return Ok(updated.into_inner().warnings),
             Err(status) if status.code() == tonic::Code::Aborted && attempt < ATTEMPTS => {
                 attempt += 1;
             }

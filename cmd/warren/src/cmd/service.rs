@@ -5,7 +5,7 @@ use std::time::Duration;
 use warren_core::spec::ServiceSpec;
 use warren_proto::v1 as pb;
 
-use super::{for_each, scale, service_show, wait};
+use super::{for_each, pause, scale, service_show, update, wait};
 use crate::{
     cli::service::{CreateArgs, InspectArgs, LsArgs, ReleaseArgs, RmArgs, Verb},
     client::{Client, Host},
@@ -20,8 +20,10 @@ pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(
         Verb::Create(args) => create(&args, host, console).await,
         Verb::Ls(args) => ls(&args, host, console).await,
         Verb::Inspect(args) => inspect(&args, host, console).await,
+        Verb::Update(args) => update::run(&args, host, console).await,
         Verb::Scale(args) => Box::pin(scale::run(&args, host, console)).await,
         Verb::Release(args) => release(&args, host, console).await,
+        Verb::Health(args) => pause::run(args.verb, host, console).await,
         Verb::Rm(args) => rm(&args, host, console).await,
     }
 }

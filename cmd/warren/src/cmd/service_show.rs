@@ -52,6 +52,7 @@ pub fn detail(detail: &pb::ServiceDetail, live: &Live, now: Timestamp) -> String
     lines.extend(template_lines(&template));
     lines.extend(placement_lines(&spec));
     lines.extend(check_lines(&template, &detail.tasks));
+    lines.extend(service.checks_paused.as_ref().map(|pause| pause_line(pause, now)));
     let summary = detail.summary.clone().unwrap_or_default();
     lines.push(format!("Health: {}", words::plain(&summary.text)));
     lines.extend(detail.held.iter().map(|held| held_words(held, now)));
@@ -90,6 +91,18 @@ fn placement_lines(spec: &pb::ServiceSpec) -> Vec<String> {
         lines.push(format!("Restarts: at most {}{within}", restart.max_attempts));
     }
     lines
+}
+
+fn pause_line(pause: &pb::ChecksPause, now: Timestamp) -> String {
+    let by = if pause.by.is_empty() { String::new() } else { format!(", by {}", pause.by) };
+    let left = pause.until.and_then(|until| Timestamp::try_from(until).ok());
+    let left = left.map_or_else(String::new, |until| words::span(whole_seconds(until.since(now))));
+    let until = words::utc(pause.until.as_ref());
+    words::plain(&format!("Checks paused: until {until} (for {left} more){by}"))
+}
+
+fn whole_seconds(span: std::time::Duration) -> std::time::Duration {
+    std::time::Duration::from_secs(span.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
 }
 
 fn created(label: &str, at: Option<&prost_types::Timestamp>, now: Timestamp) -> String {

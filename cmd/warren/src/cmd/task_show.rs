@@ -126,6 +126,9 @@ fn health(view: View<'_>, now: Timestamp) -> Vec<String> {
     lines
 }
 
+/// Attempts begin within this of their due time on a machine that has time for them.
+const LATE_MIN: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// A role's check, its verdict and its last results. None where there is no such check.
 fn role_section(view: View<'_>, role: pb::Role, now: Timestamp) -> Option<String> {
     let checks = view.task().and_then(|task| task.status.as_ref()?.checks.as_ref());
@@ -141,11 +144,22 @@ fn role_section(view: View<'_>, role: pb::Role, now: Timestamp) -> Option<String
     }
     let attempts =
         view.live.and_then(|live| live.attempts.iter().find(|attempts| attempts.role() == role));
+    let paused = view.live.and_then(|live| live.paused_until.as_ref());
+    let late = attempts.and_then(|attempts| attempts.late.as_ref());
+    let late = match late.and_then(|late| std::time::Duration::try_from(*late).ok()) {
+        // Below that it is the clock's own grain.
+        Some(late) if late >= LATE_MIN => {
+            format!("; the last one began {} late", words::span(late))
+        }
+        Some(_) | None => String::new(),
+    };
     let next = match attempts.and_then(|attempts| attempts.next) {
+        _ if paused.is_some() => format!("; paused until {}", words::utc(paused)),
         Some(next) => format!("; next attempt {}", next_words(next, now)),
         None => String::new(),
     };
-    let mut lines = vec![format!("{}: {}{next}", words::role(role), verdict_words(health, now))];
+    let mut lines =
+        vec![format!("{}: {}{next}{late}", words::role(role), verdict_words(health, now))];
     lines.extend(check.map(|check| format!("  check: {check}")));
     let stored = health.and_then(|health| health.last.clone());
     let results = match attempts {

@@ -12,9 +12,9 @@ use crate::{
     output::{task::View, words},
 };
 
-/// While a service goes away its tasks stop, which takes seconds: asking this often is cheap and
-/// adds nothing that a person would notice.
-const GONE_POLL: Duration = Duration::from_millis(200);
+/// Tasks take seconds to stop: asking this often is cheap and adds nothing that a person would
+/// notice.
+const POLL: Duration = Duration::from_millis(200);
 
 /// Follows the service's health until all its replicas are healthy, and tells each step.
 pub async fn until_healthy(
@@ -84,21 +84,16 @@ pub async fn until_gone(
     mut last: pb::ServiceDetail,
     patience: Duration,
 ) -> Result<(), Failure> {
-    let mut ticks = interval(GONE_POLL);
-    let gone = async {
-        loop {
-            ticks.tick().await;
-            match detail(client, service).await {
-                Ok(detail) => last = detail,
-                Err(Failure::NotFound(_)) => return Ok(()),
-                Err(failure) => return Err(failure),
-            }
+    let gone = async || match detail(client, service).await {
+        Ok(detail) => {
+            last = detail;
+            Ok(false)
         }
+        Err(Failure::NotFound(_)) => Ok(true),
+        Err(failure) => Err(failure),
     };
-    timeout(patience, gone).await.unwrap_or_else(|_| {
-        let patience = words::span(patience);
-        Err(Failure::Refused(format!("{service} is still there after {patience}")))
-    })?;
+    ask_until(patience, gone, |patience| format!("{service} is still there after {patience}"))
+        .await?;
     let left = out_of_reach(client, service, &last).await?;
     if left.is_empty() {
         return Ok(());
@@ -141,27 +136,38 @@ pub async fn until_empty(
 ) -> Result<(), Failure> {
     let id = first.node.unwrap_or_default().id;
     let mut told = None;
-    let mut ticks = interval(GONE_POLL);
-    let empty = async {
+    let empty = async || {
+        let list = client.nodes().list(pb::ListNodesRequest {}).await?.into_inner();
+        let row = list.nodes.into_iter().find(|row| row.node.as_ref().is_some_and(|n| n.id == id));
+        let left = row.map_or(0, |row| row.tasks);
+        if told != Some(left) {
+            console.note(&format!("{left} tasks are left"));
+            told = Some(left);
+        }
+        Ok(left == 0)
+    };
+    ask_until(patience, empty, |patience| {
+        format!("tasks are left on the node after {patience}; 'warren task ls' shows where they go")
+    })
+    .await
+}
+
+/// Asks until the answer is yes. `in_vain` says that it was not, within so long.
+async fn ask_until(
+    patience: Duration,
+    mut is_so: impl AsyncFnMut() -> Result<bool, Failure>,
+    in_vain: impl FnOnce(&str) -> String,
+) -> Result<(), Failure> {
+    let mut ticks = interval(POLL);
+    let asked = async {
         loop {
             ticks.tick().await;
-            let list = client.nodes().list(pb::ListNodesRequest {}).await?.into_inner();
-            let row =
-                list.nodes.into_iter().find(|row| row.node.as_ref().is_some_and(|n| n.id == id));
-            let left = row.map_or(0, |row| row.tasks);
-            if told != Some(left) {
-                console.note(&format!("{left} tasks are left"));
-                told = Some(left);
-            }
-            if left == 0 {
+            if is_so().await? {
                 return Ok(());
             }
         }
     };
-    timeout(patience, empty).await.unwrap_or_else(|_| {
-        let patience = words::span(patience);
-        Err(Failure::Refused(format!(
-            "tasks are left on the node after {patience}; 'warren task ls' shows where they go"
-        )))
-    })
+    timeout(patience, asked)
+        .await
+        .unwrap_or_else(|_| Err(Failure::Refused(in_vain(&words::span(patience)))))
 }

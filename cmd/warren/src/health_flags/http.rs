@@ -94,11 +94,7 @@ fn short_http(text: &str, fields: &mut HttpFields, context: &Context<'_>) -> Res
         return Ok(());
     }
     if text.starts_with('/') {
-        let trailing = text.rsplit_once(':').filter(|(_, port)| is_number(port));
-        let (path, port_text) = match trailing {
-            Some((path, port_text)) => (path, Some(port_text)),
-            None => (text, None),
-        };
+        let (path, port_text) = trailing_port(text)?;
         fields.port = port_text.map(|text| port_ref(text, context)).transpose().at("port")?;
         fields.path = Some(HttpPath::new(path).at("path")?);
         return Ok(());
@@ -110,6 +106,18 @@ fn short_http(text: &str, fields: &mut HttpFields, context: &Context<'_>) -> Res
     fields.port = Some(port_ref(port_text, context).at("port")?);
     fields.path = Some(HttpPath::new(path).at("path")?);
     Ok(())
+}
+
+/// `/health:8080` is a path and a port. What follows the last colon and is no port may be of the
+/// path, as in `/v1/users:list`, but not what looks like a number that was meant for one.
+fn trailing_port(text: &str) -> Result<(&str, Option<&str>), Invalid> {
+    match text.rsplit_once(':') {
+        Some((path, port)) if is_number(port) => Ok((path, Some(port))),
+        Some((_, port)) if port.is_empty() || port.starts_with(['-', '+']) => {
+            Err(Invalid::new(format!("{port:?} is not a port; say path={text} for such a path")))
+        }
+        Some(_) | None => Ok((text, None)),
+    }
 }
 
 /// The scheme of a URL, and what follows its host. The only host is the task itself.

@@ -9,24 +9,34 @@ use warren_core::{
 
 use super::{
     keys::{known, once, pieces},
-    named, span, threshold,
+    named, span, threshold, timing_flags,
 };
 use crate::{cli::service::HealthFlags, failure::Failure, values};
 
 pub const FLAG: &str = "--health-preset";
 
 pub fn config(flags: &HealthFlags, value: &str) -> Result<HealthConfig, Failure> {
-    let spelled = named(FLAG, spelled(value))?;
+    retimed(flags, named(FLAG, spelled(value))?)
+}
+
+/// The preset with what the flags say of its timing.
+pub fn retimed(flags: &HealthFlags, preset: PresetCheck) -> Result<HealthConfig, Failure> {
+    let known =
+        ["--health-interval", "--health-timeout", "--health-start-period", "--health-retries"];
+    if let Some(other) = timing_flags(flags).into_iter().find(|flag| !known.contains(flag)) {
+        let why = format!("is not for a preset: of its timing there are {}", known.join(", "));
+        return Err(Failure::flag(other, why));
+    }
     let interval = flags.health_interval.as_deref().map(|text| span(text, Period::new));
     let timeout = flags.health_timeout.as_deref().map(|text| span(text, Timeout::new));
     let start = flags.health_start_period.as_deref().map(|text| span(text, Delay::new));
     let retries = flags.health_retries.as_deref().map(threshold);
     Ok(HealthConfig::Preset(PresetCheck {
-        period: named("--health-interval", interval.transpose())?,
-        timeout: named("--health-timeout", timeout.transpose())?,
-        start_period: named("--health-start-period", start.transpose())?,
-        failures: named("--health-retries", retries.transpose())?,
-        ..spelled
+        period: named("--health-interval", interval.transpose())?.or(preset.period),
+        timeout: named("--health-timeout", timeout.transpose())?.or(preset.timeout),
+        start_period: named("--health-start-period", start.transpose())?.or(preset.start_period),
+        failures: named("--health-retries", retries.transpose())?.or(preset.failures),
+        ..preset
     }))
 }
 

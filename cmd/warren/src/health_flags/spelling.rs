@@ -18,8 +18,8 @@ pub fn timing_keys(role: Role) -> Vec<&'static str> {
     let every =
         ["period", "timeout", "failures", "successes", "delay", "confirm", "start-interval"];
     let own: &[&str] = match role {
-        Role::Startup => &["start-period", "min-failing"],
-        Role::Liveness => &["min-failing", "flapping"],
+        Role::Startup => &["start-period", "min-failing", "stop-grace-period"],
+        Role::Liveness => &["min-failing", "flapping", "stop-grace-period"],
         Role::Readiness => &["flapping"],
     };
     every.iter().chain(own).copied().collect()

@@ -44,6 +44,9 @@ pub fn sentence(role: Role, check: &Check) -> String {
             parts.push(format!("{name} {}", words::span(span.get())));
         }
     }
+    if let Some(grace) = timing.stop_grace_period {
+        parts.push(format!("SIGKILL after {}", words::span(grace.get())));
+    }
     if timing.start_interval != Timing::quick(timing.period) {
         parts.push(format!("starts every {}", words::span(timing.start_interval.get())));
     }

@@ -1,6 +1,10 @@
 //! The drivers that this machine has.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use tokio::time::timeout;
@@ -10,7 +14,7 @@ use warren_runtime::{
     Runtime,
     process::{ProcessConfig, ProcessDriver, check_supported},
 };
-use warren_worker::Drivers;
+use warren_worker::{Drivers, Echo};
 
 use super::settings::{ContainerdChoice, Home, Node};
 
@@ -24,7 +28,7 @@ pub struct Found {
 }
 
 pub async fn find(home: &Home, node: &Node, id: NodeId) -> Result<Found> {
-    let program = std::env::current_exe().context("cannot tell this program's own path")?;
+    let program = own_program()?;
     let mut runtimes: Vec<Arc<dyn Runtime>> = Vec::new();
     let containerd = match socket(&node.containerd) {
         Some(socket) => Some(containerd(home, node, id, socket, &program).await?),
@@ -51,6 +55,20 @@ pub async fn find(home: &Home, node: &Node, id: NodeId) -> Result<Found> {
         );
     }
     Ok(Found { drivers: Drivers::new(runtimes), containerd })
+}
+
+/// Among the containers where there are some, else among the programs, which are the worker's
+/// children like itself.
+pub fn echo(found: &Found, node_name: &str) -> Result<Echo> {
+    let cgroups = match &found.containerd {
+        Some(_) => warren_containerd::observer_cgroups(),
+        None => Vec::new(),
+    };
+    Ok(Echo { program: own_program()?, args: vec![super::ECHO.into(), node_name.into()], cgroups })
+}
+
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot tell this program's own path")
 }
 
 /// Only root can give tasks their files and networks. Others who did not ask for containerd go on

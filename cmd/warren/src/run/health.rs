@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use vitals::{
-    Check, CheckError, Component, Context, Details, Disclosure, Listener, Status, Vitals,
+    Check, CheckError, Component, Context, Details, Disclosure, Heartbeat, Listener, Status, Vitals,
 };
 use warren_containerd::Containerd;
 use warren_manager::{Manager, Pulse};
@@ -25,8 +25,13 @@ use crate::{cli::process::HealthArgs, failure::Failure};
 
 /// A write costs the disk a turn, so it is tried now and then.
 const STORE_EVERY: Duration = Duration::from_secs(10);
+const WRITTEN: usize = 16 << 10;
 /// A disk may be busy for that long and still be one.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than a disk that is well is ever busy with one batch.
+const COMMIT_MAX: Duration = Duration::from_secs(2);
+/// As long as the loop may take for what it does itself. It plans in milliseconds.
+const LOOP_BOUND: Duration = Duration::from_secs(10);
 /// All checks run whether somebody asks or not, so that the metrics are always those of now. What
 /// is at hand is looked at each second; asking containerd or a disk more often tells nothing new.
 const OFTEN: Duration = Duration::from_secs(1);
@@ -73,21 +78,27 @@ impl Health {
     }
 
     pub fn of_manager(&mut self, manager: &Manager, home: &Home) {
-        let file = home.data_dir().join("health.probe");
-        let writing = vitals::blocking(move || write(&file));
-        let store = Component::critical("store", writing);
+        let store = Store { writing: writable(home.data_dir()), pulse: manager.pulse() };
+        let store = Component::critical("store", store);
         self.add(store.periodic(STORE_EVERY).timeout(STORE_TIMEOUT));
-        let turns = Component::critical("control-loop", ControlLoop(manager.pulse()));
-        self.add(turns.periodic(OFTEN));
+        let turning = Heartbeat::new(LOOP_BOUND);
+        self.vitals = self.vitals.clone().internal("control", &turning);
+        let turns = ControlLoop { pulse: manager.pulse(), turning };
+        self.add(Component::critical("control-loop", turns).periodic(OFTEN));
         manager.register(&mut self.registry);
     }
 
     pub fn of_worker(
         &mut self,
-        session: watch::Receiver<SessionState>,
+        config: &warren_worker::Config,
+        home: &Home,
         containerd: Option<Containerd>,
     ) {
-        self.add(Component::critical("session", Session(session)).periodic(OFTEN));
+        self.vitals = self.vitals.clone().runtime("engine", config.engine.handle());
+        let session = Session(config.session.subscribe());
+        self.add(Component::critical("session", session).periodic(OFTEN));
+        let state = Component::critical("worker-state", writable(&home.worker_dir()));
+        self.add(state.periodic(STORE_EVERY).timeout(STORE_TIMEOUT));
         if let Some(containerd) = containerd {
             let answers = Component::critical("containerd", Answers(containerd));
             self.add(answers.periodic(SELDOM));
@@ -134,18 +145,53 @@ pub fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// What the database needs: a file that can be written, and a disk that says that it has it.
-fn write(path: &Path) -> Result<(), CheckError> {
-    let mut file = File::create(path)?;
-    file.write_all(b"Written now and then to see that it can be.\n")?;
-    Ok(file.sync_all()?)
+/// Whether files beside those that matter can be written.
+fn writable(dir: &Path) -> impl Check + use<> {
+    let file = dir.join("health.probe");
+    vitals::blocking(move || write(&file))
 }
 
-struct ControlLoop(Pulse);
+/// What a database needs: room for a few pages more, and a disk that says that it has them. The
+/// last such file stays until the new one is there: its own room proves nothing.
+fn write(path: &Path) -> Result<(), CheckError> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(&[b'.'; WRITTEN])?;
+    file.sync_all()?;
+    Ok(std::fs::rename(new, path)?)
+}
+
+/// A commit is not tried for its own sake: one that fails ends the manager.
+struct Store<W> {
+    writing: W,
+    pulse: Pulse,
+}
+
+impl<W: Check> Check for Store<W> {
+    async fn check(&self, context: Context) -> Result<Details, CheckError> {
+        match self.pulse.committing_for() {
+            Some(waited) if waited > COMMIT_MAX => {
+                let seconds = waited.as_secs_f64();
+                Err(CheckError::new(format!("a commit has waited {seconds:.1} s for the disk")))
+            }
+            Some(_) | None => self.writing.check(context).await,
+        }
+    }
+}
+
+/// Readiness has it that the loop turns; liveness, that if it does not, it waits for the disk.
+struct ControlLoop {
+    pulse: Pulse,
+    turning: Heartbeat,
+}
 
 impl Check for ControlLoop {
     async fn check(&self, _: Context) -> Result<Details, CheckError> {
-        self.0.beat().await?;
+        if self.pulse.committing_for().is_some() {
+            self.turning.beat();
+        }
+        self.pulse.beat().await?;
+        self.turning.beat();
         Ok(Details::healthy())
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 use warren_core::{
     Invalid,
     id::ClusterId,
@@ -30,18 +30,34 @@ const DEFAULT_SOCKET: &str = "/run/containerd/containerd.sock";
 /// Debian puts the plugins into the second one, everybody else into the first.
 const CNI_DIRS: [&str; 2] = ["/opt/cni/bin", "/usr/lib/cni"];
 
-/// Writes the log to stderr from now on.
-pub fn log(args: &CommonArgs) -> Result<(), Failure> {
+/// The log goes where it was said to go for as long as this lives.
+#[derive(Default)]
+pub struct Logging {
+    #[cfg(feature = "otlp")]
+    _export: Option<super::otlp::Export>,
+}
+
+/// Writes the log to stderr from now on, and to a collector.
+pub fn log(args: &CommonArgs) -> Result<Logging, Failure> {
     let filter = EnvFilter::try_new(&args.log).map_err(|why| Failure::flag("--log", why))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let text = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let started = match args.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let written = match args.log_format {
+        LogFormat::Text => text.boxed(),
+        LogFormat::Json => text.json().flatten_event(true).boxed(),
     };
-    started.map_err(|error| Failure::Fault(anyhow::anyhow!("cannot log: {error}")))
+    let log = tracing_subscriber::registry().with(filter).with(written);
+    let failed = |error| Failure::Fault(anyhow::anyhow!("cannot log: {error}"));
+    #[cfg(feature = "otlp")]
+    if let Some(endpoint) = &args.otlp_endpoint {
+        let export = super::otlp::Export::to(endpoint)
+            .map_err(|why| Failure::flag("--otlp-endpoint", format!("{why:#}")))?;
+        log.with(export.layer()).try_init().map_err(failed)?;
+        return Ok(Logging { _export: Some(export) });
+    }
+    log.try_init().map_err(failed)?;
+    Ok(Logging::default())
 }
 
 /// The data directory and what lies in it.

@@ -261,3 +261,42 @@ async fn release_says_what_was_held() {
     assert_eq!(result, ended(0, "web\n", "web: 3 of its tasks were held\n"));
     assert_eq!(manager.run(&["service", "release", "api"]).await.code, 4);
 }
+
+#[tokio::test]
+async fn a_pause_has_a_length_and_a_name_and_is_ended_by_resume() {
+    let manager = Manager::start();
+    let pause = ["service", "health", "pause", "web", "--for", "10m", "--by", "ada"];
+    let result = manager.run(&pause).await;
+    assert_eq!((result.code, result.err.as_str()), (0, ""));
+    assert!(result.out.starts_with("web is not checked until 20"), "{}", result.out);
+    let asked = manager.look(|state| state.pauses.pop()).unwrap();
+    assert_eq!((asked.r#for.unwrap().seconds, asked.by.as_str()), (600, "ada"));
+    let result = manager.run(&["service", "health", "resume", "web"]).await;
+    assert_eq!(result, ended(0, "web is checked again\n", ""));
+    assert_eq!(manager.look(|state| state.resumed.clone()), ["web"]);
+    let long = ["service", "health", "pause", "web", "--for", "25h"];
+    let refused = ended(2, "", "error: --for: 90000s is not in 1s..=86400s\n");
+    assert_eq!(manager.run(&long).await, refused);
+}
+
+#[tokio::test]
+async fn an_update_changes_what_was_named_and_nothing_else() {
+    let manager = Manager::start();
+    let words = ["service", "update", "web", "--health-tcp", "81", "--replicas", "4"];
+    assert_eq!(manager.run(&words).await, ended(0, "web\n", ""));
+    let spec = manager.look(|state| state.specs.pop()).unwrap();
+    let before = fixture::service().spec.unwrap();
+    let (is, was) = (spec.template.unwrap(), before.template.unwrap());
+    assert_eq!(spec.replicas, 4);
+    assert_ne!(is.health, was.health);
+    assert_eq!(is, warren_proto::v1::TaskTemplate { health: is.health.clone(), ..was.clone() });
+    let words = ["service", "update", "web", "--image", "other:2"];
+    assert_eq!(manager.run(&words).await, ended(0, "web\n", ""));
+    let spec = manager.look(|state| state.specs.pop()).unwrap();
+    let is = spec.template.unwrap();
+    assert_eq!(is.image, "docker.io/library/other:2");
+    assert_eq!(is, warren_proto::v1::TaskTemplate { image: is.image.clone(), ..was });
+    let nothing = manager.run(&["service", "update", "web"]).await;
+    assert_eq!(nothing.code, 2);
+    assert!(nothing.err.starts_with("error: nothing to change"), "{}", nothing.err);
+}

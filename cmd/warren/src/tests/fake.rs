@@ -42,6 +42,9 @@ pub struct State {
     pub deleted: Vec<String>,
     pub availability: Vec<pb::SetAvailabilityRequest>,
     pub moved: u32,
+    pub specs: Vec<pb::ServiceSpec>,
+    pub pauses: Vec<pb::PauseChecksRequest>,
+    pub resumed: Vec<String>,
     pub imported: Vec<u8>,
     /// So many updates meet a revision that has moved on.
     pub aborts: u32,
@@ -128,7 +131,9 @@ impl Services for Fake {
                 state.aborts -= 1;
                 return Err(Status::aborted("the service is at revision 2 now"));
             }
-            state.updated.push((spec.unwrap_or_default().replicas, expected_revision));
+            let spec = spec.unwrap_or_default();
+            state.updated.push((spec.replicas, expected_revision));
+            state.specs.push(spec);
             Ok(Response::new(pb::UpdateServiceResponse::default()))
         })
     }
@@ -144,6 +149,33 @@ impl Services for Fake {
             state.summaries.pop_front();
         });
         Ok(Response::new(pb::DeleteServiceResponse {}))
+    }
+
+    async fn pause_checks(
+        &self,
+        request: Request<pb::PauseChecksRequest>,
+    ) -> Answer<pb::PauseChecksResponse> {
+        let request = request.into_inner();
+        let mut service = self.detail(&request.service)?.service;
+        if let Some(service) = &mut service {
+            service.checks_paused = Some(pb::ChecksPause {
+                since: Some(fixture::before(0)),
+                until: Some(fixture::before(-600)),
+                by: request.by.clone(),
+            });
+        }
+        self.with(|state| state.pauses.push(request));
+        Ok(Response::new(pb::PauseChecksResponse { service }))
+    }
+
+    async fn resume_checks(
+        &self,
+        request: Request<pb::ResumeChecksRequest>,
+    ) -> Answer<pb::ResumeChecksResponse> {
+        let service = request.into_inner().service;
+        let detail = self.detail(&service)?;
+        self.with(|state| state.resumed.push(service));
+        Ok(Response::new(pb::ResumeChecksResponse { service: detail.service }))
     }
 }
 

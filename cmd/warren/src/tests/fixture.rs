@@ -80,6 +80,7 @@ pub fn service() -> pb::Service {
         removed_at: None,
         released_at: Some(before(300)),
         older_templates: Vec::new(),
+        checks_paused: None,
     }
 }
 
@@ -238,7 +239,9 @@ pub fn observation() -> pb::Observation {
                 attempt(4, pb::Outcome::Pass, "200 OK"),
             ],
             next: Some(before(-6)),
+            late: Some(millis(2)),
         }],
+        paused_until: None,
     }
 }
 
@@ -288,6 +291,7 @@ pub fn node() -> pb::Node {
             canary: String::new(),
         }),
         doubted: Some(pb::Doubt { since: Some(before(30)), score: 5 }),
+        observer_score: Some(3),
     }
 }
 

@@ -48,6 +48,7 @@ fn tcp(port: u32, period: i64, min_failing: i64) -> pb::Check {
             start_interval: Some(prost_types::Duration { seconds: 0, nanos: 250_000_000 }),
             min_failing: Some(seconds(min_failing)),
             flapping: Some(pb::Flapping { failures: 3, window: 7 }),
+            stop_grace_period: None,
         }),
     }
 }

@@ -113,6 +113,7 @@ impl From<&Timing> for pb::Timing {
             successes,
             min_failing,
             flapping,
+            stop_grace_period,
         } = timing;
         let flapping = match flapping {
             Some(Flapping { failures, window }) => (*failures, *window),
@@ -129,6 +130,7 @@ impl From<&Timing> for pb::Timing {
             start_interval: Some((*start_interval).into()),
             min_failing: Some((*min_failing).into()),
             flapping: Some(pb::Flapping { failures: flapping.0, window: flapping.1 }),
+            stop_grace_period: stop_grace_period.map(Into::into),
         }
     }
 }
@@ -147,6 +149,7 @@ impl Timing {
             start_interval,
             min_failing,
             flapping,
+            stop_grace_period,
         } = wire;
         let absent = Self::default_for(role);
         let threshold = |field, count: Option<u32>, absent| match count {
@@ -162,6 +165,11 @@ impl Timing {
         if role == Role::Readiness && min_failing > Delay::MIN {
             let why = "a readiness check replaces nothing, so it has none";
             return Err(Invalid::new(why).at("min_failing"));
+        }
+        let stop_grace_period = optional("stop_grace_period", stop_grace_period)?;
+        if role == Role::Readiness && stop_grace_period.is_some() {
+            let why = "a readiness check stops nothing, so it has none";
+            return Err(Invalid::new(why).at("stop_grace_period"));
         }
         let flapping = match flapping {
             Some(flapping) => flapping_from_wire(flapping).at("flapping")?,
@@ -184,6 +192,7 @@ impl Timing {
             successes: threshold("successes", successes, absent.successes)?,
             min_failing,
             flapping,
+            stop_grace_period,
         })
     }
 }

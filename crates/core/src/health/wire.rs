@@ -11,6 +11,7 @@ use crate::{
     Invalid,
     check::ByRole,
     invalid::At,
+    task::ReportMark,
     wire::{enumerated, optional, repeated, required, text, wire_enum},
 };
 
@@ -178,9 +179,27 @@ impl TryFrom<pb::ExternalVerdict> for ExternalVerdict {
     }
 }
 
+impl From<&TaskHealth> for pb::HealthRow {
+    fn from(health: &TaskHealth) -> Self {
+        let ReportMark { epoch, sequence } = health.reported;
+        Self { health: Some(health.into()), epoch, sequence }
+    }
+}
+
+impl TryFrom<pb::HealthRow> for TaskHealth {
+    type Error = Invalid;
+
+    fn try_from(wire: pb::HealthRow) -> Result<Self, Invalid> {
+        let pb::HealthRow { health, epoch, sequence } = wire;
+        let health = health.ok_or_else(|| Invalid::missing("health"))?;
+        from_wire(health, ReportMark { epoch, sequence }).at("health")
+    }
+}
+
+/// Leaves out the report mark, which is between the manager and the worker.
 impl From<&TaskHealth> for pb::TaskHealth {
     fn from(health: &TaskHealth) -> Self {
-        let TaskHealth { observed, external } = health;
+        let TaskHealth { observed, external, reported: _ } = health;
         Self {
             observed: Some(observed.into()),
             external: external.iter().map(Into::into).collect(),
@@ -188,25 +207,20 @@ impl From<&TaskHealth> for pb::TaskHealth {
     }
 }
 
-impl TryFrom<pb::TaskHealth> for TaskHealth {
-    type Error = Invalid;
-
-    fn try_from(wire: pb::TaskHealth) -> Result<Self, Invalid> {
-        let pb::TaskHealth { observed, external } = wire;
-        let observed = required("observed", observed)?;
-        let external: Vec<ExternalVerdict> =
-            repeated::<_, ExternalVerdict, _>("external", external)?;
-        if external.len() > Self::EXTERNAL_MAX {
-            let why = format!("has more than {} verdicts", Self::EXTERNAL_MAX);
-            return Err(Invalid::new(why).at("external"));
-        }
-        let mut seen = BTreeSet::new();
-        for (index, verdict) in external.iter().enumerate() {
-            if !seen.insert((&verdict.reporter, verdict.role)) {
-                let why = format!("{:?} has another verdict on this role", verdict.reporter);
-                return Err(Invalid::new(why).at_index(index).at("external"));
-            }
-        }
-        Ok(Self { observed, external })
+fn from_wire(wire: pb::TaskHealth, reported: ReportMark) -> Result<TaskHealth, Invalid> {
+    let pb::TaskHealth { observed, external } = wire;
+    let observed = required("observed", observed)?;
+    let external: Vec<ExternalVerdict> = repeated::<_, ExternalVerdict, _>("external", external)?;
+    if external.len() > TaskHealth::EXTERNAL_MAX {
+        let why = format!("has more than {} verdicts", TaskHealth::EXTERNAL_MAX);
+        return Err(Invalid::new(why).at("external"));
     }
+    let mut seen = BTreeSet::new();
+    for (index, verdict) in external.iter().enumerate() {
+        if !seen.insert((&verdict.reporter, verdict.role)) {
+            let why = format!("{:?} has another verdict on this role", verdict.reporter);
+            return Err(Invalid::new(why).at_index(index).at("external"));
+        }
+    }
+    Ok(TaskHealth { observed, external, reported })
 }

@@ -50,6 +50,8 @@ impl From<&Node> for pb::Node {
             availability: Some(availability.into()),
             accused: accused.as_ref().map(Into::into),
             doubted: doubted.as_ref().map(Into::into),
+            // Of whoever shows it; the cluster does not know.
+            observer_score: None,
         }
     }
 }
@@ -73,6 +75,7 @@ impl TryFrom<pb::Node> for Node {
             availability,
             accused,
             doubted,
+            observer_score: _,
         } = wire;
         let registered_at = required("registered_at", registered_at)?;
         Ok(Self {

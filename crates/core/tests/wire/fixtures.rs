@@ -23,7 +23,7 @@ use warren_core::{
     report::{HealthTransition, TaskReport},
     restraint::Restraint,
     rule::{Hold, Rule},
-    service::Service,
+    service::{ChecksPause, Service},
     spec::{
         AbsolutePath, CpuMillis, EnvVar, Hostname, MemoryBytes, Mount, MountKind, Network,
         PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceSpec,
@@ -66,6 +66,7 @@ fn timing(role: Role, millis: u64) -> Timing {
         start_interval: Period::new(Duration::from_millis(millis + 8)).unwrap(),
         min_failing: Delay::new(Duration::from_millis(millis + 9)).unwrap(),
         flapping: Some(Flapping::new(10, 11).unwrap()),
+        stop_grace_period: Some(StopGrace::new(Duration::from_millis(millis + 12)).unwrap()),
     };
     timing.kept_by(role)
 }
@@ -291,6 +292,11 @@ pub fn service() -> Vec<Fixture<Service>> {
         removed_at: Some(at(103)),
         released_at: Some(at(104)),
         older_templates: older,
+        checks_paused: Some(ChecksPause {
+            since: at(105),
+            until: at(106),
+            by: Some("who asked".to_owned()),
+        }),
     };
     vec![("service", service)]
 }
@@ -518,13 +524,14 @@ pub fn external_verdict() -> Vec<Fixture<ExternalVerdict>> {
     ]
 }
 
-pub fn task_health() -> Vec<Fixture<TaskHealth>> {
+pub fn health_row() -> Vec<Fixture<TaskHealth>> {
     let external = vec![
         an_accusation("auditor", AccusedRole::Liveness),
         an_accusation("auditor", AccusedRole::Readiness),
         an_accusation("billing", AccusedRole::Liveness),
     ];
-    vec![("task_health", TaskHealth { observed: a_health(), external })]
+    let reported = ReportMark { epoch: 13, sequence: 14 };
+    vec![("health_row", TaskHealth { observed: a_health(), external, reported })]
 }
 
 pub fn assignment() -> Vec<Fixture<Assignment>> {
@@ -536,6 +543,7 @@ pub fn assignment() -> Vec<Fixture<Assignment>> {
         template: Arc::new(image_template()),
         not_before: at(1_201),
         stop: Some(a_stop()),
+        checks_paused_until: Some(at(1_202)),
     };
     vec![("assignment", assignment)]
 }

@@ -76,6 +76,7 @@ messages! {
     external_verdict: ExternalVerdict => ExternalVerdict;
     health: Health => Health;
     health_config: HealthConfig => HealthConfig;
+    health_row: TaskHealth => HealthRow;
     health_transition: HealthTransition => HealthTransition;
     hold: Hold => Hold;
     node: Node => Node;
@@ -85,7 +86,6 @@ messages! {
     service_spec: ServiceSpec => ServiceSpec;
     stop: Stop => Stop;
     task_end: TaskEnd => TaskEnd;
-    task_health: TaskHealth => TaskHealth;
     task_report: TaskReport => TaskReport;
     task_row: Task => TaskRow;
     task_status: TaskStatus => TaskStatus;

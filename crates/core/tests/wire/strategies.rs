@@ -114,7 +114,7 @@ pub fn task_status() -> impl Strategy<Value = TaskStatus> {
         option::of(timestamp()),
         any::<Option<std::net::IpAddr>>(),
         option::of(1..=u32::MAX),
-        option::of(checks().prop_map(Box::new)),
+        option::of(checks().prop_map(Arc::new)),
         text(),
     )
         .prop_map(|(phase, since, started_at, address, pid, checks, message)| TaskStatus {
@@ -263,6 +263,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         EventKind::NodeAvailability,
         EventKind::NodeAccused,
         EventKind::NodeCleared,
+        EventKind::ChecksPaused,
+        EventKind::ChecksResumed,
     ]);
     (
         any::<u64>(),
@@ -389,14 +391,17 @@ pub fn external_verdict() -> impl Strategy<Value = ExternalVerdict> {
     )
 }
 
-pub fn task_health() -> impl Strategy<Value = TaskHealth> {
+pub fn health_row() -> impl Strategy<Value = TaskHealth> {
     let external =
         vec(external_verdict(), 0..=TaskHealth::EXTERNAL_MAX).prop_map(|mut verdicts| {
             verdicts.sort_by(|a, b| (&a.reporter, a.role).cmp(&(&b.reporter, b.role)));
             verdicts.dedup_by(|a, b| (&a.reporter, a.role) == (&b.reporter, b.role));
             verdicts
         });
-    (health(), external).prop_map(|(observed, external)| TaskHealth { observed, external })
+    (health(), external, any::<(u64, u64)>()).prop_map(|(observed, external, mark)| {
+        let reported = ReportMark { epoch: mark.0, sequence: mark.1 };
+        TaskHealth { observed, external, reported }
+    })
 }
 
 pub fn assignment() -> impl Strategy<Value = Assignment> {
@@ -404,20 +409,23 @@ pub fn assignment() -> impl Strategy<Value = Assignment> {
         (task_id(), service_id(), service_name()),
         1..=u32::MAX,
         task_template(),
-        timestamp(),
+        (timestamp(), option::of(timestamp())),
         option::of(stop()),
     )
-        .prop_map(|((task, service, service_name), slot, template, not_before, stop)| {
-            Assignment {
-                task,
-                service,
-                service_name,
-                slot,
-                template: Arc::new(template),
-                not_before,
-                stop,
-            }
-        })
+        .prop_map(
+            |((task, service, service_name), slot, template, (not_before, paused), stop)| {
+                Assignment {
+                    task,
+                    service,
+                    service_name,
+                    slot,
+                    template: Arc::new(template),
+                    not_before,
+                    stop,
+                    checks_paused_until: paused,
+                }
+            },
+        )
 }
 
 pub fn health_transition() -> impl Strategy<Value = HealthTransition> {

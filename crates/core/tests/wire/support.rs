@@ -25,6 +25,9 @@ where
     assert_eq!(read.as_ref(), Ok(value));
 }
 
+/// What the manager adds where it shows a message, and nobody stores.
+const TOLD: [&str; 1] = ["warren.v1.Node.observer_score"];
+
 /// No field of the message, nor of any message in it, is left at its default in all fixtures.
 /// What is new in the schema fails here until its type and its fixture have it.
 pub fn every_field_is_set<D, M>(message: &str, fixtures: &[Fixture<D>])
@@ -42,7 +45,12 @@ where
             // The fixtures of an enclosing message need not have every kind of what it encloses.
             let another_kind = descriptor.name() != message
                 && field.containing_oneof().is_some_and(|kind| kind.fields().any(|f| is_set(&f)));
-            assert!(is_set(&field) || another_kind, "{full_name}.{} is never set", field.name());
+            let is_told = TOLD.contains(&field.full_name());
+            assert!(
+                is_set(&field) || another_kind || is_told,
+                "{full_name}.{} is never set",
+                field.name()
+            );
         }
     }
 }

@@ -115,7 +115,7 @@ pub fn with_healthy_task() -> Draft {
     let mut task = (**draft.cluster().task(TASK).unwrap()).clone();
     task.status = running(1_000);
     draft.put(Change::PutTask(Box::new(task)));
-    let health = TaskHealth { observed: healthy(1_001), external: Vec::new() };
+    let health = TaskHealth { observed: healthy(1_001), ..TaskHealth::starting(START) };
     draft.put(Change::PutHealth(TASK, Box::new(health)));
     later(draft, 10)
 }

@@ -49,32 +49,43 @@ pub fn take(draft: &mut Draft, node: NodeId, epoch: u64, report: TaskReport) -> 
     }
     let mark = ReportMark { epoch, sequence: report.sequence };
     let current = draft.cluster().node(node).is_some_and(|node| node.epoch == epoch);
-    if !current || mark <= task.reported {
+    if !current || mark <= draft.cluster().reported(&task) {
         return Settled::Stale;
     }
     if !task.status.phase.may_become(&report.status.phase) {
         return Settled::Backward;
     }
-    let TaskReport { task: _, sequence: _, status, health, transitions, transitions_dropped } =
+    let TaskReport { task: _, sequence: _, mut status, health, transitions, transitions_dropped } =
         report;
-    let next = Task { status, reported: mark, ..(*task).clone() };
-    draft.put(Change::PutTask(Box::new(next.clone())));
-    tell_start(draft, &task, &next);
+    // Most reports are of health alone, and write its row alone.
+    let next = if status == task.status && health.is_some() {
+        Arc::clone(&task)
+    } else {
+        let cluster = draft.cluster();
+        status.checks = status.checks.map(|checks| cluster.shared_checks(task.service, checks));
+        let next = Task { status, reported: mark, ..(*task).clone() };
+        draft.put(Change::PutTask(Box::new(next.clone())));
+        tell_start(draft, &task, &next);
+        Arc::new(next)
+    };
     if let Some(health) = health {
         tell_transitions(draft, &next, &transitions, transitions_dropped, &health);
-        put_observed(draft, &task, health);
+        put_observed(draft, &next, health, mark);
     }
     tell_end(draft, &task, &next);
     Settled::Taken
 }
 
 /// The verdicts of others stay as they are.
-fn put_observed(draft: &mut Draft, task: &Task, mut observed: Health) {
+fn put_observed(draft: &mut Draft, task: &Task, mut observed: Health, mark: ReportMark) {
     let before = draft.cluster().health(task.id).map(Arc::clone);
     observed.was_ready |= observed.ready;
     observed.was_ready |= before.as_ref().is_some_and(|before| before.observed.was_ready);
     let external = before.as_ref().map_or_else(Vec::new, |before| before.external.clone());
-    let health = TaskHealth { observed, external };
+    let known = before.as_ref().map_or_else(ReportMark::default, |before| before.reported);
+    // Where the task's own row has the mark, this one is written only for what changed.
+    let reported = if task.reported == mark { known } else { mark };
+    let health = TaskHealth { observed, external, reported };
     if before.is_none_or(|before| *before != health) {
         draft.put(Change::PutHealth(task.id, Box::new(health)));
     }

@@ -8,12 +8,16 @@ use warren_core::{
     check::{HealthConfig, PresetCheck},
     event::EventKind,
     id::ServiceId,
-    service::Service,
+    service::{ChecksPause, Service},
     spec::{ServiceSpec, TaskTemplate, Workload},
 };
 
 use super::{Draft, Subject};
-use crate::{input::ServiceUpdate, lookup, rejection::Rejection};
+use crate::{
+    input::{AskedPause, ServiceUpdate},
+    lookup,
+    rejection::Rejection,
+};
 
 pub fn create(
     draft: &mut Draft,
@@ -65,11 +69,66 @@ fn changed(before: &Service, after: &Service) -> String {
     let (was, is) = (before.spec.replicas.get(), after.spec.replicas.get());
     let scaled = if was == is { String::new() } else { format!(" from {was} to {is} replicas") };
     if after.template_revision == before.template_revision {
-        format!("service {name} is scaled{scaled}")
+        let looked = if after.spec.template == before.spec.template {
+            ""
+        } else if was == is {
+            return format!("the checks of service {name} change in its tasks");
+        } else {
+            "; its checks change in its tasks"
+        };
+        format!("service {name} is scaled{scaled}{looked}")
     } else {
         let revision = after.revision;
         format!("service {name} is changed{scaled}; its tasks are replaced by revision {revision}")
     }
+}
+
+/// Replaces a pause that there is.
+pub fn pause(
+    draft: &mut Draft,
+    service: &str,
+    AskedPause { span, by }: AskedPause,
+) -> Result<Arc<Service>, Rejection> {
+    let mut next = (**lookup::service(draft.cluster(), service)?).clone();
+    let name = &next.spec.name;
+    if next.removed_at.is_some() {
+        return Err(Rejection::Forbidden(format!("service {name} is being removed")));
+    }
+    let who = by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+    let message = format!("the checks of {name} are paused{who} for {span}");
+    let since = draft.now();
+    next.checks_paused = Some(ChecksPause { since, until: since.after(span.get()), by });
+    draft.put(Change::PutService(Box::new(next.clone())));
+    draft.tell(EventKind::ChecksPaused, Subject::service(&next), message);
+    Ok(Arc::new(next))
+}
+
+/// What is not paused goes on.
+pub fn resume(draft: &mut Draft, service: &str) -> Result<Arc<Service>, Rejection> {
+    let paused = Arc::clone(lookup::service(draft.cluster(), service)?);
+    Ok(go_on(draft, paused, "as somebody asked"))
+}
+
+/// The time of a pause is over, unless it was prolonged meanwhile.
+pub fn pause_over(draft: &mut Draft, id: ServiceId) {
+    let now = draft.now();
+    let over = |service: &&Arc<Service>| {
+        service.checks_paused.as_ref().is_some_and(|pause| pause.until <= now)
+    };
+    if let Some(service) = draft.cluster().service(id).filter(over).map(Arc::clone) {
+        go_on(draft, service, "after their pause");
+    }
+}
+
+fn go_on(draft: &mut Draft, service: Arc<Service>, why: &str) -> Arc<Service> {
+    if service.checks_paused.is_none() {
+        return service;
+    }
+    let next = Service { checks_paused: None, ..(*service).clone() };
+    draft.put(Change::PutService(Box::new(next.clone())));
+    let message = format!("the checks of {} go on {why}", next.spec.name);
+    draft.tell(EventKind::ChecksResumed, Subject::service(&next), message);
+    Arc::new(next)
 }
 
 /// Doing it twice is doing it once.
@@ -189,6 +248,74 @@ mod tests {
         assert_eq!(draft.changes().len(), changes);
         let nothing = remove(&mut draft, "nope").unwrap_err();
         assert_eq!(nothing, Rejection::NotFound("there is no service \"nope\"".to_owned()));
+    }
+
+    // C-92
+    #[test]
+    fn a_change_of_checks_alone_replaces_nothing_and_one_of_both_does() {
+        let mut draft = with_service(2);
+        let mut next = spec("web", 2);
+        Arc::make_mut(&mut next.template).health = HealthConfig::Disabled;
+        let looked = update(&mut draft, update_to(next.clone(), None)).unwrap();
+        assert_eq!((looked.revision, looked.template_revision), (2, 1));
+        assert_eq!(looked.template(1).unwrap().health, HealthConfig::Disabled);
+        assert!(looked.older_templates.is_empty());
+        let mut both = next;
+        let template = Arc::make_mut(&mut both.template);
+        (template.health, template.args) = (HealthConfig::Auto, vec!["-v".to_owned()]);
+        let changed = update(&mut draft, update_to(both, None)).unwrap();
+        assert_eq!((changed.revision, changed.template_revision), (3, 3));
+        let told: Vec<_> = draft.cluster().events().map(|event| event.message.clone()).collect();
+        assert_eq!(told[1], "the checks of service web change in its tasks");
+        assert_eq!(told[2], "service web is changed; its tasks are replaced by revision 3");
+    }
+
+    fn ten_minutes(by: Option<&str>) -> AskedPause {
+        let span = warren_core::bounds::Ttl::from_millis_const(600_000);
+        AskedPause { span, by: by.map(str::to_owned) }
+    }
+
+    // C-90, C-91
+    #[test]
+    fn a_pause_has_an_end_is_ended_by_it_or_by_command_and_is_no_change_of_the_spec() {
+        let mut draft = with_service(2);
+        let now = draft.now();
+        let paused = pause(&mut draft, "web", ten_minutes(Some("ada"))).unwrap();
+        let until = now.after(std::time::Duration::from_mins(10));
+        let by = Some("ada".to_owned());
+        assert_eq!(paused.checks_paused, Some(ChecksPause { since: now, until, by }));
+        assert_eq!((paused.revision, paused.template_revision), (1, 1));
+        pause_over(&mut draft, SERVICE);
+        assert!(draft.cluster().service(SERVICE).unwrap().checks_paused.is_some(), "not yet");
+        resume(&mut draft, "web").unwrap();
+        assert!(draft.cluster().service(SERVICE).unwrap().checks_paused.is_none());
+        let rows = draft.cluster().last_event();
+        resume(&mut draft, "web").unwrap();
+        assert_eq!(draft.cluster().last_event(), rows, "twice is once");
+        pause(&mut draft, "web", ten_minutes(None)).unwrap();
+        let mut draft = crate::decide::fixture::later(draft, 600);
+        pause_over(&mut draft, SERVICE);
+        assert!(draft.cluster().service(SERVICE).unwrap().checks_paused.is_none());
+        let told: Vec<_> = draft.cluster().events().map(|event| event.message.clone()).collect();
+        assert_eq!(
+            told[1..],
+            [
+                "the checks of web are paused by ada for 600s",
+                "the checks of web go on as somebody asked",
+                "the checks of web are paused for 600s",
+                "the checks of web go on after their pause",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_service_that_stays_is_paused() {
+        let mut draft = with_service(1);
+        let nothing = pause(&mut draft, "nope", ten_minutes(None)).unwrap_err();
+        assert!(matches!(nothing, Rejection::NotFound(_)), "{nothing}");
+        remove(&mut draft, "web").unwrap();
+        let removed = pause(&mut draft, "web", ten_minutes(None)).unwrap_err();
+        assert!(matches!(removed, Rejection::Forbidden(_)), "{removed}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The gRPC services, one file each. A handler decodes, asks, and encodes.
 
+mod database;
 mod events;
 mod health;
 mod images;
@@ -15,9 +16,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
 use warren_core::{id::ClusterId, service::Service};
 use warren_proto::v1::{
-    events_server::EventsServer, health_api_server::HealthApiServer, images_server::ImagesServer,
-    nodes_server::NodesServer, services_server::ServicesServer, session_server::SessionServer,
-    tasks_server::TasksServer,
+    database_server::DatabaseServer, events_server::EventsServer,
+    health_api_server::HealthApiServer, images_server::ImagesServer, nodes_server::NodesServer,
+    services_server::ServicesServer, session_server::SessionServer, tasks_server::TasksServer,
 };
 
 use crate::{
@@ -82,6 +83,7 @@ pub fn routes(context: &Context) -> Result<Routes, tonic_reflection::server::Err
         .add_service(NodesServer::new(nodes::NodesApi(context.clone())))
         .add_service(ImagesServer::new(images::ImagesApi(context.clone())))
         .add_service(HealthApiServer::new(health::HealthService(context.clone())))
+        .add_service(DatabaseServer::new(database::DatabaseApi(context.clone())))
         .add_service(EventsServer::new(events::EventsApi(context.clone())));
     Ok(routes)
 }

@@ -22,7 +22,7 @@ impl Nodes for NodesApi {
     ) -> Result<Response<pb::Node>, Status> {
         let published = self.0.handle.published();
         let node = lookup::node(&published.cluster, &request.into_inner().node)?;
-        Ok(Response::new((&**node).into()))
+        Ok(Response::new(views::node(node, &self.0.calls)))
     }
 
     async fn list(
@@ -33,7 +33,8 @@ impl Nodes for NodesApi {
         let cluster = &published.cluster;
         let mut nodes: Vec<_> = cluster.nodes().collect();
         nodes.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
-        let nodes = nodes.into_iter().map(|node| views::node_row(cluster, node));
+        let calls = &self.0.calls;
+        let nodes = nodes.into_iter().map(|node| views::node_row(cluster, node, calls));
         Ok(Response::new(pb::ListNodesResponse { nodes: nodes.collect() }))
     }
 
@@ -59,6 +60,6 @@ impl Nodes for NodesApi {
         let published = self.0.handle.published();
         let gone = || Rejection::NotFound(format!("node {id} was removed meanwhile"));
         let node = published.cluster.node(id).ok_or_else(gone)?;
-        Ok(Response::new(views::node_row(&published.cluster, node)))
+        Ok(Response::new(views::node_row(&published.cluster, node, &self.0.calls)))
     }
 }

@@ -1,13 +1,13 @@
 //! `warren.v1.Services`.
 
 use tonic::{Request, Response, Status, async_trait};
-use warren_core::{Invalid, spec::ServiceSpec, wire::required};
+use warren_core::{Invalid, invalid::At, service::ChecksPause, spec::ServiceSpec, wire::required};
 use warren_proto::v1::{self as pb, services_server::Services};
 
 use super::Context;
 use crate::{
     decide::service::warnings,
-    input::{Input, ServiceUpdate},
+    input::{AskedPause, Input, ServiceUpdate},
     lookup,
     rejection::Rejection,
     views,
@@ -86,5 +86,27 @@ impl Services for ServicesApi {
         let pb::ReleaseServiceRequest { service } = request.into_inner();
         let released = self.0.handle.ask(|reply| Input::ReleaseService { service, reply }).await?;
         Ok(Response::new(pb::ReleaseServiceResponse { released }))
+    }
+
+    async fn pause_checks(
+        &self,
+        request: Request<pb::PauseChecksRequest>,
+    ) -> Result<Response<pb::PauseChecksResponse>, Status> {
+        let pb::PauseChecksRequest { service, r#for, by } = request.into_inner();
+        let span = required("for", r#for).map_err(Rejection::from)?;
+        let by = ChecksPause::checked_by(by).at("by").map_err(Rejection::from)?;
+        let pause = AskedPause { span, by };
+        let input = |reply| Input::PauseChecks { service, pause, reply };
+        let service = self.0.handle.ask(input).await?;
+        Ok(Response::new(pb::PauseChecksResponse { service: Some((&*service).into()) }))
+    }
+
+    async fn resume_checks(
+        &self,
+        request: Request<pb::ResumeChecksRequest>,
+    ) -> Result<Response<pb::ResumeChecksResponse>, Status> {
+        let pb::ResumeChecksRequest { service } = request.into_inner();
+        let service = self.0.handle.ask(|reply| Input::ResumeChecks { service, reply }).await?;
+        Ok(Response::new(pb::ResumeChecksResponse { service: Some((&*service).into()) }))
     }
 }

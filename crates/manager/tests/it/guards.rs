@@ -1,6 +1,9 @@
 //! What guards hold, as users see it. R-n are clauses of docs/replacement.md.
 
+use std::collections::BTreeMap;
+
 use warren_core::rule::Rule;
+use warren_manager::Transition;
 use warren_proto::v1 as pb;
 use warren_store::MemoryStore;
 
@@ -56,6 +59,18 @@ async fn of_fifty_that_fail_at_one_moment_few_are_replaced_and_why_is_said() {
     let text = detail.summary.unwrap().text;
     assert!(text.ends_with(&format!("{} held", 50 - begun)), "{text}");
     assert_eq!(running.held(Rule::Dependency), (50 - begun as u64, 50 - begun as u64));
+    let tally = running.counters.tallies().services().into_values().next().unwrap();
+    let suppressed = BTreeMap::from([(Rule::Dependency, 50 - begun as u64)]);
+    assert_eq!(tally.suppressed, suppressed);
+    assert_eq!(tally.replacements, BTreeMap::from([(Rule::Unhealthy, begun as u64)]));
+    let changes = |from, to| {
+        let of = |(transition, count): (&Transition, &u64)| {
+            (transition.from == from && transition.to == to).then_some(*count)
+        };
+        tally.transitions.iter().filter_map(of).sum::<u64>()
+    };
+    assert_eq!((changes("starting", "healthy"), changes("healthy", "unhealthy")), (50, 50));
+    assert_eq!(running.counters.tallies().heard().len(), 1);
     let why = running.why("web.50").await;
     let rules: Vec<pb::Rule> = why.events.iter().map(pb::Event::rule).collect();
     assert!(rules.contains(&pb::Rule::Fill) && rules.contains(&pb::Rule::Placed), "{rules:?}");
@@ -136,9 +151,12 @@ async fn a_starved_worker_says_so_and_its_timeouts_replace_nothing() {
     });
     worker.report(late).await;
     assert_eq!(running.detail("web").await.held[0].rule(), pb::Rule::Observer);
-    assert_eq!(running.node("node-1").await.doubted.unwrap().score, 6);
+    let node = running.node("node-1").await;
+    assert_eq!((node.doubted.unwrap().score, node.observer_score), (6, Some(6)));
     worker.say(beat(0)).await;
     worker.until(|worker| worker.assigned.len() == 2).await;
+    let node = running.node("node-1").await;
+    assert_eq!((node.doubted, node.observer_score), (None, Some(0)));
     assert_eq!(running.detail("web").await.held, []);
     let new = worker.assigned.keys().find(|id| **id != task).unwrap().clone();
     worker.report(healthy(&new, 1)).await;

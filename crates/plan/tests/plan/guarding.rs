@@ -251,6 +251,51 @@ fn a_slot_is_given_up_after_so_many_restarts_and_released_by_command() {
     assert_eq!(world.task(world.only(web, 1)).attempt, 1);
 }
 
+///
+#[test]
+fn while_checks_are_paused_nothing_is_replaced_for_its_health_and_exits_count() {
+    let mut world = World::new(2);
+    let web = world.service("web", 2, &[]);
+    world.serve(web);
+    let (sick, gone) = (world.only(web, 1), world.only(web, 2));
+    world.pause(web, Some(Duration::from_mins(10)));
+    world.is_unhealthy(sick);
+    world.exits(gone, 1);
+    world.plan();
+    assert_eq!(world.held_by(sick), Some(Rule::Paused));
+    assert_eq!(world.live(web, 1), [sick]);
+    assert_ne!(world.only(web, 2), gone, "it has ended");
+    world.seconds(300);
+    assert_eq!(world.live(web, 1), [sick]);
+    world.pause(web, None);
+    world.plan();
+    assert_eq!(world.held_by(sick), None);
+    assert_eq!(world.live(web, 1).len(), 2);
+}
+
+///
+#[test]
+fn what_is_held_by_a_pause_is_released_by_command_or_recovers() {
+    for recovers in [false, true] {
+        let mut world = World::new(2);
+        let web = world.service("web", 1, &[]);
+        world.serve(web);
+        let sick = world.only(web, 1);
+        world.pause(web, Some(Duration::from_mins(10)));
+        world.is_unhealthy(sick);
+        world.plan();
+        assert_eq!(world.held_by(sick), Some(Rule::Paused));
+        if recovers {
+            world.is_ready(sick);
+        } else {
+            world.release(web);
+        }
+        world.plan();
+        assert_eq!(world.held_by(sick), None);
+        assert_eq!(world.live(web, 1).len(), if recovers { 1 } else { 2 });
+    }
+}
+
 ///
 #[test]
 fn a_new_revision_tries_a_slot_that_was_given_up() {

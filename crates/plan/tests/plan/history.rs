@@ -1,10 +1,16 @@
 //! What is remembered, for how long, and that each row is written once.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use proptest::{collection::vec, prelude::*};
 
 use warren_core::{
     change::Change,
     event::{Event, EventKind},
+    id::{ServiceId, TaskId},
     task::EndKind,
 };
 
@@ -49,30 +55,98 @@ fn templates_go_with_the_last_task_that_ran_them() {
     assert_eq!(known(&world), 0);
 }
 
+fn tell(world: &mut World, service: Option<ServiceId>, task: Option<TaskId>) -> u64 {
+    let sequence = world.cluster.last_event() + 1;
+    let event = Event {
+        sequence,
+        at: world.now,
+        kind: EventKind::HealthChanged,
+        service,
+        service_name: None,
+        slot: None,
+        task,
+        node: None,
+        message: format!("event {sequence}"),
+        decision: None,
+    };
+    world.apply(&Change::PutEvent(Box::new(event)));
+    sequence
+}
+
 #[test]
 fn events_are_trimmed_many_at_a_time() {
     let mut world = World::new(1);
     (world.policy.events_kept, world.policy.events_slack) = (20, 10);
     let mut trims = 0;
-    for sequence in 1..=200 {
-        let event = Event {
-            sequence: world.cluster.last_event() + 1,
-            at: world.now,
-            kind: EventKind::NodeUp,
-            service: None,
-            service_name: None,
-            slot: None,
-            task: None,
-            node: None,
-            message: format!("event {sequence}"),
-            decision: None,
-        };
-        world.apply(&Change::PutEvent(Box::new(event)));
+    for _ in 1..=200 {
+        let sequence = tell(&mut world, None, None);
         trims += world.plan().changes.len();
         assert!(world.cluster.events().count() <= 30);
         assert_eq!(world.cluster.last_event(), sequence);
     }
     assert_eq!(trims, 16);
+}
+
+#[test]
+fn history_goes_after_a_month_but_for_the_newest_row() {
+    let mut world = World::new(1);
+    let web = world.service("web", 1, &[]);
+    world.serve(web);
+    let begun = world.cluster.events().count();
+    assert!(begun >= 2);
+    let days = |world: &mut World, days: u64| world.pass(Duration::from_hours(24 * days));
+    days(&mut world, 30);
+    world.plan();
+    assert_eq!(world.cluster.events().count(), begun, "trims are rare");
+    let last = tell(&mut world, None, None);
+    days(&mut world, 2);
+    world.plan();
+    let left = |world: &World| world.cluster.events().map(|e| e.sequence).collect::<Vec<_>>();
+    assert_eq!(left(&world), [last]);
+    days(&mut world, 40);
+    world.plan();
+    assert_eq!(left(&world), [last], "the next one is numbered after it");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Each task belongs to a service; some tasks are told of far more often than others.
+    #[test]
+    fn the_history_of_each_task_and_service_is_bounded_and_the_newest_survives(
+        tellings in vec((0..12_u64, 1..40_usize), 1..40)
+    ) {
+        let mut world = World::new(1);
+        world.policy.events_per_task = 10;
+        world.policy.events_per_service = 30;
+        (world.policy.events_kept, world.policy.events_slack) = (100, 10);
+        let (mut of_task, mut of_service) = (BTreeMap::new(), BTreeMap::new());
+        for (number, times) in tellings {
+            // The first one of each service is the service itself.
+            let service = ServiceId::from_u64(1 + number / 4);
+            let task = (number % 4 > 0).then(|| TaskId::from_u64(number));
+            for _ in 0..times {
+                let sequence = tell(&mut world, Some(service), task);
+                of_service.entry(service).or_insert_with(Vec::new).push(sequence);
+                of_task.entry(task).or_insert_with(Vec::new).push(sequence);
+            }
+            world.plan();
+            prop_assert!(world.cluster.events().count() <= 110);
+            prop_assert_eq!(of_task.values().flatten().max(), Some(&world.cluster.last_event()));
+            for (task, told) in of_task.iter().filter_map(|(task, told)| Some(((*task)?, told))) {
+                let kept: Vec<u64> = world.cluster.events_of_task(task).collect();
+                prop_assert!(kept.len() <= 11 && told.ends_with(&kept), "{:?} of {:?}", kept, told);
+            }
+            for (service, told) in &of_service {
+                let kept: Vec<u64> = world.cluster.events_of_service(*service).collect();
+                prop_assert!(kept.len() <= 33);
+                // Where nothing else pushes them out, the newest of them are there.
+                let newest = told.last().copied();
+                let recent = newest.is_some_and(|n| world.cluster.last_event() - n < 60);
+                prop_assert!(!recent || kept.last().copied() == newest);
+            }
+        }
+    }
 }
 
 #[test]

@@ -451,6 +451,7 @@ fn check_size(before: &Cluster, plan: &Plan) {
             Change::PutTask(task) => (1, task.id.as_u64()),
             Change::RemoveTask(id) => (1, id.as_u64()),
             Change::PutEvent(event) => (2, event.sequence),
+            Change::RemoveEvent(sequence) => (2, *sequence),
             Change::TrimEvents(_) => (3, 0),
             Change::PutNode(node) => (4, node.id.as_u64()),
             Change::PutRestraint(_) => (5, 0),

@@ -11,7 +11,7 @@ use warren_core::{
     id::{NodeId, ServiceId, TaskId},
     node::{Availability, AvailabilityKind, Driver, Node, NodeState},
     rule::Rule,
-    service::Service,
+    service::{ChecksPause, Service},
     spec::{
         EnvVar, Network, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy,
         ServiceSpec, TaskTemplate, Workload,
@@ -95,6 +95,16 @@ impl World {
     pub fn release(&mut self, id: ServiceId) {
         let mut service = (**self.cluster.service(id).unwrap()).clone();
         service.released_at = Some(self.now);
+        self.apply(&Change::PutService(Box::new(service)));
+    }
+
+    /// Pauses its checks, or goes on with them.
+    pub fn pause(&mut self, id: ServiceId, span: Option<Duration>) {
+        let mut service = (**self.cluster.service(id).unwrap()).clone();
+        service.checks_paused = span.map(|span| {
+            let (since, until) = (self.now, self.now.after(span));
+            ChecksPause { since, until, by: None }
+        });
         self.apply(&Change::PutService(Box::new(service)));
     }
 

@@ -25,6 +25,8 @@ mod namespace;
 #[cfg(test)]
 mod net;
 #[cfg(test)]
+mod observer;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod redirect;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use warren_core::{
     change::Change,
     cluster::Cluster,
-    health::HealthStatus,
+    health::{HealthStatus, Standing},
     id::TaskId,
     task::{EndKind, Phase, ReportMark, StopCause, Task},
     time::Timestamp,
@@ -40,7 +40,7 @@ pub fn check(
         match old {
             Some(old) => {
                 moves_forward(old, new, &mut broken);
-                reported(known, &after, old, new, &mut broken);
+                reported(known, before, &after, new, &mut broken);
                 stopped(known, old, new, now, &mut broken);
             }
             None => created(before, new, now, &mut broken),
@@ -57,14 +57,15 @@ fn put(batch: &[Change]) -> Vec<TaskId> {
         .iter()
         .filter_map(|change| match change {
             Change::PutTask(task) => Some(task.id),
+            Change::PutHealth(id, _) => Some(*id),
             Change::PutService(_)
             | Change::RemoveService(_)
             | Change::RemoveTask(_)
-            | Change::PutHealth(..)
             | Change::PutNode(_)
             | Change::RemoveNode(_)
             | Change::PutRestraint(_)
             | Change::PutEvent(_)
+            | Change::RemoveEvent(_)
             | Change::TrimEvents(_) => None,
         })
         .collect();
@@ -88,18 +89,26 @@ fn moves_forward(old: &Task, new: &Task, broken: &mut Vec<String>) {
     if same(old) != same(new) {
         broken.push(format!("{id} is another one now"));
     }
-    if new.reported < old.reported {
-        broken.push(format!("{id}: its reports went back"));
-    }
 }
 
 /// What is taken was sent, by the node of the task, in the epoch that counts.
-fn reported(known: &Known, after: &Cluster, old: &Task, new: &Task, broken: &mut Vec<String>) {
-    if old.reported == new.reported {
+fn reported(
+    known: &Known,
+    before: &Cluster,
+    after: &Cluster,
+    new: &Task,
+    broken: &mut Vec<String>,
+) {
+    let (id, mark) = (new.id, after.reported(new));
+    let known_mark = before.task(id).map_or_else(ReportMark::default, |old| before.reported(old));
+    if mark < known_mark {
+        broken.push(format!("{id}: its reports went back"));
+    }
+    if mark == known_mark {
         return;
     }
-    let (id, ReportMark { epoch, sequence }) = (new.id, new.reported);
-    let Some((node, report)) = known.sent.get(&(id, new.reported)) else {
+    let ReportMark { epoch, sequence } = mark;
+    let Some((node, report)) = known.sent.get(&(id, mark)) else {
         broken.push(format!("{id}: nobody sent report {sequence} of epoch {epoch}"));
         return;
     };
@@ -111,7 +120,9 @@ fn reported(known: &Known, after: &Cluster, old: &Task, new: &Task, broken: &mut
         broken.push(format!("{id}: a report of epoch {epoch} was taken in {current:?}"));
     }
     let lost = matches!(&new.status.phase, Phase::Ended(end) if end.kind == EndKind::Lost);
-    if new.status != report.status && !lost {
+    let seen = after.health(id).map(|health| Standing::from(&health.observed));
+    let said = report.health.as_ref().map(Standing::from);
+    if (new.status != report.status && !lost) || (said.is_some() && said != seen) {
         broken.push(format!("{id}: report {sequence} says something else"));
     }
 }

@@ -8,7 +8,7 @@ use warren_core::{
     time::Timestamp,
 };
 
-use super::{Overall, TaskVerdicts};
+use super::{Life, Overall, TaskVerdicts};
 use crate::{run::Known, schedule::Elapsed, watch::Watch};
 
 impl TaskVerdicts {
@@ -37,7 +37,7 @@ impl TaskVerdicts {
             }
         }
         if has_ended(saved) {
-            verdicts.gone = Some(saved.reason.clone());
+            verdicts.life = Life::Gone(saved.reason.clone());
         } else if let Some(culprit) = verdicts.culprit()
             && let Some(run) = verdicts.roles.get_mut(culprit)
         {

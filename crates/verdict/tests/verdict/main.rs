@@ -1,6 +1,7 @@
 //! The verdicts against an oracle that shares no code with them, against a table, and clause by
 //! clause of `docs/checks.md`.
 
+mod edit;
 mod evidence;
 mod exhaustive;
 mod flapping;

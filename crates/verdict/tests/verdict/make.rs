@@ -43,6 +43,7 @@ pub fn timing(failures: u32, successes: u32) -> Timing {
         successes: Threshold::new_const(successes),
         min_failing: Delay::MIN,
         flapping: None,
+        stop_grace_period: None,
     }
 }
 

@@ -65,16 +65,33 @@ async fn a_pool_that_is_exhausted_shows() {
     until(&health, Status::Healthy).await;
 }
 
-#[tokio::test]
-async fn deadpool_and_a_bare_client_see_the_same() {
-    let mut server = start();
+fn deadpool(server: &Server, size: usize) -> deadpool_postgres::Pool {
     let mut config = deadpool_postgres::Config::new();
     config.host = Some("127.0.0.1".to_owned());
     config.port = Some(server.port);
     config.user = Some("app".to_owned());
     config.dbname = Some("postgres".to_owned());
-    let pool = config.create_pool(None, tokio_postgres::NoTls).unwrap();
-    let health = service(vitals::postgres(pool));
+    config.pool = Some(deadpool_postgres::PoolConfig::new(size));
+    config.create_pool(None, tokio_postgres::NoTls).unwrap()
+}
+
+#[tokio::test]
+async fn a_deadpool_that_is_exhausted_shows() {
+    let server = start();
+    let pool = deadpool(&server, 1);
+    let health = service(vitals::postgres(pool.clone()));
+    until(&health, Status::Healthy).await;
+    let taken = pool.get().await.unwrap();
+    let report = until(&health, Status::Unhealthy).await;
+    assert_eq!(message(&report), "no answer within 1 s");
+    drop(taken);
+    until(&health, Status::Healthy).await;
+}
+
+#[tokio::test]
+async fn deadpool_and_a_bare_client_see_the_same() {
+    let mut server = start();
+    let health = service(vitals::postgres(deadpool(&server, 2)));
     through_thick_and_thin(&health, &mut server).await;
 
     let address = format!("host=127.0.0.1 port={} user=app dbname=postgres", server.port);

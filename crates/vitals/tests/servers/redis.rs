@@ -59,4 +59,14 @@ async fn a_cluster_that_is_not_whole_is_not_healthy() {
     take_all.arg("ADDSLOTSRANGE").arg(0).arg(16383);
     let () = take_all.query_async(&mut connection).await.unwrap();
     until(&health, Status::Healthy).await;
+
+    let nodes = redis::cluster::ClusterClient::new([client(&server).get_connection_info().clone()]);
+    let connected = nodes.unwrap().get_async_connection().await.unwrap();
+    let health = service(vitals::redis(connected).cluster());
+    until(&health, Status::Healthy).await;
+    let mut lose_one = redis::cmd("CLUSTER");
+    lose_one.arg("DELSLOTS").arg(7);
+    let () = lose_one.query_async(&mut connection).await.unwrap();
+    let report = until(&health, Status::Unhealthy).await;
+    assert_eq!(message(&report), "cluster_state is fail");
 }

@@ -7,6 +7,10 @@ use nix::{
     unistd::Pid,
 };
 use tokio::task::JoinSet;
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
 use vitals::{Heartbeat, Vitals, testing::FakeCheck, testing::FakeClock};
 
 use crate::support::{ask, code, json};
@@ -89,6 +93,17 @@ async fn a_draining_service_is_not_ready_at_once_but_lives() {
     assert!(report.components.iter().any(|part| part.name == "drain"));
 }
 
+type Watched = tonic::Streaming<HealthCheckResponse>;
+
+async fn watch(health: &Vitals) -> Watched {
+    let mut client = HealthClient::new(tonic::service::Routes::new(health.grpc([""; 0])).prepare());
+    client.watch(HealthCheckRequest::default()).await.unwrap().into_inner()
+}
+
+async fn next(watched: &mut Watched) -> ServingStatus {
+    watched.message().await.unwrap().unwrap().status()
+}
+
 /// One test for both, since a signal reaches everybody in the process.
 #[tokio::test]
 async fn sigterm_drains_and_the_end_comes_later() {
@@ -97,10 +112,13 @@ async fn sigterm_drains_and_the_end_comes_later() {
     let mut ending = JoinSet::new();
     ending.spawn(end);
     assert_eq!(code(&health, "/health/ready").await, 200);
+    let mut watched = watch(&health).await;
+    assert_eq!(next(&mut watched).await, ServingStatus::Serving);
     kill(Pid::this(), Signal::SIGTERM).unwrap();
     while code(&health, "/health/ready").await == 200 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(next(&mut watched).await, ServingStatus::NotServing);
     assert!(ending.try_join_next().is_none());
     health.acknowledge_drain();
     ending.join_all().await;

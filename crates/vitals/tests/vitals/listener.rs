@@ -80,6 +80,28 @@ fn liveness_sees_that_the_runtime_is_blocked_and_that_it_runs_again() {
 }
 
 #[test]
+fn a_second_runtime_is_watched_when_asked_for() {
+    let one = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (home, other) = (one(), one());
+    let health = Vitals::new("a", "1")
+        .runtime_bound(Duration::from_millis(300))
+        .runtime("engine", other.handle());
+    let listener = home.block_on(async { health.listen("127.0.0.1:0") }).unwrap();
+    wait_for(listener.address(), "/liveness", 200);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let blocking = other.spawn(async move { held.recv() });
+    let answer = wait_for(listener.address(), "/liveness?verbose", 503);
+    assert!(answer.contains("\"name\":\"engine\",\"status\":\"unhealthy\""), "{answer}");
+    assert!(answer.contains("\"name\":\"runtime\",\"status\":\"healthy\""), "{answer}");
+    drop(release);
+    wait_for(listener.address(), "/liveness", 200);
+    other.block_on(blocking).unwrap().unwrap_err();
+}
+
+#[test]
 fn metrics_are_served_beside_the_endpoints() {
     let health = Vitals::new("a", "1").critical("x", FakeCheck::passing());
     let mut registry = Registry::default();

@@ -193,6 +193,68 @@ async fn listeners_hear_of_changes_and_not_of_runs() {
     assert_eq!((report.status, message(&report, "x").as_str()), (Status::Unhealthy, "down"));
 }
 
+/// What is logged while this thread writes to it.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_logged_once_at_info_and_a_run_is_not() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (clock, check) = (FakeClock::new(), FakeCheck::passing());
+    let component = Component::critical("x", check.clone()).periodic(10 * SECOND).jitter(0.0);
+    let health = Vitals::new("a", "1").clock(&clock).secret("s3same").component(component);
+    health.start();
+    let mut changes = health.subscribe();
+    changes.wait_for(|report| report.status == Status::Healthy).await.unwrap();
+    for word in ["no s3same", "still no s3same"] {
+        check.fail(word);
+        let runs = check.runs();
+        clock.advance(10 * SECOND);
+        while check.runs() == runs {
+            tokio::task::yield_now().await;
+        }
+        changes.wait_for(|report| report.status == Status::Unhealthy).await.unwrap();
+    }
+    check.pass();
+    clock.advance(10 * SECOND);
+    changes.wait_for(|report| report.status == Status::Healthy).await.unwrap();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<String> = lines
+        .filter(|line| line["target"].as_str().unwrap().starts_with("vitals"))
+        .map(|line| {
+            ["level", "message", "component", "from", "to", "said"]
+                .map(|key| line[key].as_str().unwrap_or("-").to_owned())
+                .join(" ")
+        })
+        .collect();
+    let expected = [
+        "INFO component changed x unknown healthy -",
+        "INFO component changed x healthy unhealthy no ***",
+        "INFO component changed x unhealthy healthy -",
+    ];
+    assert_eq!(told, expected);
+}
+
 #[tokio::test]
 async fn background_work_ends_with_the_last_handle() {
     let check = FakeCheck::passing();

@@ -12,12 +12,14 @@ use std::{
 use tokio::time::Instant;
 use warren_core::{
     check::{ByRole, CheckKind, Checks, Role},
-    health::Health,
+    health::{Health, Verdict},
     id::TaskId,
     outcome::{Attempt, Outcome},
+    spec::ServiceName,
     time::Timestamp,
+    wire::duration_to_wire,
 };
-use warren_probe::{Prober, Target};
+use warren_probe::{Prober, Stake, Target};
 use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
@@ -26,12 +28,14 @@ use super::{
     Context,
     trials::{Trials, Turn},
 };
-use crate::{Clock, Metrics, metrics::Meter};
+use crate::{Clock, metrics::Meter};
 
 pub struct Checking {
     task: TaskId,
     verdicts: TaskVerdicts,
     groups: Vec<Group>,
+    /// Nothing is attempted until then.
+    paused_until: Option<Elapsed>,
     sight: Arc<Sight>,
     /// For attempts by hand.
     turn: Turn,
@@ -53,6 +57,8 @@ pub struct Observation {
     health: Health,
     attempts: ByRole<Vec<Attempt>>,
     next: ByRole<Option<Timestamp>>,
+    late: ByRole<Option<Duration>>,
+    paused_until: Option<Timestamp>,
 }
 
 /// What all attempts at a task need.
@@ -74,6 +80,7 @@ type Newest = Option<(Arc<Checks>, Vec<Arc<CheckGroup>>)>;
 struct Group {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
+    _stake: Stake,
     state: GroupState,
     /// The most that any of its roles wants in a row. Beyond them a streak decides nothing.
     failures: u32,
@@ -81,6 +88,11 @@ struct Group {
     /// Consecutive outcomes of one kind, the last one's.
     last: Option<Outcome>,
     run: u32,
+    /// So much after its due time the last attempt began.
+    late: Option<Duration>,
+    run_since: Elapsed,
+    /// One of its roles has the verdict that it fails.
+    fails: bool,
 }
 
 enum GroupState {
@@ -103,6 +115,7 @@ impl Checking {
     /// `saved` is the health of a task that was adopted.
     pub fn new(
         task: TaskId,
+        service: &ServiceName,
         checks: &Arc<Checks>,
         running: &Running,
         runtime: &Arc<dyn Runtime>,
@@ -116,11 +129,11 @@ impl Checking {
             Some(saved) => TaskVerdicts::restore(task, checks, started, &saved, elapsed),
             None => TaskVerdicts::new(task, checks, started),
         };
-        let group = |shared| Group::new(shared, checks, &context.metrics);
         let mut checking = Self {
             task,
+            groups: loops(service, checks, &verdicts.health(), context),
             verdicts,
-            groups: context.groups.of(checks).into_iter().map(group).collect(),
+            paused_until: None,
             sight: Arc::new(Sight {
                 clock: Arc::clone(&context.clock),
                 anchor: now.checked_sub(elapsed).unwrap_or(now),
@@ -137,11 +150,57 @@ impl Checking {
         self.verdicts.health()
     }
 
-    /// The process is gone.
-    pub fn exited(&mut self, why: String, at: Timestamp) -> Health {
+    /// The task is to be stopped: from here on only readiness is looked at.
+    pub fn drain(&mut self) {
+        self.cancel_attempts();
+        self.verdicts.stop(self.sight.clock.now());
+        self.plan_attempts();
+    }
+
+    /// Attempts nothing until then, by the monotonic clock from here on, and cancels what is in
+    /// flight. One that is over already, since nobody watched meanwhile, still parts what comes
+    /// from what was.
+    pub fn pause(&mut self, until: Timestamp) {
+        self.cancel_attempts();
+        self.verdicts.pause();
+        let left = until.since(self.sight.clock.now());
+        self.paused_until = Some(self.sight.anchor.elapsed() + left);
+    }
+
+    /// Ends a pause, if there is one.
+    pub fn resume(&mut self) {
+        if self.paused_until.take().is_some() {
+            tracing::info!(task.id = %self.task, "checks go on");
+            self.plan_attempts();
+        }
+    }
+
+    /// Goes on with other checks; what is in flight is cancelled.
+    pub fn edit(
+        &mut self,
+        service: &ServiceName,
+        before: &Checks,
+        after: &Arc<Checks>,
+        context: &Context,
+    ) {
+        self.cancel_attempts();
+        self.sight.target.let_go();
+        let (at, elapsed) = (self.sight.clock.now(), self.sight.anchor.elapsed());
+        self.verdicts.edit(self.task, before, after, at, elapsed);
+        self.groups = loops(service, after, &self.verdicts.health(), context);
+        self.plan_attempts();
+    }
+
+    /// Nothing of them is recorded.
+    fn cancel_attempts(&mut self) {
         for group in &mut self.groups {
             group.state = GroupState::Idle;
         }
+    }
+
+    /// The process is gone.
+    pub fn exited(&mut self, why: String, at: Timestamp) -> Health {
+        self.cancel_attempts();
         self.verdicts.exited(at, why);
         self.verdicts.health()
     }
@@ -171,18 +230,22 @@ impl Checking {
 
     pub fn observation(&self) -> Observation {
         let mut attempts = ByRole::<Vec<Attempt>>::default();
-        let mut next = ByRole::default();
+        let (mut next, mut lateness) = (ByRole::default(), ByRole::default());
         let (elapsed, now) = (self.sight.anchor.elapsed(), self.sight.clock.now());
-        for Group { shared, state, .. } in &self.groups {
+        let moment = |at: Elapsed| now.after(at.saturating_sub(elapsed));
+        for Group { shared, state, late, .. } in &self.groups {
             for &role in shared.roles {
                 *attempts.get_mut(role) = self.verdicts.recent(role).cloned().collect();
                 *next.get_mut(role) = match state {
-                    GroupState::Due(at) => Some(now.after(at.saturating_sub(elapsed))),
+                    GroupState::Due(at) => Some(moment(*at)),
                     GroupState::Idle | GroupState::InFlight(_) => None,
                 };
+                *lateness.get_mut(role) = *late;
             }
         }
-        Observation { task: self.task, health: self.verdicts.health(), attempts, next }
+        let paused_until = self.paused_until.map(moment);
+        let health = self.verdicts.health();
+        Observation { task: self.task, health, attempts, next, late: lateness, paused_until }
     }
 
     pub fn trials(&self) -> Trials {
@@ -198,6 +261,9 @@ impl Checking {
     /// Asks when each group is due that has nothing planned or something still to come. What is
     /// overdue stays planned: it starts now, late.
     fn plan_attempts(&mut self) {
+        if self.paused_until.is_some() {
+            return;
+        }
         let now = self.sight.anchor.elapsed();
         for group in &mut self.groups {
             match group.state {
@@ -214,12 +280,16 @@ impl Checking {
 
     fn start_due(&mut self) {
         let now = self.sight.anchor.elapsed();
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.resume();
+        }
         for group in &mut self.groups {
             let late = match group.state {
                 GroupState::Due(at) if at <= now => now.saturating_sub(at),
                 GroupState::Due(_) | GroupState::Idle | GroupState::InFlight(_) => continue,
             };
             let (sight, shared) = (Arc::clone(&self.sight), Arc::clone(&group.shared));
+            group.late = Some(late);
             let flight = attempt(sight, shared, Arc::clone(&group.meter), late);
             group.state = GroupState::InFlight(Box::pin(flight));
         }
@@ -243,7 +313,7 @@ impl Checking {
             GroupState::Due(at) => Some(at),
             GroupState::Idle | GroupState::InFlight(_) => None,
         };
-        self.groups.iter().filter_map(due).min()
+        self.groups.iter().filter_map(due).chain(self.paused_until).min()
     }
 
     fn land(&mut self, index: usize, landed: Landed) -> Option<Noted> {
@@ -252,6 +322,7 @@ impl Checking {
         let outcome = attempt.outcome;
         let same = group.last.map(kind_of) == Some(kind_of(outcome));
         group.run = if same { group.run.saturating_add(1) } else { 1 };
+        group.run_since = if same { group.run_since } else { ended };
         group.last = Some(outcome);
         let decides = group.run
             <= match outcome {
@@ -265,12 +336,15 @@ impl Checking {
             role = role.name(),
             outcome = ?outcome,
             latency_ms = attempt.latency.as_millis(),
-            message = attempt.message,
+            said = attempt.message,
             "attempt"
         );
-        let changed = self.verdicts.observe(role, attempt, ended).is_some();
+        let changed = self.verdicts.observe(role, attempt, ended);
+        if let Some(health) = &changed {
+            group.note_verdicts(health, ended);
+        }
         self.plan_attempts();
-        if changed {
+        if changed.is_some() {
             Some(Noted::Changed)
         } else if decides {
             Some(Noted::Streak)
@@ -293,7 +367,7 @@ async fn attempt(
     let seen = sight.prober.attempt(&sight.target, &check.kind, timeout).await;
     drop(in_flight);
     let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
-    meter.end(seen.outcome, seen.latency, queued);
+    meter.end(seen.outcome, seen.latency, queued, seen.stretched);
     // A wait for a free slot is ours, so the attempt began after it.
     let at = at.after(seen.waited);
     let (outcome, message) = (seen.outcome, seen.message);
@@ -316,15 +390,61 @@ impl Groups {
     }
 }
 
+/// One for each check that is attempted apart from the others.
+fn loops(
+    service: &ServiceName,
+    checks: &Arc<Checks>,
+    health: &Health,
+    context: &Context,
+) -> Vec<Group> {
+    let group = |shared| Group::new(shared, service, checks, health, context);
+    context.groups.of(checks).into_iter().map(group).collect()
+}
+
 impl Group {
-    fn new(shared: Arc<CheckGroup>, checks: &Checks, metrics: &Metrics) -> Self {
-        let meter = metrics.meter(shared.check.kind.name(), shared.role);
+    fn new(
+        shared: Arc<CheckGroup>,
+        service: &ServiceName,
+        checks: &Checks,
+        health: &Health,
+        context: &Context,
+    ) -> Self {
+        let stake = context.observer.stake(shared.check.timing.timeout.get());
+        let meter = context.metrics.meter(service, shared.check.kind.name(), shared.role);
         let (mut failures, mut successes) = (0, 0);
         for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
             failures = failures.max(check.timing.failures.get());
             successes = successes.max(check.timing.successes.get());
         }
-        Self { shared, meter, state: GroupState::Idle, failures, successes, last: None, run: 0 }
+        let mut group = Self {
+            shared,
+            meter,
+            _stake: stake,
+            state: GroupState::Idle,
+            failures,
+            successes,
+            last: None,
+            run: 0,
+            run_since: Elapsed::ZERO,
+            fails: false,
+            late: None,
+        };
+        group.fails = group.fails_in(health);
+        group
+    }
+
+    fn note_verdicts(&mut self, health: &Health, now: Elapsed) {
+        let fails = self.fails_in(health);
+        if fails && !self.fails {
+            self.meter.detected(now.saturating_sub(self.run_since));
+        }
+        self.fails = fails;
+    }
+
+    fn fails_in(&self, health: &Health) -> bool {
+        let mut roles =
+            self.shared.roles.iter().filter_map(|role| health.roles.get(*role).as_ref());
+        roles.any(|role| role.verdict == Verdict::Failing)
     }
 }
 
@@ -344,17 +464,19 @@ const fn kind_of(outcome: Outcome) -> u8 {
 
 impl From<Observation> for pb::Observation {
     fn from(observation: Observation) -> Self {
-        let Observation { task, health, attempts, next } = observation;
+        let Observation { task, health, attempts, next, late, paused_until } = observation;
         let roles = Role::ALL.into_iter().filter(|role| health.roles.get(*role).is_some());
         let attempts = roles.map(|role| pb::RoleAttempts {
             role: pb::Role::from(role).into(),
             attempts: attempts.get(role).iter().map(Into::into).collect(),
             next: next.get(role).map(Into::into),
+            late: late.get(role).map(duration_to_wire),
         });
         Self {
             task_id: task.to_string(),
             attempts: attempts.collect(),
             health: Some((&health).into()),
+            paused_until: paused_until.map(Into::into),
         }
     }
 }

@@ -4,16 +4,17 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use warren_core::{
-    check::Checks,
+    check::{Checks, Role, Timing},
+    health::Verdict,
     id::TaskId,
     spec::{Pull, StopSignal},
-    task::{EndKind, Phase, TaskEnd},
+    task::{EndKind, Phase, StopCause, TaskEnd},
     time::Timestamp,
 };
-use warren_runtime::{Exit, Runtime, RuntimeError};
+use warren_runtime::{Exit, Launch, Runtime, RuntimeError};
 use warren_verdict::{TaskVerdicts, reason};
 
-use super::{Actor, Context, Wanted, patiently, prepare::facts};
+use super::{Actor, Context, Orders, Wanted, patiently, prepare::facts, watch_over::Eyes};
 
 /// The end of a task is told once its leftovers are gone, so that its ports and its memory are
 /// free for the next one, but a runtime that is slow to remove them delays the news no longer.
@@ -59,55 +60,62 @@ impl Actor {
 
     /// An ended task keeps its log until the manager forgets it.
     async fn keep_log(mut self) {
-        if self.wanted.wait_for(|wanted| *wanted == Wanted::Forget).await.is_ok() {
+        let forgotten = |orders: &Orders| orders.wanted == Wanted::Forget;
+        if self.orders.wait_for(forgotten).await.is_ok() {
             self.context.remove_log(self.task()).await;
         }
     }
 
-    /// Stops a running task: signal, grace, SIGKILL.
-    pub(super) async fn stop(&mut self, exit: impl Future<Output = Exit>) -> TaskEnd {
+    /// Stops a running task, out of traffic first. Of its checks only readiness goes on, so that
+    /// whoever looks sees it drain; of the others, attempts in flight included, nothing is
+    /// recorded any more.
+    pub(super) async fn stop(
+        &mut self,
+        mut eyes: Eyes,
+        exit: impl Future<Output = Exit>,
+    ) -> TaskEnd {
+        eyes.checking.drain();
+        self.health = Some(eyes.checking.health());
         if self.status.phase != Phase::Stopping {
-            self.leave_traffic();
             self.enter(Phase::Stopping, "").await;
         }
-        let mut exit = pin!(exit);
-        let signal = self.stop_signal().await;
-        self.signal(signal).await;
-        let grace = self.launch.template.stop_grace_period.get();
-        if let Ok(exit) = timeout(grace, &mut exit).await {
-            return stopped(&exit);
-        }
-        tracing::info!(task.id = %self.task(), "task did not stop in its grace period; killing it");
+        let mut end = pin!(self.stopper().stop(exit));
         loop {
-            self.signal(StopSignal::KILL).await;
-            if let Ok(exit) = timeout(KILL_AGAIN, &mut exit).await {
-                return stopped(&exit);
-            }
-            tracing::warn!(task.id = %self.task(), "task was killed and is still there");
+            let seen = tokio::select! {
+                biased;
+                end = &mut end => {
+                    self.health = Some(eyes.checking.health());
+                    return end;
+                }
+                seen = eyes.next() => seen,
+            };
+            self.attend(seen, &mut eyes).await;
         }
     }
 
-    async fn stop_signal(&self) -> StopSignal {
-        if let Some(signal) = self.launch.template.stop_signal {
-            return signal;
-        }
-        let (runtime, launch) = (&self.runtime, &self.launch);
-        let facts = patiently(self.task(), || facts(runtime, launch, Pull::Never));
-        // An image that cannot be read, or not now, stops as most programs do: a stop waits for
-        // nobody's pull.
-        let facts = timeout(FACTS_WITHIN, facts).await.ok().and_then(Result::ok);
-        facts.and_then(|facts| facts.stop_signal).unwrap_or(StopSignal::TERM)
+    fn stopper(&self) -> Stopper {
+        let (runtime, launch) = (Arc::clone(&self.runtime), self.launch.clone());
+        Stopper { runtime, launch, grace: self.grace() }
     }
 
-    async fn signal(&self, signal: StopSignal) {
-        let signalled = patiently(self.task(), || self.runtime.signal(self.task(), signal)).await;
-        match signalled {
-            // One that is gone needs no signal.
-            Ok(()) | Err(RuntimeError::NoSuchTask(_)) => {}
-            Err(error @ (RuntimeError::Refused(_) | RuntimeError::Unavailable { .. })) => {
-                tracing::warn!(task.id = %self.task(), %error, "cannot signal the task");
-            }
-        }
+    /// The task's own, unless it is stopped for a check that names another.
+    fn grace(&self) -> Duration {
+        let own = self.launch.template.stop_grace_period;
+        let of_check = match self.orders.borrow().wanted {
+            Wanted::Stop(StopCause::Unhealthy) => self.failed_check(),
+            Wanted::Run | Wanted::Stop(_) | Wanted::Forget => None,
+        };
+        of_check.and_then(|timing| timing.stop_grace_period).unwrap_or(own).get()
+    }
+
+    fn failed_check(&self) -> Option<Timing> {
+        let (health, checks) = (self.health.as_ref()?, self.status.checks.as_deref()?);
+        let failed = |role: &Role| {
+            let role = health.roles.get(*role).as_ref();
+            role.is_some_and(|role| role.verdict == Verdict::Failing)
+        };
+        let role = [Role::Startup, Role::Liveness].into_iter().find(failed)?;
+        Some(checks.get(role).as_ref()?.timing)
     }
 
     fn leave_traffic(&mut self) {
@@ -151,7 +159,57 @@ impl Actor {
     }
 
     pub(super) fn is_wanted(&self) -> bool {
-        *self.wanted.borrow() == Wanted::Run && self.status.phase != Phase::Stopping
+        self.orders.borrow().wanted == Wanted::Run && self.status.phase != Phase::Stopping
+    }
+}
+
+/// What it takes to stop a task while its actor still looks at it.
+struct Stopper {
+    runtime: Arc<dyn Runtime>,
+    launch: Launch,
+    grace: Duration,
+}
+
+impl Stopper {
+    /// Signal, grace, SIGKILL.
+    async fn stop(self, exit: impl Future<Output = Exit>) -> TaskEnd {
+        let (task, mut exit) = (self.launch.task, pin!(exit));
+        self.signal(self.stop_signal().await).await;
+        if let Ok(exit) = timeout(self.grace, &mut exit).await {
+            return stopped(&exit);
+        }
+        tracing::info!(task.id = %task, "task did not stop in its grace period; killing it");
+        loop {
+            self.signal(StopSignal::KILL).await;
+            if let Ok(exit) = timeout(KILL_AGAIN, &mut exit).await {
+                return stopped(&exit);
+            }
+            tracing::warn!(task.id = %task, "task was killed and is still there");
+        }
+    }
+
+    async fn stop_signal(&self) -> StopSignal {
+        let Self { runtime, launch, grace: _ } = self;
+        if let Some(signal) = launch.template.stop_signal {
+            return signal;
+        }
+        let facts = patiently(launch.task, || facts(runtime, launch, Pull::Never));
+        // An image that cannot be read, or not now, stops as most programs do: a stop waits for
+        // nobody's pull.
+        let facts = timeout(FACTS_WITHIN, facts).await.ok().and_then(Result::ok);
+        facts.and_then(|facts| facts.stop_signal).unwrap_or(StopSignal::TERM)
+    }
+
+    async fn signal(&self, signal: StopSignal) {
+        let task = self.launch.task;
+        let signalled = patiently(task, || self.runtime.signal(task, signal)).await;
+        match signalled {
+            // One that is gone needs no signal.
+            Ok(()) | Err(RuntimeError::NoSuchTask(_)) => {}
+            Err(error @ (RuntimeError::Refused(_) | RuntimeError::Unavailable { .. })) => {
+                tracing::warn!(task.id = %task, %error, "cannot signal the task");
+            }
+        }
     }
 }
 

@@ -17,16 +17,18 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warren_core::{
+    assignment::Assignment,
     health::Health,
     id::TaskId,
     report::HealthTransition,
-    task::{Phase, TaskEnd, TaskStatus},
+    spec::TaskTemplate,
+    task::{Phase, StopCause, TaskEnd, TaskStatus},
     time::Timestamp,
 };
-use warren_probe::Prober;
+use warren_probe::{Observer, Prober};
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
-use self::{checking::Groups, quiet::Quiet};
+use self::{checking::Groups, quiet::Quiet, watch_over::Eyes};
 use crate::{Clock, Config, Metrics, agent::Event, held::Held};
 
 pub use checking::Observation;
@@ -46,6 +48,7 @@ pub struct Context {
     pub shutdown: CancellationToken,
     pub clock: Arc<dyn Clock>,
     prober: Arc<Prober>,
+    observer: Arc<Observer>,
     log_dir: PathBuf,
     metrics: Metrics,
     groups: Arc<Groups>,
@@ -57,13 +60,15 @@ impl Context {
         events: mpsc::Sender<Event>,
         shutdown: CancellationToken,
         config: &Config,
+        observer: &Arc<Observer>,
     ) -> Result<Self, warren_probe::Fault> {
         let Config { clock, log_dir, metrics, engine, .. } = config;
         Ok(Self {
             events,
             shutdown,
             clock: Arc::clone(clock),
-            prober: Arc::new(Prober::new()?),
+            prober: Arc::new(Prober::new()?.with_observer(Arc::clone(observer))),
+            observer: Arc::clone(observer),
             log_dir: log_dir.clone(),
             metrics: metrics.clone(),
             groups: Arc::default(),
@@ -113,34 +118,53 @@ pub enum Question {
 /// The agent's end of an actor.
 #[derive(Debug)]
 pub struct TaskHandle {
-    wanted: watch::Sender<Wanted>,
+    orders: watch::Sender<Orders>,
     pub asks: mpsc::Sender<Question>,
     /// True once nothing more will be written to the task's log.
     pub ended: watch::Receiver<bool>,
 }
 
 impl TaskHandle {
-    pub fn stop(&self) {
-        self.wanted.send_if_modified(|wanted| match wanted {
-            Wanted::Run => {
-                *wanted = Wanted::Stop;
-                true
-            }
-            Wanted::Stop | Wanted::Forget => false,
+    /// What the manager wants of it now.
+    pub fn order(&self, assignment: &Assignment) {
+        let orders = Orders::of(assignment);
+        self.orders.send_if_modified(|known| {
+            let news = *known != orders;
+            *known = orders;
+            news
         });
     }
 
     /// End it and remove all that is left, log included.
     pub fn forget(self) {
-        self.wanted.send_replace(Wanted::Forget);
+        self.orders.send_modify(|orders| orders.wanted = Wanted::Forget);
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Run,
-    Stop,
+    Stop(StopCause),
     Forget,
+}
+
+/// What of an assignment may change while its task lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Orders {
+    wanted: Wanted,
+    /// Another one differs in how the task is looked at, and in nothing else.
+    template: Arc<TaskTemplate>,
+    paused_until: Option<Timestamp>,
+}
+
+impl Orders {
+    fn of(assignment: &Assignment) -> Self {
+        Self {
+            wanted: assignment.stop.as_ref().map_or(Wanted::Run, |stop| Wanted::Stop(stop.cause)),
+            template: Arc::clone(&assignment.template),
+            paused_until: assignment.checks_paused_until,
+        }
+    }
 }
 
 /// Where an actor begins.
@@ -183,8 +207,7 @@ pub fn spawn(
     resume: Resume,
 ) -> TaskHandle {
     let assignment = &held.assignment;
-    let first = if assignment.stop.is_some() { Wanted::Stop } else { Wanted::Run };
-    let (wanted_sender, wanted) = watch::channel(first);
+    let (orders_sender, orders) = watch::channel(Orders::of(assignment));
     let (ended, ended_receiver) = watch::channel(false);
     let (asks_sender, asks) = mpsc::channel(ASKS_MAX);
     let actor = Actor {
@@ -197,7 +220,7 @@ pub fn spawn(
         },
         runtime: Arc::clone(runtime),
         context: context.clone(),
-        wanted,
+        orders,
         status: held.status.clone(),
         health: held.health.clone(),
         ended,
@@ -213,14 +236,14 @@ pub fn spawn(
         }
     };
     tracker.spawn_on(life, &context.engine);
-    TaskHandle { wanted: wanted_sender, asks: asks_sender, ended: ended_receiver }
+    TaskHandle { orders: orders_sender, asks: asks_sender, ended: ended_receiver }
 }
 
 struct Actor {
     launch: Launch,
     runtime: Arc<dyn Runtime>,
     context: Context,
-    wanted: watch::Receiver<Wanted>,
+    orders: watch::Receiver<Orders>,
     status: TaskStatus,
     health: Option<Health>,
     /// True once nothing more will be written to the log.
@@ -244,9 +267,9 @@ impl Actor {
                 Ok(running) => self.watch_over(running, asks).await,
                 Err(end) => end,
             },
-            Resume::Running(_) if self.status.phase == Phase::Stopping => {
-                let exit = self.exit();
-                self.stop(exit).await
+            Resume::Running(running) if self.status.phase == Phase::Stopping => {
+                let eyes = Eyes::new(self.checking(&running).await, asks, &self.orders);
+                self.stop(eyes, self.exit()).await
             }
             Resume::Running(running) => self.watch_over(running, asks).await,
             Resume::Exited(exit) => self.ended_unseen(&exit),
@@ -298,9 +321,9 @@ impl Actor {
 }
 
 /// Until the manager no longer wants the task to run.
-async fn unwanted(wanted: &mut watch::Receiver<Wanted>) {
+async fn unwanted(orders: &mut watch::Receiver<Orders>) {
     // A lost agent means that the worker stops, and then nobody wants a decision.
-    if wanted.wait_for(|wanted| *wanted != Wanted::Run).await.is_err() {
+    if orders.wait_for(|orders| orders.wanted != Wanted::Run).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -15,10 +15,10 @@ impl Actor {
     /// Gets the image, creates the container and starts it, unless it is no longer wanted.
     pub(super) async fn prepare(&mut self) -> Result<Running, TaskEnd> {
         let (runtime, launch) = (Arc::clone(&self.runtime), self.launch.clone());
-        let mut wanted = self.wanted.clone();
+        let mut orders = self.orders.clone();
         let facts = tokio::select! {
             biased;
-            () = unwanted(&mut wanted) => return Err(end::stopped_before(self.now())),
+            () = unwanted(&mut orders) => return Err(end::stopped_before(self.now())),
             facts = self.get_image(&runtime, &launch) => facts?,
         };
         self.carry_out(|| runtime.create(&launch)).await?;
@@ -49,9 +49,9 @@ impl Actor {
     where
         F: Future<Output = Result<T, RuntimeError>>,
     {
-        let mut wanted = self.wanted.clone();
+        let mut orders = self.orders.clone();
         let mut pause = RETRY_FIRST;
-        while *self.wanted.borrow() == Wanted::Run {
+        while self.orders.borrow().wanted == Wanted::Run {
             match call().await {
                 Ok(done) => return Ok(done),
                 Err(error @ RuntimeError::Unavailable { .. }) => {
@@ -67,7 +67,7 @@ impl Actor {
             }
             tokio::select! {
                 biased;
-                () = unwanted(&mut wanted) => {}
+                () = unwanted(&mut orders) => {}
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(RETRY_LAST);

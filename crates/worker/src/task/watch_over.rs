@@ -1,9 +1,10 @@
 //! While the process runs: attempts are made, their verdicts published, its exit noticed.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
+use tokio::sync::watch;
 use warren_core::{
-    check::Checks,
+    check::{Checks, HealthConfig},
     health::Health,
     id::TaskId,
     report::HealthTransition,
@@ -14,52 +15,87 @@ use warren_core::{
 use warren_runtime::{Exit, Running, Runtime, RuntimeError};
 
 use super::{
-    Actor, Asks, Purpose, Question, RETRY_FIRST, RETRY_LAST,
+    Actor, Asks, Orders, Purpose, Question, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
     prepare::facts,
     quiet::Quiet,
-    unwanted,
 };
 use crate::Clock;
 
-/// What can happen to a running task.
-enum Event {
-    Exited(Exit),
-    Unwanted,
+/// What an actor attends to while its task's process is there.
+pub(super) struct Eyes {
+    pub(super) checking: Checking,
+    asks: Asks,
+    orders: Ordered,
+}
+
+/// Other orders have come; gives back who told.
+type Ordered = Quiet<Pin<Box<dyn Future<Output = watch::Receiver<Orders>> + Send>>>;
+
+pub(super) enum Seen {
+    Ordered,
     Noted(Noted),
     Asked(Question),
 }
 
+impl Eyes {
+    pub(super) fn new(checking: Checking, asks: Asks, orders: &watch::Receiver<Orders>) -> Self {
+        Self { checking, asks, orders: ordered(orders.clone()) }
+    }
+
+    /// Loses nothing when dropped.
+    pub(super) async fn next(&mut self) -> Seen {
+        tokio::select! {
+            biased;
+            orders = &mut self.orders => {
+                self.orders = ordered(orders);
+                Seen::Ordered
+            }
+            Some(question) = self.asks.recv() => Seen::Asked(question),
+            noted = self.checking.next() => Seen::Noted(noted),
+        }
+    }
+}
+
+fn ordered(mut orders: watch::Receiver<Orders>) -> Ordered {
+    Quiet::new(Box::pin(async move {
+        // A lost agent means that the worker stops, and then nobody wants anything.
+        if orders.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        orders
+    }))
+}
+
 impl Actor {
     /// Until the process has ended, by itself or as the manager wanted.
-    pub(super) async fn watch_over(&mut self, running: Running, mut asks: Asks) -> TaskEnd {
-        let mut checking = self.begin(&running).await;
+    pub(super) async fn watch_over(&mut self, running: Running, asks: Asks) -> TaskEnd {
+        let checking = self.begin(&running).await;
+        let mut eyes = Eyes::new(checking, asks, &self.orders);
         let mut exit = Quiet::new(Box::pin(self.exit()));
-        let mut wanted = self.wanted.clone();
-        let mut over = Quiet::new(Box::pin(async move { unwanted(&mut wanted).await }));
-        loop {
-            let event = tokio::select! {
+        // What was wanted before the process ran, or before this worker did.
+        self.tune(&mut eyes.checking).await;
+        while self.is_wanted() {
+            let seen = tokio::select! {
                 biased;
-                exit = &mut exit => Event::Exited(exit),
-                () = &mut over => Event::Unwanted,
-                Some(question) = asks.recv() => Event::Asked(question),
-                noted = checking.next() => Event::Noted(noted),
+                exit = &mut exit => return self.ended_while_running(&mut eyes.checking, &exit),
+                seen = eyes.next() => seen,
             };
-            match event {
-                Event::Exited(exit) => return self.ended_while_running(&mut checking, &exit),
-                Event::Unwanted => {
-                    // Attempts in flight end here, and nothing of them is recorded.
-                    self.health = Some(checking.health());
-                    drop((checking, asks));
-                    return self.stop(exit).await;
-                }
-                // The one who asked may have gone away.
-                Event::Asked(Question::Observe(reply)) => drop(reply.send(checking.observation())),
-                Event::Asked(Question::Try(reply)) => drop(reply.send(checking.trials())),
-                Event::Noted(noted) => self.note(noted, checking.health()).await,
-            }
+            self.attend(seen, &mut eyes).await;
+        }
+        self.stop(eyes, exit).await
+    }
+
+    pub(super) async fn attend(&mut self, seen: Seen, eyes: &mut Eyes) {
+        let checking = &mut eyes.checking;
+        match seen {
+            Seen::Ordered => self.tune(checking).await,
+            Seen::Noted(noted) => self.note(noted, checking.health()).await,
+            // The one who asked may have gone away.
+            Seen::Asked(Question::Observe(reply)) => drop(reply.send(checking.observation())),
+            Seen::Asked(Question::Try(reply)) => drop(reply.send(checking.trials())),
         }
     }
 
@@ -69,18 +105,7 @@ impl Actor {
 
     /// Starts its checks, or goes on with them, and says that it runs.
     async fn begin(&mut self, running: &Running) -> Checking {
-        let checks = self.known_checks().await;
-        let reach = &running.reach;
-        self.status.pid = Some(running.pid);
-        self.status.started_at = Some(running.started_at);
-        // Loopback of a namespace of its own says nothing to anybody else.
-        self.status.address =
-            (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
-        let saved = self.health.take();
-        let (runtime, context) = (&self.runtime, &self.context);
-        let checking = Checking::new(self.task(), &checks, running, runtime, context, saved);
-        self.status.checks = Some(checks);
-        self.health = Some(checking.health());
+        let checking = self.checking(running).await;
         if matches!(self.status.phase, Phase::Running) {
             // Adopted: what the manager knows still holds.
             self.publish(None).await;
@@ -90,11 +115,62 @@ impl Actor {
         checking
     }
 
+    pub(super) async fn checking(&mut self, running: &Running) -> Checking {
+        let checks = self.known_checks().await;
+        let reach = &running.reach;
+        self.status.pid = Some(running.pid);
+        self.status.started_at = Some(running.started_at);
+        // Loopback of a namespace of its own says nothing to anybody else.
+        self.status.address =
+            (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
+        let saved = self.health.take();
+        let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
+        let checking = Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+        self.status.checks = Some(checks);
+        self.health = Some(checking.health());
+        checking
+    }
+
+    /// Looks at the task as the manager wants it now.
+    async fn tune(&mut self, checking: &mut Checking) {
+        let Orders { wanted: _, template, paused_until } = self.orders.borrow().clone();
+        let known = self.status.checks.clone().unwrap_or_default();
+        let was_auto = self.launch.template.health == HealthConfig::Auto;
+        self.launch.template = template;
+        let checks = match self.launch.template.health {
+            HealthConfig::Checks(_) | HealthConfig::Preset(_) | HealthConfig::Disabled => {
+                self.launch.template.checks(None)
+            }
+            // As recorded at its start: the image's name may mean another one by now.
+            HealthConfig::Auto if was_auto => Arc::clone(&known),
+            HealthConfig::Auto => self.checks_found().await,
+        };
+        if checks != known {
+            checking.edit(&self.launch.service_name, &known, &checks, &self.context);
+            self.status.checks = Some(checks);
+            tracing::info!(task.id = %self.task(), "checks changed");
+            self.note(Noted::Changed, checking.health()).await;
+        }
+        match paused_until {
+            Some(until) => {
+                checking.pause(until);
+                // The next worker is not to count what this one has forgotten.
+                self.note(Noted::Streak, checking.health()).await;
+            }
+            None => checking.resume(),
+        }
+    }
+
     /// As recorded when it was started, or as the image says.
     async fn known_checks(&self) -> Arc<Checks> {
         if let Some(checks) = &self.status.checks {
             return Arc::clone(checks);
         }
+        self.checks_found().await
+    }
+
+    /// As the image says, or its port.
+    async fn checks_found(&self) -> Arc<Checks> {
         let (runtime, launch) = (&self.runtime, &self.launch);
         match patiently(self.task(), || facts(runtime, launch, Pull::Never)).await {
             Ok(facts) => self.resolve(&facts),

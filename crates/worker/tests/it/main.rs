@@ -6,6 +6,8 @@
 mod calls;
 mod health;
 mod lifecycle;
+mod looks;
+mod observer;
 mod restart;
 mod sessions;
 mod support;

@@ -1,5 +1,6 @@
 //! Every spelling, good and bad, with the exact words of each refusal.
 
+mod change;
 mod presets;
 
 use std::time::Duration;
@@ -300,6 +301,7 @@ fn timing_out_of_range_names_its_flag() {
         ("--health-start-period", "2d", "172800s is not in 0ns..=86400s"),
         ("--health-start-interval", "5ms", "5ms is not in 10ms..=86400s"),
         ("--health-min-failing", "-1m", "-1m is negative"),
+        ("--health-stop-grace-period", "2h", "7200s is not in 0ns..=3600s"),
         ("--health-flapping", "4", "\"4\" is not FAILURES/ATTEMPTS such as 4/10, or off"),
         ("--health-flapping", "1/10", "failures: 1 is not in 2..=10"),
         ("--health-flapping", "2/65", "window: 65 is not in 2..=64"),
@@ -382,7 +384,7 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
             "1,start-period=1s",
             "\"start-period\" is not a key here; there are port, send, expect, expect-regex, \
              period, timeout, failures, successes, delay, confirm, start-interval, min-failing, \
-             flapping",
+             flapping, stop-grace-period",
         ),
         ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
         (

@@ -156,7 +156,8 @@ fn another_controllers_verdict_is_bounded_and_accuses() {
 
 #[test]
 fn the_verdicts_on_one_task_are_few_and_one_for_each_reporter_and_role() {
-    let many = changed(&fixtures::task_health(), |health: &mut pb::TaskHealth| {
+    let many = changed(&fixtures::health_row(), |row: &mut pb::HealthRow| {
+        let health = row.health.as_mut().unwrap();
         health.external = (0..=TaskHealth::EXTERNAL_MAX)
             .map(|n| pb::ExternalVerdict {
                 reporter: format!("reporter-{n}"),
@@ -164,13 +165,14 @@ fn the_verdicts_on_one_task_are_few_and_one_for_each_reporter_and_role() {
             })
             .collect();
     });
-    assert_eq!(refused::<TaskHealth, _>(many), "external: has more than 8 verdicts");
-    let twice = changed(&fixtures::task_health(), |health: &mut pb::TaskHealth| {
+    assert_eq!(refused::<TaskHealth, _>(many), "health.external: has more than 8 verdicts");
+    let twice = changed(&fixtures::health_row(), |row: &mut pb::HealthRow| {
+        let health = row.health.as_mut().unwrap();
         health.external[2].reporter = "auditor".to_owned();
     });
     assert_eq!(
         refused::<TaskHealth, _>(twice),
-        "external[2]: \"auditor\" has another verdict on this role"
+        "health.external[2]: \"auditor\" has another verdict on this role"
     );
 }
 
@@ -244,6 +246,16 @@ fn what_users_see_of_a_task_is_its_row_without_the_mark() {
         assert_eq!((row.epoch, row.sequence), (task.reported.epoch, task.reported.sequence));
         let node = matches!(task.placement, Placement::On(_)).then(|| NodeId::from_u64(0xde));
         assert_eq!(task.node(), node);
+    }
+}
+
+#[test]
+fn what_users_see_of_a_task_s_health_is_its_row_without_the_mark() {
+    for (_, health) in fixtures::health_row() {
+        let row = pb::HealthRow::from(&health);
+        assert_eq!(row.health, Some(pb::TaskHealth::from(&health)));
+        let mark = (health.reported.epoch, health.reported.sequence);
+        assert_eq!((row.epoch, row.sequence), mark);
     }
 }
 

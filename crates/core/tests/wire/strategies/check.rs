@@ -30,8 +30,9 @@ fn timing(role: Role) -> impl Strategy<Value = Timing> {
     let flapping =
         (2..=64_u32, 2..=64_u32).prop_map(|(a, b)| Flapping::new(a.min(b), a.max(b)).unwrap());
     let spans = (span(), span(), span(), span(), span(), span(), span());
-    (spans, threshold(), threshold(), option::of(flapping)).prop_map(
-        move |(spans, failures, successes, flapping)| {
+    let last = (option::of(flapping), option::of(span()));
+    (spans, threshold(), threshold(), last).prop_map(
+        move |(spans, failures, successes, (flapping, stop_grace_period))| {
             let (period, timeout, delay, start_period, start_interval, confirm, min_failing) =
                 spans;
             let timing = Timing {
@@ -45,6 +46,7 @@ fn timing(role: Role) -> impl Strategy<Value = Timing> {
                 successes,
                 min_failing,
                 flapping,
+                stop_grace_period,
             };
             timing.kept_by(role)
         },

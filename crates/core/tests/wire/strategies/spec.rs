@@ -10,7 +10,7 @@ use proptest::{
 };
 use warren_core::{
     bounds::Attempts,
-    service::Service,
+    service::{ChecksPause, Service},
     spec::{
         AbsolutePath, CpuMillis, EnvVar, Hostname, ImageRef, MemoryBytes, Mount, MountKind,
         Network, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceName,
@@ -180,8 +180,9 @@ pub fn service() -> impl Strategy<Value = Service> {
         any::<(u64, u64)>(),
         (timestamp(), timestamp(), option::of(timestamp()), option::of(timestamp())),
         btree_map(any::<u64>(), task_template().prop_map(Arc::new), 0..3),
+        option::of((timestamp(), timestamp(), option::of("[a-z ]{1,9}"))),
     )
-        .prop_map(|(id, spec, revisions, times, older_templates)| Service {
+        .prop_map(|(id, spec, revisions, times, older_templates, paused)| Service {
             id,
             spec,
             revision: revisions.0,
@@ -191,5 +192,6 @@ pub fn service() -> impl Strategy<Value = Service> {
             removed_at: times.2,
             released_at: times.3,
             older_templates,
+            checks_paused: paused.map(|(since, until, by)| ChecksPause { since, until, by }),
         })
 }

@@ -12,6 +12,7 @@ use tokio::{
     io::DuplexStream,
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,8 @@ struct State {
     session: Option<(ToWorker, CancellationToken)>,
     heard: Vec<Heard>,
     hellos: Vec<pb::Hello>,
-    heartbeats: usize,
+    welcomed: Instant,
+    scores: Vec<Told>,
     calls: u64,
     answers: BTreeMap<u64, Answer>,
 }
@@ -69,6 +71,13 @@ struct State {
 pub struct Heard {
     pub within: Within,
     pub report: TaskReport,
+}
+
+/// The observer's score, and how long after the last welcome it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub score: u32,
+    pub after: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,8 +278,13 @@ impl FakeManager {
 
     /// Waits for so many heartbeats from now on: whatever was sent before them has come.
     pub async fn heartbeats(&self, count: usize) {
-        let wanted = self.state().heartbeats + count;
-        self.until(|state| (state.heartbeats >= wanted).then_some(())).await;
+        let wanted = self.state().scores.len() + count;
+        self.until(|state| (state.scores.len() >= wanted).then_some(())).await;
+    }
+
+    /// What each heartbeat said.
+    pub fn scores(&self) -> Vec<Told> {
+        self.state().scores.clone()
     }
 
     async fn until<T>(&self, find: impl Fn(&State) -> Option<T>) -> T {
@@ -303,7 +317,10 @@ impl FakeManager {
                 state.hellos.push(hello);
             }
             Up::Report(report) => state.hear_all(Within::Session, vec![report]),
-            Up::Heartbeat(_) => state.heartbeats += 1,
+            Up::Heartbeat(pb::Heartbeat { observer_score }) => {
+                let after = state.welcomed.elapsed();
+                state.scores.push(Told { score: observer_score, after });
+            }
         });
     }
 }
@@ -318,7 +335,8 @@ impl State {
             session: None,
             heard: Vec::new(),
             hellos: Vec::new(),
-            heartbeats: 0,
+            welcomed: Instant::now(),
+            scores: Vec::new(),
             calls: 0,
             answers: BTreeMap::new(),
         }
@@ -346,6 +364,7 @@ impl State {
 
     fn welcome(&mut self, worker: ToWorker, over: CancellationToken) {
         self.hang_up();
+        self.welcomed = Instant::now();
         self.session = Some((worker, over));
         let heartbeat = Some(Duration::from_secs(5).try_into().unwrap());
         let cluster_id = self.cluster.to_string();

@@ -24,7 +24,7 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_runtime::Runtime;
-use warren_worker::{Config, Drivers, Engine, Metrics, StateFile, SystemClock, WorkerFault};
+use warren_worker::{Config, Drivers, Echo, Engine, Metrics, StateFile, SystemClock, WorkerFault};
 
 use self::{manager::FakeManager, runtime::FakeRuntime};
 
@@ -72,6 +72,16 @@ impl World {
     }
 
     pub fn start_with(&mut self, drivers: Drivers) {
+        self.start_worker(drivers, None);
+    }
+
+    /// With a worker that measures itself.
+    pub fn start_with_echo(&mut self, echo: Echo) {
+        let drivers = Drivers::new([Arc::clone(&self.runtime) as Arc<dyn Runtime>]);
+        self.start_worker(drivers, Some(echo));
+    }
+
+    fn start_worker(&mut self, drivers: Drivers, echo: Option<Echo>) {
         let state = StateFile::open(self.dir.path(), NodeId::from_u64(9)).unwrap();
         self.shutdown = CancellationToken::new();
         let config = Config {
@@ -86,6 +96,7 @@ impl World {
             labels: warren_core::node::Labels::new(),
             metrics: Metrics::default(),
             engine: Engine::here(),
+            echo,
         };
         let channel = self.manager.channel();
         let shutdown = self.shutdown.clone();
@@ -176,6 +187,7 @@ pub fn assignment(task: TaskId, checks: Checks) -> Assignment {
         template: Arc::new(template),
         not_before: Timestamp::EPOCH,
         stop: None,
+        checks_paused_until: None,
     }
 }
 
@@ -199,6 +211,7 @@ pub fn timing() -> Timing {
         successes: Threshold::ONE,
         min_failing: Delay::MIN,
         flapping: None,
+        stop_grace_period: None,
     }
 }
 

@@ -1,0 +1,53 @@
+//! `warren service update`.
+
+use warren_core::spec::{ImageRef, Replicas, TaskTemplate};
+use warren_proto::v1 as pb;
+
+use super::scale;
+use crate::{
+    cli::service::UpdateArgs,
+    client::{Client, Host},
+    console::Console,
+    failure::Failure,
+    health_flags,
+    output::words,
+    values,
+};
+
+pub async fn run(args: &UpdateArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
+    let replicas = args.replicas.as_deref().map(|text| values::count(text).and_then(Replicas::new));
+    let replicas = replicas.transpose().map_err(|why| Failure::flag("--replicas", why))?;
+    let image = args.image.as_deref().map(str::parse::<ImageRef>);
+    let image = image.transpose().map_err(|why| Failure::flag("--image", why))?;
+    let looked_at = health_flags::any(&args.health);
+    if replicas.is_none() && image.is_none() && !looked_at {
+        let why = "nothing to change: name --health-* or another flag of 'service update --help'";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let client = Client::connect(host).await?;
+    let warnings = scale::change(&client, &args.service, |spec| {
+        if let Some(replicas) = replicas {
+            spec.replicas = replicas.get();
+        }
+        let template = spec.template.get_or_insert_default();
+        if let Some(image) = &image {
+            image.to_string().clone_into(&mut template.image);
+        }
+        if looked_at {
+            look_at(template, args)?;
+        }
+        Ok(())
+    });
+    for warning in warnings.await? {
+        console.note(&format!("warning: {}", words::plain(&warning)));
+    }
+    console.line(&args.service)
+}
+
+fn look_at(template: &mut pb::TaskTemplate, args: &UpdateArgs) -> Result<(), Failure> {
+    let known = TaskTemplate::try_from(template.clone())
+        .map_err(|why| anyhow::anyhow!("the manager's spec cannot be understood: {why}"))?;
+    let health = health_flags::changed(&args.health, &known)?;
+    template.health = Some((&health).into());
+    Ok(())
+}

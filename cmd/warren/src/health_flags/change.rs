@@ -1,0 +1,86 @@
+//! What the health flags change of the checks that a service has.
+//!
+//! `--health-*` that name a check, a preset or none say all about how the service is looked at. A
+//! role's own flags take the place of that role's check, and flags for the timing alone change the
+//! timing of the checks that there are.
+
+use std::sync::Arc;
+
+use warren_core::{
+    check::{Checks, HealthConfig, Role},
+    spec::TaskTemplate,
+};
+
+use super::{all_flags, health_config, one_timing, preset, timing_flags, used};
+use crate::{cli::service::HealthFlags, failure::Failure};
+
+/// How much of the checks the flags speak of.
+enum Scope {
+    Nothing,
+    Timing,
+    Roles,
+    All,
+}
+
+fn scope(flags: &HealthFlags) -> Scope {
+    let all = !all_flags(flags).given.is_empty() || flags.health_match.is_some();
+    if flags.no_healthcheck || flags.health_preset.is_some() || all {
+        Scope::All
+    } else if used(flags).next().is_some() {
+        Scope::Roles
+    } else if timing_flags(flags).is_empty() {
+        Scope::Nothing
+    } else {
+        Scope::Timing
+    }
+}
+
+/// Whether any of the flags was used.
+pub fn any(flags: &HealthFlags) -> bool {
+    !matches!(scope(flags), Scope::Nothing)
+}
+
+/// What the flags make of how the tasks of this template are looked at.
+pub fn changed(flags: &HealthFlags, template: &TaskTemplate) -> Result<HealthConfig, Failure> {
+    let said = || health_config(flags, &template.publish, &template.ports);
+    match (scope(flags), &template.health) {
+        (Scope::Nothing, known) => Ok(known.clone()),
+        (Scope::All, _)
+        // Of the service's own there is nothing to change: flags for the timing say so.
+        | (Scope::Roles | Scope::Timing, HealthConfig::Auto | HealthConfig::Disabled) => said(),
+        (Scope::Roles, HealthConfig::Preset(_)) => {
+            let first = used(flags).next().unwrap_or_default();
+            let why = "the service has a preset, which is all of its checks: name --health-* \
+                       instead";
+            Err(Failure::flag(&first, why))
+        }
+        (Scope::Roles, HealthConfig::Checks(known)) => {
+            let mut checks = (**known).clone();
+            if let HealthConfig::Checks(said) = said()? {
+                for role in Role::ALL {
+                    if let Some(check) = said.get(role) {
+                        *checks.get_mut(role) = Some(check.clone());
+                    }
+                }
+            }
+            Ok(HealthConfig::Checks(Arc::new(checks)))
+        }
+        (Scope::Timing, HealthConfig::Checks(known)) => {
+            let mut checks = (**known).clone();
+            retime(&mut checks, flags)?;
+            Ok(HealthConfig::Checks(Arc::new(checks)))
+        }
+        (Scope::Timing, HealthConfig::Preset(known)) => preset::retimed(flags, *known),
+    }
+}
+
+/// Each role's own timing with what the flags say of it. A start period makes no startup check
+/// where there is none: the tasks have started.
+fn retime(checks: &mut Checks, flags: &HealthFlags) -> Result<(), Failure> {
+    for role in Role::ALL {
+        if let Some(check) = checks.get_mut(role) {
+            check.timing = one_timing(flags, check.timing)?.kept_by(role);
+        }
+    }
+    Ok(())
+}
