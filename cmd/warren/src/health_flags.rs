@@ -14,6 +14,8 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use warren_core::{
     Invalid,
     bounds::{Delay, Period, Port, StopGrace, Threshold, Timeout},
@@ -75,7 +77,7 @@ pub fn health_config(
     if checks.is_empty() {
         Ok(HealthConfig::Auto)
     } else {
-        Ok(HealthConfig::Checks(Box::new(checks)))
+        Ok(HealthConfig::Checks(Arc::new(checks)))
     }
 }
 

@@ -12,6 +12,8 @@ mod text;
 mod tls;
 mod wire;
 
+use std::sync::Arc;
+
 use crate::{
     Invalid,
     bounds::{Delay, Period, Port, StopGrace, Threshold, Timeout},
@@ -249,7 +251,7 @@ pub enum HealthConfig {
     /// The image's HEALTHCHECK, else a TCP check of the first published port, else none.
     #[default]
     Auto,
-    Checks(Box<Checks>),
+    Checks(Arc<Checks>),
     /// What is right for a known server.
     Preset(PresetCheck),
     /// Only the process is watched, whatever the image says.
@@ -264,13 +266,13 @@ impl HealthConfig {
         image: Option<&ImageRef>,
         from_image: Option<&Checks>,
         published: Option<Port>,
-    ) -> Checks {
+    ) -> Arc<Checks> {
         match (self, from_image, published) {
-            (Self::Checks(checks), _, _) => (**checks).clone(),
+            (Self::Checks(checks), _, _) => Arc::clone(checks),
             // Cannot fail: a template whose image stands for no preset is refused.
-            (Self::Preset(preset), _, _) => preset.checks(image).unwrap_or(Checks::NONE),
-            (Self::Disabled, _, _) | (Self::Auto, None, None) => Checks::NONE,
-            (Self::Auto, Some(checks), _) => checks.clone(),
+            (Self::Preset(preset), _, _) => preset.checks(image).unwrap_or(Checks::NONE).into(),
+            (Self::Disabled, _, _) | (Self::Auto, None, None) => Checks::NONE.into(),
+            (Self::Auto, Some(checks), _) => checks.clone().into(),
             (Self::Auto, None, Some(port)) => {
                 // Nobody said how long it takes to listen, so it has startup's patience for it.
                 let check = |role| {
@@ -282,6 +284,7 @@ impl HealthConfig {
                     liveness: check(Role::Liveness),
                     readiness: check(Role::Readiness),
                 }
+                .into()
             }
         }
     }

@@ -134,7 +134,7 @@ impl TaskTemplate {
         unique(self.publish.iter().map(port)).at("publish")?;
         unique(self.ports.iter().map(|named| named.name.as_str())).at("ports")?;
         if let HealthConfig::Checks(checks) = &self.health {
-            checks.clone().bind_ports(&self.ports).at("checks").at("health")?;
+            Checks::clone(checks).bind_ports(&self.ports).at("checks").at("health")?;
         }
         if let HealthConfig::Preset(preset) = &self.health {
             preset.checks(self.image()).at("preset").at("health")?;
@@ -180,12 +180,13 @@ impl TaskTemplate {
     }
 
     /// What a task runs, once its image is known: `from_image` is the image's HEALTHCHECK, where
-    /// it has one. Ports have their numbers.
-    pub fn checks(&self, from_image: Option<&Checks>) -> Checks {
-        let mut checks = self.health.resolve(self.image(), from_image, self.published_tcp_port());
+    /// it has one. Ports have their numbers. Shared with the template where it has the very same.
+    pub fn checks(&self, from_image: Option<&Checks>) -> Arc<Checks> {
+        let checks = self.health.resolve(self.image(), from_image, self.published_tcp_port());
+        let mut bound = Checks::clone(&checks);
         // Cannot fail: a template whose checks call for other names is refused.
-        drop(checks.bind_ports(&self.ports));
-        checks
+        drop(bound.bind_ports(&self.ports));
+        if bound == *checks { checks } else { bound.into() }
     }
 
     pub const fn image(&self) -> Option<&ImageRef> {

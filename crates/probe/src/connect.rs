@@ -99,7 +99,7 @@ pub(crate) async fn connect_and_send(
             let (stream, sent) = tcp(prober, target, address, request).await?;
             (Either::Left(stream), sent)
         }
-        Peer::Unix(path) => (Either::Right(unix(target, path).await?), 0),
+        Peer::Unix(path) => (Either::Right(Box::pin(unix(target, path)).await?), 0),
     };
     trace.connected();
     Ok((stream, sent))

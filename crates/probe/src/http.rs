@@ -211,7 +211,7 @@ impl<'a> Visit<'a> {
         let read = Read { enough: message::EXCERPT, keep: message::EXCERPT };
         let read = self.read(driver, &mut body, status, read, &mut kept);
         // However it ends: what has come is shown.
-        let _broken_or_late = timeout(EXCERPT_WAIT, read).await;
+        let _broken_or_late = timeout(EXCERPT_WAIT, Box::pin(read)).await;
         let message = with_excerpt(what, &kept);
         Ok(Answer::Decided(End::fail(clause::STATUS, Evidence::Explicit, message)))
     }

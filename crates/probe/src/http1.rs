@@ -36,8 +36,9 @@ use crate::{
 /// For a status line and its headers together.
 const HEAD: usize = 64 * 1024;
 const LINES: usize = 100;
-/// Read at once, first and then. Most answers are shorter than the first.
-const FIRST: usize = 1024;
+/// Read at once, first and then. Most answers are shorter than the first, which is as much as an
+/// allocator hands out cheaply.
+const FIRST: usize = 1000;
 const MORE: usize = 8 * 1024;
 /// The beginning of a head, and one that has come so far, is parsed as it comes, so that junk is
 /// found at once. Beyond, only when its end is there: a peer that drips it must not keep us busy.

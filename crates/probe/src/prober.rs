@@ -140,16 +140,20 @@ impl Prober {
     pub(crate) async fn look(&self, target: &Target, kind: &CheckKind, limit: Duration) -> Seen {
         let trace = Trace::start();
         let mut watch = Watch::new(&trace, limit, self.observer.as_deref());
+        // Pinned or boxed: an argument takes its room twice, and a look is allocated each time.
         let looked = match kind {
             CheckKind::Http(check) => match Peer::of(target, &check.endpoint) {
                 Ok(peer) => {
                     let visit = Visit::new(self, target, check, peer, &trace);
-                    watch.at(peer, visit.follow()).await
+                    watch.at(peer, pin!(visit.follow())).await
                 }
                 Err(end) => Err(end),
             },
             CheckKind::Tcp(check) => match Peer::of_port(target, &check.port) {
-                Ok(peer) => watch.at(peer, tcp::look(self, target, check, peer, &trace)).await,
+                Ok(peer) => {
+                    let look = Box::pin(tcp::look(self, target, check, peer, &trace));
+                    watch.at(peer, look).await
+                }
                 Err(end) => Err(end),
             },
             CheckKind::Grpc(check) => match Peer::of(target, &check.endpoint) {
@@ -162,7 +166,7 @@ impl Prober {
                 }
                 Err(end) => Err(end),
             },
-            CheckKind::File(check) => watch.file(check, file::look(target, check)).await,
+            CheckKind::File(check) => watch.file(check, Box::pin(file::look(target, check))).await,
             CheckKind::Exec(_) | CheckKind::All(_) | CheckKind::Any(_) => {
                 let message = format!("a check of kind {} is no single look", kind.name());
                 Err(End::inconclusive(clause::OBSERVER, message))
@@ -275,6 +279,13 @@ impl Target {
             kept_http: Kept::default(),
             kept_grpc: Kept::default(),
         }
+    }
+
+    /// Ends the connections that attempts have left to the next ones, such as when there are other
+    /// checks now.
+    pub fn let_go(&self) {
+        self.kept_http.let_go();
+        self.kept_grpc.let_go();
     }
 
     pub fn task(&self) -> TaskId {

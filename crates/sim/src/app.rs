@@ -171,7 +171,7 @@ fn template(name: &str, habit: Habit, version: u64) -> TaskTemplate {
         network: Network::Bridge,
         publish: publish.into_iter().collect(),
         ports: Vec::new(),
-        health: HealthConfig::Checks(Box::new(checks())),
+        health: HealthConfig::Checks(Arc::new(checks())),
     }
 }
 

@@ -2,6 +2,7 @@
 //! keeps the state file, and hands reports to whatever session there is.
 
 mod adopt;
+mod shared;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +20,7 @@ use warren_core::{
 use warren_proto::v1 as pb;
 use warren_runtime::{Found, Runtime};
 
+use self::shared::Shared;
 use crate::{
     Drivers, Identity, StateFault, StateFile,
     held::Held,
@@ -97,6 +99,7 @@ pub struct Agent {
     shutdown: CancellationToken,
     events: mpsc::Receiver<Event>,
     held: BTreeMap<TaskId, Held>,
+    shared: Shared,
     /// What runtimes hold and no assignment names. Kept until the manager has spoken.
     orphans: BTreeMap<TaskId, (Arc<dyn Runtime>, Found)>,
     /// Tasks with news to send.
@@ -224,6 +227,7 @@ impl Agent {
 
     fn put(&mut self, mut assignment: Assignment) {
         let id = assignment.task;
+        self.shared.template(&mut assignment);
         if let Some(held) = self.held.get_mut(&id) {
             // A stop once wanted stays wanted.
             assignment.stop = assignment.stop.or_else(|| held.assignment.stop.take());

@@ -152,7 +152,7 @@ impl Held {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use warren_core::{
@@ -169,7 +169,7 @@ mod tests {
 
     const TASK: TaskId = TaskId::from_u64(1);
 
-    fn held() -> Held {
+    pub(crate) fn held() -> Held {
         let template = TaskTemplate {
             workload: Workload::Process { command: vec!["/bin/true".to_owned()] },
             args: Vec::new(),

@@ -4,6 +4,8 @@
 //! role's own flags take the place of that role's check, and flags for the timing alone change the
 //! timing of the checks that there are.
 
+use std::sync::Arc;
+
 use warren_core::{
     check::{Checks, HealthConfig, Role},
     spec::TaskTemplate,
@@ -61,12 +63,12 @@ pub fn changed(flags: &HealthFlags, template: &TaskTemplate) -> Result<HealthCon
                     }
                 }
             }
-            Ok(HealthConfig::Checks(Box::new(checks)))
+            Ok(HealthConfig::Checks(Arc::new(checks)))
         }
         (Scope::Timing, HealthConfig::Checks(known)) => {
             let mut checks = (**known).clone();
             retime(&mut checks, flags)?;
-            Ok(HealthConfig::Checks(Box::new(checks)))
+            Ok(HealthConfig::Checks(Arc::new(checks)))
         }
         (Scope::Timing, HealthConfig::Preset(known)) => preset::retimed(flags, *known),
     }

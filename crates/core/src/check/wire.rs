@@ -5,6 +5,8 @@ mod http;
 mod kinds;
 mod parts;
 
+use std::sync::Arc;
+
 use warren_proto::v1 as pb;
 
 use super::{ByRole, Check, CheckKind, Checks, Flapping, HealthConfig, Role, Timing};
@@ -225,7 +227,7 @@ impl TryFrom<pb::HealthConfig> for HealthConfig {
         let pb::HealthConfig { source } = wire;
         Ok(match source {
             None | Some(Source::Auto(Auto {})) => Self::Auto,
-            Some(Source::Checks(checks)) => Self::Checks(Box::new(checks.try_into().at("checks")?)),
+            Some(Source::Checks(checks)) => Self::Checks(Arc::new(checks.try_into().at("checks")?)),
             Some(Source::Preset(preset)) => Self::Preset(preset.try_into().at("preset")?),
             Some(Source::Disabled(Disabled {})) => Self::Disabled,
         })

@@ -179,7 +179,7 @@ pub fn checks() -> Vec<Fixture<Checks>> {
 
 pub fn health_config() -> Vec<Fixture<HealthConfig>> {
     vec![
-        ("health_config", HealthConfig::Checks(Box::new(all_checks()))),
+        ("health_config", HealthConfig::Checks(Arc::new(all_checks()))),
         ("health_config.auto", HealthConfig::Auto),
         ("health_config.disabled", HealthConfig::Disabled),
         (
@@ -225,7 +225,7 @@ fn image_template() -> TaskTemplate {
             Publish { host_port: port(8080), task_port: port(80), protocol: Protocol::Tcp },
             Publish { host_port: port(5353), task_port: port(53), protocol: Protocol::Udp },
         ],
-        health: HealthConfig::Checks(Box::new(all_checks())),
+        health: HealthConfig::Checks(Arc::new(all_checks())),
         ports: vec![NamedPort { name: "admin".parse().unwrap(), port: port(9090) }],
     }
 }

@@ -347,7 +347,7 @@ mod tests {
         assert!(template(|_| {}).starts_with("no check is given: only the process"));
         assert!(template(|t| t.health = HealthConfig::Disabled).is_empty());
 
-        assert!(template(|t| t.health = HealthConfig::Checks(Box::new(Checks::NONE))).is_empty());
+        assert!(template(|t| t.health = HealthConfig::Checks(Arc::new(Checks::NONE))).is_empty());
         let mut unpublished = (*spec("web", 1).template).clone();
         image(&mut unpublished);
         assert!(warnings(&unpublished)[0].contains("unless the image has a HEALTHCHECK"));

@@ -217,6 +217,9 @@ async fn each_check_has_a_connection_of_its_own() {
         passes(&target, &check).await;
     }
     assert_eq!(server.connections(), 2);
+    target.let_go();
+    passes(&target, &server.check()).await;
+    assert_eq!(server.connections(), 3);
 }
 
 /// C-130: the handshake is spared as well.

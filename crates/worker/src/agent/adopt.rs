@@ -10,7 +10,10 @@ use tokio_util::task::TaskTracker;
 use warren_core::{id::TaskId, task::Phase};
 use warren_runtime::{Found, Runtime, RuntimeError};
 
-use super::{Agent, AgentHandle, Event};
+use super::{
+    Agent, AgentHandle, Event,
+    shared::{self, Shared},
+};
 use crate::{
     Drivers, StateFile, WorkerFault,
     held::Held,
@@ -51,6 +54,7 @@ impl Agent {
             context,
             events,
             held: BTreeMap::new(),
+            shared: Shared::default(),
             orphans: BTreeMap::new(),
             news: BTreeSet::new(),
             outbound: None,
@@ -59,8 +63,10 @@ impl Agent {
             waiting: Vec::new(),
         };
         let mut found = agent.found().await?;
-        for task in remembered {
+        for mut task in remembered {
             agent.check_driver(&task)?;
+            agent.shared.template(&mut task.assignment);
+            shared::checks(&task.assignment.template, &mut task.status);
             let id = task.assignment.task;
             let resume = Resume::after_restart(&task.status, found.remove(&id).map(|(_, f)| f));
             agent.held.insert(id, Held::remembered(task));

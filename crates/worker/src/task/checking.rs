@@ -4,7 +4,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context as Polling, Poll},
     time::Duration,
 };
@@ -70,6 +70,13 @@ struct Sight {
     target: Arc<Target>,
 }
 
+/// The groups that the newest task has. Tasks that begin after each other mostly have the same
+/// checks, and then they share them.
+#[derive(Debug, Default)]
+pub struct Groups(Mutex<Newest>);
+
+type Newest = Option<(Arc<Checks>, Vec<Arc<CheckGroup>>)>;
+
 struct Group {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
@@ -111,7 +118,7 @@ impl Checking {
     pub fn new(
         task: TaskId,
         service: &ServiceName,
-        checks: &Checks,
+        checks: &Arc<Checks>,
         running: &Running,
         runtime: &Arc<dyn Runtime>,
         context: &Context,
@@ -175,10 +182,11 @@ impl Checking {
         &mut self,
         service: &ServiceName,
         before: &Checks,
-        after: &Checks,
+        after: &Arc<Checks>,
         context: &Context,
     ) {
         self.cancel_attempts();
+        self.sight.target.let_go();
         let (at, elapsed) = (self.sight.clock.now(), self.sight.anchor.elapsed());
         self.verdicts.edit(self.task, before, after, at, elapsed);
         self.groups = loops(service, after, &self.verdicts.health(), context);
@@ -247,7 +255,7 @@ impl Checking {
             clock: Arc::clone(&self.sight.clock),
             prober: Arc::clone(&self.sight.prober),
             target: Arc::clone(&self.sight.target),
-            groups: self.groups.iter().map(|group| (*group.shared).clone()).collect(),
+            groups: self.groups.iter().map(|group| Arc::clone(&group.shared)).collect(),
             turn: self.turn.clone(),
         }
     }
@@ -370,15 +378,35 @@ async fn attempt(
     Landed { attempt, stretched: seen.stretched, ended: sight.anchor.elapsed() }
 }
 
+impl Groups {
+    fn of(&self, checks: &Arc<Checks>) -> Vec<Arc<CheckGroup>> {
+        // Nothing panics while it is held.
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*newest {
+            Some((known, groups)) if Arc::ptr_eq(known, checks) => groups.clone(),
+            Some(_) | None => {
+                let groups: Vec<_> = groups(checks).into_iter().map(Arc::new).collect();
+                *newest = Some((Arc::clone(checks), groups.clone()));
+                groups
+            }
+        }
+    }
+}
+
 /// One for each check that is attempted apart from the others.
-fn loops(service: &ServiceName, checks: &Checks, health: &Health, context: &Context) -> Vec<Group> {
+fn loops(
+    service: &ServiceName,
+    checks: &Arc<Checks>,
+    health: &Health,
+    context: &Context,
+) -> Vec<Group> {
     let group = |shared| Group::new(shared, service, checks, health, context);
-    groups(checks).into_iter().map(group).collect()
+    context.groups.of(checks).into_iter().map(group).collect()
 }
 
 impl Group {
     fn new(
-        shared: CheckGroup,
+        shared: Arc<CheckGroup>,
         service: &ServiceName,
         checks: &Checks,
         health: &Health,
@@ -392,7 +420,7 @@ impl Group {
             successes = successes.max(check.timing.successes.get());
         }
         let mut group = Self {
-            shared: Arc::new(shared),
+            shared,
             meter,
             _stake: stake,
             state: GroupState::Idle,

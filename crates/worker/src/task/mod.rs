@@ -28,7 +28,7 @@ use warren_core::{
 use warren_probe::{Observer, Prober};
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
-use self::{quiet::Quiet, watch_over::Eyes};
+use self::{checking::Groups, quiet::Quiet, watch_over::Eyes};
 use crate::{Clock, Config, Metrics, agent::Event, held::Held};
 
 pub use checking::Observation;
@@ -51,6 +51,7 @@ pub struct Context {
     observer: Arc<Observer>,
     log_dir: PathBuf,
     metrics: Metrics,
+    groups: Arc<Groups>,
     engine: tokio::runtime::Handle,
 }
 
@@ -70,6 +71,7 @@ impl Context {
             observer: Arc::clone(observer),
             log_dir: log_dir.clone(),
             metrics: metrics.clone(),
+            groups: Arc::default(),
             engine: engine.handle().clone(),
         })
     }

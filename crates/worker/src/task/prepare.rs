@@ -23,7 +23,7 @@ impl Actor {
         };
         self.carry_out(|| runtime.create(&launch)).await?;
         let running = self.carry_out(|| runtime.start(launch.task)).await?;
-        self.status.checks = Some(Arc::new(self.resolve(&facts)));
+        self.status.checks = Some(self.resolve(&facts));
         Ok(running)
     }
 
@@ -75,7 +75,7 @@ impl Actor {
         Err(end::stopped_before(self.now()))
     }
 
-    pub(super) fn resolve(&self, facts: &ImageFacts) -> Checks {
+    pub(super) fn resolve(&self, facts: &ImageFacts) -> Arc<Checks> {
         self.launch.template.checks(facts.checks.as_ref())
     }
 }

@@ -26,7 +26,7 @@ pub struct Trials {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) prober: Arc<Prober>,
     pub(super) target: Arc<Target>,
-    pub(super) groups: Vec<CheckGroup>,
+    pub(super) groups: Vec<Arc<CheckGroup>>,
     pub(super) turn: Turn,
 }
 
@@ -41,7 +41,7 @@ impl Trials {
     /// The checks of this role, or of all; never empty.
     pub fn of(&self, role: Option<Role>) -> Result<Vec<&CheckGroup>, NoCheck> {
         let wanted = |group: &&CheckGroup| role.is_none_or(|role| group.roles.contains(&role));
-        let found: Vec<_> = self.groups.iter().filter(wanted).collect();
+        let found: Vec<_> = self.groups.iter().map(|group| &**group).filter(wanted).collect();
         match role {
             _ if !found.is_empty() => Ok(found),
             Some(wanted) if !self.groups.is_empty() => {

@@ -126,7 +126,7 @@ impl Actor {
         let saved = self.health.take();
         let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
         let checking = Checking::new(self.task(), name, &checks, running, runtime, context, saved);
-        self.status.checks = Some(Arc::new(checks));
+        self.status.checks = Some(checks);
         self.health = Some(checking.health());
         checking
     }
@@ -134,7 +134,7 @@ impl Actor {
     /// Looks at the task as the manager wants it now.
     async fn tune(&mut self, checking: &mut Checking) {
         let Orders { wanted: _, template, paused_until } = self.orders.borrow().clone();
-        let known = self.status.checks.as_deref().cloned().unwrap_or_default();
+        let known = self.status.checks.clone().unwrap_or_default();
         let was_auto = self.launch.template.health == HealthConfig::Auto;
         self.launch.template = template;
         let checks = match self.launch.template.health {
@@ -142,12 +142,12 @@ impl Actor {
                 self.launch.template.checks(None)
             }
             // As recorded at its start: the image's name may mean another one by now.
-            HealthConfig::Auto if was_auto => known.clone(),
+            HealthConfig::Auto if was_auto => Arc::clone(&known),
             HealthConfig::Auto => self.checks_found().await,
         };
         if checks != known {
             checking.edit(&self.launch.service_name, &known, &checks, &self.context);
-            self.status.checks = Some(Arc::new(checks));
+            self.status.checks = Some(checks);
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;
         }
@@ -162,15 +162,15 @@ impl Actor {
     }
 
     /// As recorded when it was started, or as the image says.
-    async fn known_checks(&self) -> Checks {
+    async fn known_checks(&self) -> Arc<Checks> {
         if let Some(checks) = &self.status.checks {
-            return (**checks).clone();
+            return Arc::clone(checks);
         }
         self.checks_found().await
     }
 
     /// As the image says, or its port.
-    async fn checks_found(&self) -> Checks {
+    async fn checks_found(&self) -> Arc<Checks> {
         let (runtime, launch) = (&self.runtime, &self.launch);
         match patiently(self.task(), || facts(runtime, launch, Pull::Never)).await {
             Ok(facts) => self.resolve(&facts),

@@ -45,7 +45,7 @@ fn known() -> HealthConfig {
 
 fn of(health: Result<HealthConfig, String>) -> Checks {
     match health.unwrap() {
-        HealthConfig::Checks(checks) => *checks,
+        HealthConfig::Checks(checks) => Checks::clone(&checks),
         other @ (HealthConfig::Auto | HealthConfig::Preset(_) | HealthConfig::Disabled) => {
             panic!("{other:?}")
         }
@@ -74,7 +74,7 @@ fn what_belongs_to_one_role_is_changed_there_alone() {
     let failing = Role::ALL.map(|role| timing(role).min_failing.get());
     assert_eq!(failing, [secs(8), secs(8), secs(0)]);
     let one = checks(&["--health-tcp", "1"]);
-    let after = of(update(&HealthConfig::Checks(Box::new(one)), &["--health-start-period", "9s"]));
+    let after = of(update(&HealthConfig::Checks(Arc::new(one)), &["--health-start-period", "9s"]));
     assert_eq!(after.startup, None, "its tasks have started");
 }
 

@@ -50,7 +50,7 @@ fn read(words: &[&str]) -> Result<HealthConfig, String> {
 
 fn checks(words: &[&str]) -> Checks {
     match read(words).unwrap() {
-        HealthConfig::Checks(checks) => *checks,
+        HealthConfig::Checks(checks) => Checks::clone(&checks),
         HealthConfig::Auto | HealthConfig::Preset(_) | HealthConfig::Disabled => {
             panic!("{words:?} give no checks")
         }
@@ -115,7 +115,9 @@ fn ports_and_paths_have_the_usual_defaults() {
     ] {
         let config = read_with(&[80], &["--health-http", value]).unwrap();
         let HealthConfig::Checks(checks) = config else { panic!("{value}") };
-        let CheckKind::Http(check) = checks.readiness.unwrap().kind else { panic!("{value}") };
+        let CheckKind::Http(check) = Checks::clone(&checks).readiness.unwrap().kind else {
+            panic!("{value}")
+        };
         assert_eq!((port_of(&check), check.path.as_str()), (port, path), "{value}");
     }
     let https = health_http("https://:8443/");

@@ -1,5 +1,7 @@
 //! Arbitrary checks.
 
+use std::sync::Arc;
+
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use warren_core::{
     bounds::{Port, Threshold},
@@ -193,7 +195,7 @@ pub fn checks() -> impl Strategy<Value = Checks> {
 pub fn health_config() -> impl Strategy<Value = HealthConfig> {
     prop_oneof![
         Just(HealthConfig::Auto),
-        checks().prop_map(|checks| HealthConfig::Checks(Box::new(checks))),
+        checks().prop_map(|checks| HealthConfig::Checks(Arc::new(checks))),
         preset_check().prop_map(HealthConfig::Preset),
         Just(HealthConfig::Disabled),
     ]
