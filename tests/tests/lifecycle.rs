@@ -289,8 +289,8 @@ fn attempts_begin_within_ten_milliseconds_of_their_time() {
     };
     let (all, in_time) = eventually("two hundred attempts", LIMIT, || {
         let (_, page) = get(address, "/metrics");
-        let all = number(&page, "warren_check_lateness_seconds_count");
-        let in_time = number(&page, "warren_check_lateness_seconds_bucket{le=\"0.01\"}");
+        let all = number(&page, "warren_probe_schedule_lag_seconds_count");
+        let in_time = number(&page, "warren_probe_schedule_lag_seconds_bucket{le=\"0.01\"}");
         if all >= 200.0 { Ok((all, in_time)) } else { Err(page) }
     });
     println!("{in_time} of {all} attempts began within 10 ms of their time");
