@@ -40,7 +40,8 @@ impl Running {
         let service = spec.name.clone();
         let request =
             pb::UpdateServiceRequest { service, spec: Some(spec), expected_revision: None };
-        Ok(self.services().update(request).await?.into_inner().service.unwrap())
+        let updated = Box::pin(async { self.services().update(request).await }).await?;
+        Ok(updated.into_inner().service.unwrap())
     }
 }
 
