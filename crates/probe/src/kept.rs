@@ -35,6 +35,11 @@ impl<K: Clone + PartialEq, C> Kept<K, C> {
         }
     }
 
+    /// Closes them all: nobody asks the same soon.
+    pub(crate) fn clear(&self) {
+        self.idle().clear();
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<(K, Option<Used<C>>)>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

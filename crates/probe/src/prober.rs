@@ -274,6 +274,12 @@ impl Target {
     pub fn task(&self) -> TaskId {
         self.task
     }
+
+    /// Closes what attempts have kept: from now on others are made, or none for a while.
+    pub fn hang_up(&self) {
+        self.kept_http.clear();
+        self.kept_grpc.clear();
+    }
 }
 
 impl Seen {

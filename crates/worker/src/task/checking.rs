@@ -11,6 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 use warren_core::{
+    bounds::Ttl,
     check::{ByRole, CheckKind, Checks, Role},
     health::{Health, Verdict},
     id::TaskId,
@@ -155,8 +156,13 @@ impl Checking {
     /// from what was.
     pub fn pause(&mut self, until: Timestamp) {
         self.cancel_attempts();
+        self.sight.target.hang_up();
         self.verdicts.pause();
-        let left = until.since(self.sight.clock.now());
+        for group in &mut self.groups {
+            (group.last, group.run) = (None, 0);
+        }
+        // Wall clocks may disagree by any time; a pause still ends.
+        let left = until.since(self.sight.clock.now()).min(Ttl::MAX.get());
         self.paused_until = Some(self.sight.anchor.elapsed() + left);
     }
 
@@ -177,6 +183,7 @@ impl Checking {
         context: &Context,
     ) {
         self.cancel_attempts();
+        self.sight.target.hang_up();
         let (at, elapsed) = (self.sight.clock.now(), self.sight.anchor.elapsed());
         self.verdicts.edit(self.task, before, after, at, elapsed);
         self.groups = loops(service, after, &self.verdicts.health(), context);
