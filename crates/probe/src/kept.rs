@@ -35,6 +35,7 @@ impl<K: Clone + PartialEq, C> Kept<K, C> {
         }
     }
 
+    /// Closes them all: nobody asks the same soon.
     pub(crate) fn let_go(&self) {
         self.idle().clear();
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Code, Status, transport::Channel};
-use warren_core::service::Service;
+use warren_core::{bounds::Ttl, service::Service};
 use warren_proto::v1::{self as pb, services_client::ServicesClient, tasks_client::TasksClient};
 
 use crate::{
@@ -57,6 +57,16 @@ impl People {
                 let request = pb::DeleteServiceRequest { service: name.clone() };
                 let deleted = Box::pin(async { self.services().delete(request).await.map(drop) });
                 self.wish(name, None, deleted).await
+            }
+            Step::Pause { name, long } => {
+                let (service, by) = (name.clone(), "people".to_owned());
+                let long = Ttl::new(*long).unwrap();
+                let request = pb::PauseChecksRequest { service, r#for: Some(long.into()), by };
+                self.services().pause_checks(request).await.map(drop)
+            }
+            Step::Resume { name } => {
+                let request = pb::ResumeChecksRequest { service: name.clone() };
+                self.services().resume_checks(request).await.map(drop)
             }
             Step::Stop { slot } => {
                 let request = pb::DeleteTaskRequest { task: slot.clone() };

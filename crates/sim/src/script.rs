@@ -33,6 +33,14 @@ pub enum Step {
     Remove {
         name: String,
     },
+    /// Of a service's checks.
+    Pause {
+        name: String,
+        long: Duration,
+    },
+    Resume {
+        name: String,
+    },
     /// A task, by its slot.
     Stop {
         slot: String,
@@ -156,6 +164,8 @@ impl fmt::Display for Step {
             Self::Scale { name, replicas } => write!(f, "scale {name} {replicas}"),
             Self::Roll { name, habit } => write!(f, "roll {name} {habit}"),
             Self::Remove { name } => write!(f, "remove {name}"),
+            Self::Pause { name, long } => write!(f, "pause {name} {}", millis(*long)),
+            Self::Resume { name } => write!(f, "resume {name}"),
             Self::Stop { slot } => write!(f, "stop {slot}"),
             Self::Cut { node } => write!(f, "cut n{node}"),
             Self::Part { nodes, long } => write!(f, "part {} {}", list(nodes), millis(*long)),
@@ -196,6 +206,8 @@ impl FromStr for Step {
             }
             ["roll", ref name, habit] => Self::Roll { name: named(name), habit: habit.parse()? },
             ["remove", ref name] => Self::Remove { name: named(name) },
+            ["pause", ref name, long] => Self::Pause { name: named(name), long: span(long)? },
+            ["resume", ref name] => Self::Resume { name: named(name) },
             ["stop", ref slot] => Self::Stop { slot: named(slot) },
             ["cut", which] => Self::Cut { node: node(which)? },
             ["part", which, long] => Self::Part { nodes: nodes(which)?, long: span(long)? },

@@ -20,6 +20,8 @@ impl Sim {
             | Step::Scale { .. }
             | Step::Roll { .. }
             | Step::Remove { .. }
+            | Step::Pause { .. }
+            | Step::Resume { .. }
             | Step::Stop { .. } => {
                 if self.people.try_send(step.clone()).is_err() {
                     self.transcript.say("people", format!("{step}: too much to do"));

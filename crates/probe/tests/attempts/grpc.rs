@@ -184,6 +184,19 @@ async fn a_connection_is_kept_for_ten_attempts() {
     server.log(|log| assert_eq!((log.connections, log.heads.len()), (3, 25)));
 }
 
+/// C-9: checks that pause or change leave no connection behind.
+#[tokio::test]
+async fn what_was_kept_is_closed_when_the_target_is_let_go() {
+    let server = H2Server::start(|_| status(1));
+    let regular = Regular::at(&server);
+    regular.look().await;
+    regular.target.let_go();
+    let seen = regular.look().await;
+    assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+    assert!(seen.phases.connect.is_some());
+    server.log(|log| assert_eq!(log.connections, 2));
+}
+
 /// C-112: a failure is followed by a fresh connection.
 #[tokio::test]
 async fn a_failure_ends_the_connection() {

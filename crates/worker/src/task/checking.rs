@@ -11,6 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 use warren_core::{
+    bounds::Ttl,
     check::{ByRole, CheckKind, Checks, Role},
     health::{Health, Verdict},
     id::TaskId,
@@ -164,8 +165,13 @@ impl Checking {
     /// from what was.
     pub fn pause(&mut self, until: Timestamp) {
         self.cancel_attempts();
+        self.sight.target.let_go();
         self.verdicts.pause();
-        let left = until.since(self.sight.clock.now());
+        for group in &mut self.groups {
+            (group.last, group.run) = (None, 0);
+        }
+        // Wall clocks may disagree by any time; a pause still ends.
+        let left = until.since(self.sight.clock.now()).min(Ttl::MAX.get());
         self.paused_until = Some(self.sight.anchor.elapsed() + left);
     }
 
