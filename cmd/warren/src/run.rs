@@ -9,6 +9,7 @@ mod listen;
 mod machine;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod rules;
 mod settings;
 mod signals;
 
@@ -26,6 +27,7 @@ use warren_worker::{Drivers, Engine, SessionState, StateFile, SystemClock};
 use self::{
     health::{Health, Served},
     listen::{Bound, Listening},
+    rules::Rules,
     settings::{Home, Logging, Node},
 };
 use crate::{
@@ -44,12 +46,13 @@ pub const ECHO: &str = "observer-echo";
 /// `warren run`: both parts, of which the worker dials the manager's socket.
 pub fn both(args: &RunArgs) -> Result<(), Failure> {
     let listening = Listening::checked(&args.listen)?;
+    let rules = Rules::checked(&args.rules)?;
     let node = Node::checked(&args.node)?;
     let mut health = Health::checked(&args.health, "warren")?;
     let (_log, home) = start(&args.common)?;
     in_runtime(async move {
         let manager = Host::Unix(home.socket());
-        let (bound, manager_part) = open_manager(&home, &listening).await?;
+        let (bound, manager_part) = open_manager(&home, &listening, rules).await?;
         let worker_part = WorkerPart::open(&home, &node, &manager, health.registry()).await?;
         let parts = (Some(manager_part), Some(worker_part));
         let served = serve_health(health, &home, &parts)?;
@@ -60,10 +63,11 @@ pub fn both(args: &RunArgs) -> Result<(), Failure> {
 /// `warren manager`.
 pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
     let listening = Listening::checked(&args.listen)?;
+    let rules = Rules::checked(&args.rules)?;
     let health = Health::checked(&args.health, "warren-manager")?;
     let (_log, home) = start(&args.common)?;
     in_runtime(async move {
-        let (bound, part) = open_manager(&home, &listening).await?;
+        let (bound, part) = open_manager(&home, &listening, rules).await?;
         let parts = (Some(part), None);
         let served = serve_health(health, &home, &parts)?;
         run(&bound.to_string(), parts, served).await
@@ -110,12 +114,13 @@ struct ManagerPart {
 }
 
 /// The database first: its lock keeps a second manager away from the first one's socket.
-async fn open_manager(home: &Home, listening: &Listening) -> Result<(Bound, ManagerPart)> {
-    let config = ManagerConfig {
-        data_dir: home.data_dir().to_owned(),
-        timing: warren_manager::Timing::default(),
-        policy: warren_manager::Policy::default(),
-    };
+async fn open_manager(
+    home: &Home,
+    listening: &Listening,
+    rules: Rules,
+) -> Result<(Bound, ManagerPart)> {
+    let Rules { timing, policy } = rules;
+    let config = ManagerConfig { data_dir: home.data_dir().to_owned(), timing, policy };
     let manager = Manager::open(config)?;
     let (bound, listeners) = listening.bind(home).await?;
     Ok((bound, ManagerPart { manager, listeners }))

@@ -14,7 +14,7 @@ use std::{
 
 use disk::Disk;
 use prost::Message;
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableDatabase, TableDefinition};
 use support::{apply, commit, event, health, node, service, task};
 use warren_core::{change::Change, cluster::Cluster, id::TaskId};
 use warren_proto::v1 as pb;
@@ -115,6 +115,7 @@ fn a_newer_schema_and_a_foreign_database_are_refused_and_left_alone() {
     put_raw(&path, META, &meta.encode_to_vec());
     let newer = RedbStore::open(dir.path()).map(drop).unwrap_err();
     assert!(matches!(newer, OpenFault::Newer { found: 99, known: 2, .. }), "{newer}");
+    assert_eq!(raw(&path, META), meta.encode_to_vec(), "it is left as it is");
     std::fs::remove_file(&path).unwrap();
     put_raw(&path, TableDefinition::new("songs"), b"la");
     let foreign = RedbStore::open(dir.path()).map(drop).unwrap_err();
@@ -134,6 +135,12 @@ fn a_row_that_cannot_be_read_is_named() {
     drop(database);
     let damaged = RedbStore::open(dir.path()).map(drop).unwrap_err();
     assert!(damaged.to_string().contains("00000000000000ff in tasks-1"), "{damaged}");
+}
+
+fn raw(path: &std::path::Path, table: TableDefinition<'_, (), &'static [u8]>) -> Vec<u8> {
+    let tx = Database::open(path).unwrap().begin_read().unwrap();
+    let row = tx.open_table(table).unwrap().get(()).unwrap();
+    row.unwrap().value().to_vec()
 }
 
 fn put_raw(path: &std::path::Path, table: TableDefinition<'_, (), &'static [u8]>, bytes: &[u8]) {

@@ -22,6 +22,8 @@ pub struct RunArgs {
     #[command(flatten)]
     pub listen: ListenArgs,
     #[command(flatten)]
+    pub rules: RuleArgs,
+    #[command(flatten)]
     pub node: NodeArgs,
 }
 
@@ -40,6 +42,8 @@ pub struct ManagerArgs {
     pub health: HealthArgs,
     #[command(flatten)]
     pub listen: ListenArgs,
+    #[command(flatten)]
+    pub rules: RuleArgs,
 }
 
 /// Run a worker: it runs tasks and looks at them
@@ -101,6 +105,24 @@ pub struct ListenArgs {
     /// reaches it controls the cluster
     #[arg(long)]
     pub insecure_listen_anywhere: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Nodes and replacement")]
+pub struct RuleArgs {
+    /// A node that is silent for longer is lost: 3s - 10m. Heartbeats come three times in it
+    #[arg(long, default_value = "15s", value_name = "TIME", allow_hyphen_values = true)]
+    pub node_lease: String,
+    /// The tasks of a lost node are replaced so long after it was lost: 0s - 1h
+    #[arg(long, default_value = "15s", value_name = "TIME", allow_hyphen_values = true)]
+    pub reschedule_after: String,
+    /// So many percent of a service's slots, but at least one, are in replacement at once: 1 - 100
+    #[arg(long, default_value = "25", value_name = "PERCENT", allow_hyphen_values = true)]
+    pub replacement_budget: String,
+    /// So many replacements in a second, of the whole cluster: 1 - 1000, and five times as many at
+    /// once
+    #[arg(long, default_value = "10", value_name = "COUNT", allow_hyphen_values = true)]
+    pub replacement_pace: String,
 }
 
 #[derive(Debug, Args)]
