@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     process::Command,
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -77,8 +78,10 @@ fn ready(warren: &Warren, wanted: u64) {
 
 /// A reference service outside of Warren, at an address of its own.
 fn run(machine: &Machine, name: &str, environment: &[(&str, &str)]) -> (Daemon, SocketAddr) {
+    static RUNS: AtomicU8 = AtomicU8::new(1);
     let pid = std::process::id();
-    let ip = Ipv4Addr::new(127, 201, u8::try_from(pid >> 8 & 255).unwrap(), 1 + (pid % 250) as u8);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let ip = Ipv4Addr::new(127, 201, (pid % 250) as u8, run);
     let mut command = Command::new(binary().with_file_name(name));
     command.envs(environment.iter().copied()).env("WARREN_TASK_IP", ip.to_string());
     (Daemon::start(command, machine.path().join(format!("{name}.log"))), (ip, 8080).into())

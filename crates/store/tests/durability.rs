@@ -138,7 +138,8 @@ fn a_row_that_cannot_be_read_is_named() {
 }
 
 fn raw(path: &std::path::Path, table: TableDefinition<'_, (), &'static [u8]>) -> Vec<u8> {
-    let tx = Database::open(path).unwrap().begin_read().unwrap();
+    let database = Database::open(path).unwrap();
+    let tx = database.begin_read().unwrap();
     let row = tx.open_table(table).unwrap().get(()).unwrap();
     row.unwrap().value().to_vec()
 }

@@ -115,7 +115,8 @@ impl Topics {
                 if let Some(position) = offset(&positions, &topic, number) {
                     progress.position(number, position);
                 } else if new.contains(&number) {
-                    // It has taken nothing yet: the group's word counts, else what comes from now on.
+                    // It has taken nothing yet: the group's word counts, else what comes from now
+                    // on.
                     let known = done.get_or_insert_with(|| consumer.committed(left(until)));
                     let known = known.as_ref().map_err(Clone::clone)?;
                     progress.position(number, offset(known, &topic, number).unwrap_or(end));

@@ -18,7 +18,8 @@ const WITHIN: Duration = Duration::from_millis(500);
 
 fn client(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", servers);
+    config.set("bootstrap.servers", servers).set("session.timeout.ms", "6000");
+    config.set("reconnect.backoff.max.ms", "200").set("topic.metadata.refresh.interval.ms", "500");
     config
 }
 
