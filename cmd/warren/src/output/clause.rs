@@ -11,8 +11,15 @@ pub fn text(clause: Clause) -> Option<String> {
     let (_, rest) = DOCUMENT.split_once(&format!("\n**{clause}** "))?;
     let paragraph = rest.split("\n\n").next().unwrap_or(rest);
     let words = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    // An aside is set in italics.
-    let plain: String = words.split('*').step_by(2).map(str::trim_end).collect();
+    let mut plain = String::with_capacity(words.len());
+    for (number, piece) in words.split('*').enumerate() {
+        // An aside is a sentence in italics; a word in italics is a word.
+        if number % 2 == 1 && piece.ends_with('.') {
+            plain.truncate(plain.trim_end().len());
+        } else {
+            plain.push_str(piece);
+        }
+    }
     Some(plain.trim_end().to_owned())
 }
 
@@ -26,6 +33,15 @@ mod tests {
         assert_eq!(
             text,
             "A command that cannot be run, not found or not executable, is an explicit failure."
+        );
+    }
+
+    #[test]
+    fn a_word_in_italics_is_told() {
+        let text = text(Clause::new(61)).unwrap();
+        assert_eq!(
+            text,
+            "Refused, reset and unreachable are refused; no answer until the deadline is a timeout."
         );
     }
 
