@@ -16,7 +16,7 @@ use crate::prober::Given;
 /// The scores of one worker, each 0, all well, to 8: memberlist's local health awareness.
 ///
 /// A pause that is nothing to a deadline of 5 s is much to one of 100 ms. So there is a score for
-/// each step of [`STEPS`], and a deadline goes by the one at or below it.
+/// each step of `STEPS`, and a deadline goes by the one at or below it.
 #[derive(Debug)]
 pub struct Observer {
     steps: [Step; STEPS.len()],
