@@ -90,7 +90,7 @@ fn config(trust: &Trust, alpn: Alpn) -> Result<ClientConfig, String> {
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Anyone => return unverified(alpn).map_err(refuse),
         Trust::Node => by_authority(node_roots()?)?,
-        Trust::Ca(ca) => Arc::new(OwnersWord::of(ca)?),
+        Trust::Ca(ca) => Arc::new(Judge::new(Word::of_owner(ca)?)),
     };
     with_verifier(verifier, alpn).map_err(refuse)
 }
@@ -114,8 +114,7 @@ fn node_roots() -> Result<RootCertStore, String> {
 
 /// Every certificate.
 fn unverified(alpn: Alpn) -> Result<ClientConfig, Error> {
-    let provider = crypto::ring::default_provider();
-    with_verifier(Arc::new(AnyCertificate(provider.signature_verification_algorithms)), alpn)
+    with_verifier(Arc::new(Judge::new(Word::Anyones)), alpn)
 }
 
 fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, alpn: Alpn) -> Result<ClientConfig, Error> {
@@ -185,67 +184,45 @@ fn clause_of(error: &io::Error) -> Clause {
     }
 }
 
-/// Takes every certificate, but only from a peer that has its key.
+/// Whose word for a certificate counts. Either way it is taken only from a peer that has its key.
 #[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        crypto::verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        crypto::verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
+struct Judge {
+    word: Word,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Takes what an authority of the owner's file has signed; and what stands in that file itself,
-/// for `openssl req -x509` makes certificates that sign themselves and call themselves an
-/// authority, which by the book serve nobody.
 #[derive(Debug)]
-struct OwnersWord {
-    authorities: Arc<WebPkiServerVerifier>,
-    file: Vec<CertificateDer<'static>>,
+enum Word {
+    Anyones,
+    /// What an authority of the owner's file has signed; and what stands in that file itself, for
+    /// `openssl req -x509` makes certificates that sign themselves and call themselves an
+    /// authority, which by the book serve nobody.
+    Owners {
+        authorities: Arc<WebPkiServerVerifier>,
+        file: Vec<CertificateDer<'static>>,
+    },
 }
 
-impl OwnersWord {
-    fn of(ca: &Ca) -> Result<Self, String> {
+impl Word {
+    fn of_owner(ca: &Ca) -> Result<Self, String> {
         let file = ca.certificates().map_err(|invalid| invalid.to_string())?;
         let mut roots = RootCertStore::empty();
         for certificate in &file {
             let added = roots.add(certificate.clone());
             added.map_err(|error| format!("cannot use the CA: {error}"))?;
         }
-        Ok(Self { authorities: by_authority(roots)?, file })
+        Ok(Self::Owners { authorities: by_authority(roots)?, file })
     }
 }
 
-impl ServerCertVerifier for OwnersWord {
+impl Judge {
+    fn new(word: Word) -> Self {
+        let algorithms = crypto::ring::default_provider().signature_verification_algorithms;
+        Self { word, algorithms }
+    }
+}
+
+impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -254,7 +231,10 @@ impl ServerCertVerifier for OwnersWord {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judged = self.authorities.verify_server_cert(
+        let Word::Owners { authorities, file } = &self.word else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let judged = authorities.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
@@ -262,7 +242,7 @@ impl ServerCertVerifier for OwnersWord {
             now,
         );
         // Its time is judged before, its name after.
-        if matches!(&judged, Err(error) if is_authority(error)) && self.file.contains(end_entity) {
+        if matches!(&judged, Err(error) if is_authority(error)) && file.contains(end_entity) {
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             return Ok(ServerCertVerified::assertion());
         }
@@ -275,7 +255,7 @@ impl ServerCertVerifier for OwnersWord {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls12_signature(message, cert, dss)
+        crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -284,11 +264,11 @@ impl ServerCertVerifier for OwnersWord {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities.verify_tls13_signature(message, cert, dss)
+        crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
