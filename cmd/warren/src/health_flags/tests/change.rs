@@ -1,27 +1,15 @@
 //! What the flags of `service update` change of the checks that there are.
 
 use clap::Parser;
-use warren_core::spec::{Network, TaskTemplate, Workload};
+use warren_core::spec::{TaskTemplate, Workload};
 
 use super::{super::*, Flags, checks, named_ports, read, refused, secs};
 
 fn template(health: HealthConfig) -> TaskTemplate {
     TaskTemplate {
-        workload: Workload::Process { command: vec!["/bin/true".to_owned()] },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Host,
-        publish: Vec::new(),
         health,
         ports: named_ports(),
+        ..TaskTemplate::new(Workload::Process { command: vec!["/bin/true".to_owned()] })
     }
 }
 
