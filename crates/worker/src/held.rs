@@ -157,7 +157,7 @@ pub(crate) mod tests {
 
     use warren_core::{
         check::HealthConfig,
-        spec::{Network, TaskTemplate, Workload},
+        spec::{TaskTemplate, Workload},
     };
     use warren_core::{
         health::HealthStatus,
@@ -171,21 +171,8 @@ pub(crate) mod tests {
 
     pub(crate) fn held() -> Held {
         let template = TaskTemplate {
-            workload: Workload::Process { command: vec!["/bin/true".to_owned()] },
-            args: Vec::new(),
-            env: Vec::new(),
-            user: None,
-            workdir: None,
-            hostname: None,
-            mounts: Vec::new(),
-            cpu_millis: None,
-            memory_bytes: None,
-            stop_signal: None,
-            stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-            network: Network::Host,
-            publish: Vec::new(),
             health: HealthConfig::Disabled,
-            ports: Vec::new(),
+            ..TaskTemplate::new(Workload::Process { command: vec!["/bin/true".to_owned()] })
         };
         let assignment = Assignment {
             task: TASK,
