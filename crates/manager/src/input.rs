@@ -11,7 +11,7 @@ use warren_core::{
     bounds::Ttl,
     health::{AccusedRole, Health},
     id::{NodeId, TaskId},
-    node::{AvailabilityKind, Driver, Labels},
+    node::{AvailabilityKind, Driver, LabelKey, Labels},
     report::TaskReport,
     service::Service,
     spec::ServiceSpec,
@@ -53,6 +53,11 @@ pub enum NodeInput {
         reason: String,
         reply: Reply<NodeId>,
     },
+    SetLabels {
+        node: String,
+        wish: Relabel,
+        reply: Reply<NodeId>,
+    },
     /// The session is open, and silent for longer than is usual for it; or heard again.
     Suspicion {
         node: NodeId,
@@ -69,6 +74,13 @@ pub enum NodeInput {
         session: SessionId,
         silence: Silence,
     },
+}
+
+/// What a person says of a node; no key is in both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relabel {
+    pub set: Labels,
+    pub remove: BTreeSet<LabelKey>,
 }
 
 /// What the end of a session leaves to wait for.

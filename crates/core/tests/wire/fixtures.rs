@@ -393,6 +393,7 @@ pub fn node() -> Vec<Fixture<Node>> {
             canary: Some(TaskId::from_u64(0x7a05)),
         }),
         doubted: Some(Doubt { since: at(605), score: 5 }),
+        operator_labels: [("rack".parse().unwrap(), "r7".to_owned())].into(),
     };
     vec![("node", node)]
 }

@@ -201,6 +201,10 @@ fn nodes_events_assignments_and_reports_name_the_field_that_is_wrong() {
             "labels[0].value: is not 1-253 printable characters",
         ),
         (
+            node(|n| n.operator_labels.push(n.operator_labels[0].clone())),
+            "operator_labels[1].key: rack is there twice",
+        ),
+        (
             node(|n| n.availability.as_mut().unwrap().kind = 9),
             "availability.kind: 9 is not known here",
         ),
