@@ -100,6 +100,7 @@ pub fn attempt(seconds: i64, outcome: pb::Outcome, message: &str) -> pb::Attempt
         latency: Some(millis(12)),
         outcome: outcome.into(),
         message: message.to_owned(),
+        components: Vec::new(),
     }
 }
 

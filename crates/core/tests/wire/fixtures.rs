@@ -437,6 +437,7 @@ fn an_attempt(millis: u64, outcome: Outcome) -> Attempt {
         latency: Duration::from_micros(1_234_567),
         outcome,
         message: format!("attempt at {millis}"),
+        components: ["postgres".to_owned()].into(),
     }
 }
 

@@ -296,12 +296,16 @@ pub fn attempt() -> impl Strategy<Value = Attempt> {
         Outcome::Fail(Evidence::Gone),
         Outcome::Inconclusive,
     ]);
-    (timestamp(), nanos(), outcome, text()).prop_map(|(at, latency, outcome, message)| Attempt {
-        at,
-        latency,
-        outcome,
-        message,
-    })
+    let components = vec("[a-z0-9 -]{1,64}", 0..=8);
+    (timestamp(), nanos(), outcome, text(), components).prop_map(
+        |(at, latency, outcome, message, components)| Attempt {
+            at,
+            latency,
+            outcome,
+            message,
+            components: components.into(),
+        },
+    )
 }
 
 fn nanos() -> impl Strategy<Value = Duration> {

@@ -20,7 +20,7 @@ use warren_core::{
     time::Timestamp,
     wire::duration_to_wire,
 };
-use warren_probe::{Prober, Stake, Target};
+use warren_probe::{Prober, Seen, Stake, Target};
 use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
@@ -379,9 +379,10 @@ async fn attempt(
     meter.end(seen.outcome, seen.latency, queued, seen.stretched);
     // A wait for a free slot is ours, so the attempt began after it.
     let at = at.after(seen.waited);
-    let (outcome, message) = (seen.outcome, seen.message);
-    let attempt = Attempt { at, latency: whole_millis(seen.latency), outcome, message };
-    Landed { attempt, stretched: seen.stretched, ended: sight.anchor.elapsed() }
+    let Seen { outcome, message, components, latency, stretched, .. } = seen;
+    let latency = whole_millis(latency);
+    let attempt = Attempt { at, latency, outcome, message, components };
+    Landed { attempt, stretched, ended: sight.anchor.elapsed() }
 }
 
 impl Groups {
