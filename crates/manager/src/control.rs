@@ -253,6 +253,9 @@ impl Control {
                 let set = |d: &mut Draft| decide::node::set_availability(d, &node, kind, reason);
                 answer(reply, draft.attempt(set))
             }
+            NodeInput::SetLabels { node, wish, reply } => {
+                answer(reply, draft.attempt(|d| decide::label::set(d, &node, wish)))
+            }
             NodeInput::Suspicion { node, session, suspect } => {
                 if self.presence.holds(node, session) && suspect {
                     decide::node::suspect(draft, node);

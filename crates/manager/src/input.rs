@@ -11,7 +11,7 @@ use warren_core::{
     bounds::Ttl,
     health::{AccusedRole, Health},
     id::{NodeId, TaskId},
-    node::{AvailabilityKind, Driver, Labels},
+    node::{AvailabilityKind, Driver, LabelKey, Labels},
     report::TaskReport,
     service::Service,
     spec::ServiceSpec,
@@ -73,6 +73,11 @@ pub enum NodeInput {
         reason: String,
         reply: Reply<NodeId>,
     },
+    SetLabels {
+        node: String,
+        wish: Relabel,
+        reply: Reply<NodeId>,
+    },
     /// The session is open, and silent for longer than is usual for it; or heard again.
     Suspicion {
         node: NodeId,
@@ -89,6 +94,13 @@ pub enum NodeInput {
         session: SessionId,
         silence: Silence,
     },
+}
+
+/// What a person says of a node; no key is in both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relabel {
+    pub set: Labels,
+    pub remove: BTreeSet<LabelKey>,
 }
 
 /// What the end of a session leaves to wait for.

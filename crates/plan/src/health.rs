@@ -112,6 +112,20 @@ pub(crate) fn is_soft(cluster: &Cluster, task: &Task, now: Timestamp) -> bool {
     !accused && failing.peek().is_some() && failing.all(late)
 }
 
+/// What it said itself is broken in it, by the checks for which it is replaced.
+pub(crate) fn broken_components<'c>(
+    cluster: &'c Cluster,
+    task: &Task,
+) -> impl Iterator<Item = &'c str> + use<'c> {
+    let roles = cluster.health(task.id).map(|health| &health.observed.roles);
+    [Role::Startup, Role::Liveness]
+        .into_iter()
+        .filter_map(move |role| roles?.get(role).as_ref())
+        .filter(|role| role.verdict == Verdict::Failing)
+        .filter_map(|role| role.last.as_ref())
+        .flat_map(|attempt| attempt.components.iter().map(String::as_str))
+}
+
 /// When it ended by the worker's clock, unless that is ahead of ours.
 pub(crate) fn ended_at(task: &Task, now: Timestamp) -> Timestamp {
     match &task.status.phase {

@@ -5,6 +5,7 @@
 //! plan and planning again at the same moment yields nothing.
 
 mod backoff;
+mod breaker;
 mod dirty;
 mod draft;
 mod guard;

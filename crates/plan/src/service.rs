@@ -21,8 +21,9 @@ use warren_core::{
 
 use crate::{
     Policy, backoff,
+    breaker::Breaker,
     draft::Draft,
-    guard::{Breaker, Gates, Held, Pace},
+    guard::{Gates, Held, Pace},
     health::{is_live, title},
     node,
     slot::Slot,
@@ -199,7 +200,7 @@ fn gates(draft: &Draft<'_>, slots: &BTreeMap<u32, Slot<'_>>, replicas: u32) -> G
         moves: budget.saturating_sub(moving),
         turn: (1..=replicas).all(|number| slots.get(&number).is_some_and(Slot::is_settled)),
         pace: Pace::new(draft.cluster.restraint(), draft.policy, draft.now),
-        breaker: Breaker::of(slots, draft.policy, replicas),
+        breakers: Breaker::all(slots, draft.policy, replicas),
     }
 }
 

@@ -16,11 +16,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use warren_core::{
     check::{Endpoint, HttpCheck, HttpVersion, StatusSet, Tls},
+    clause::Clause,
     outcome::Evidence,
 };
 
 use crate::{
-    Prober, Target, clause,
+    Prober, Target, clause, components,
     connect::{self, Peer, Stream},
     end::End,
     exchange::{Broken, Driver},
@@ -219,12 +220,18 @@ impl<'a> Visit<'a> {
             }
             return self.match_body(what, &kept).map(Answer::Decided);
         }
-        let read = Read { enough: message::EXCERPT, keep: message::EXCERPT };
-        let read = self.read(driver, &mut body, status, read, &mut kept);
+        let read = async {
+            let excerpt = Read { enough: message::EXCERPT, keep: BODY };
+            let ended = self.read(driver, &mut body, status, excerpt, &mut kept).await?;
+            if !ended && components::may_be_in(&kept) {
+                let rest = Read { enough: BODY.saturating_sub(kept.len()), keep: BODY };
+                self.read(driver, &mut body, status, rest, &mut kept).await?;
+            }
+            Ok::<(), E>(())
+        };
         // However it ends: what has come is shown.
         let _broken_or_late = timeout(EXCERPT_WAIT, Box::pin(read)).await;
-        let message = with_excerpt(what, &kept);
-        Ok(Answer::Decided(End::fail(clause::STATUS, Evidence::Explicit, message)))
+        Ok(Answer::Decided(failed(clause::STATUS, what, &kept)))
     }
 
     const fn wants_body(&self) -> bool {
@@ -233,10 +240,8 @@ impl<'a> Visit<'a> {
 
     fn match_body(&self, what: String, body: &[u8]) -> Result<End, End> {
         let HttpCheck { body: wanted, body_not: unwanted, .. } = self.check;
-        let fail = |why: String| {
-            let message = with_excerpt(format!("{what}, but its body {why}"), body);
-            End::fail(clause::BODY_MATCH, Evidence::Explicit, message)
-        };
+        let fail =
+            |why: String| failed(clause::BODY_MATCH, format!("{what}, but its body {why}"), body);
         if let Some(wanted) = wanted.as_ref().filter(|wanted| !wanted.is_match(body)) {
             return Err(fail(format!("does not {wanted}")));
         }
@@ -310,7 +315,15 @@ impl From<response::Parts> for Head {
     }
 }
 
-fn with_excerpt(what: String, body: &[u8]) -> String {
+/// An answer that is no, with the beginning of its body and what that says is broken.
+fn failed(clause: Clause, what: String, body: &[u8]) -> End {
+    let components = components::failing(body);
+    let what = match &*components {
+        [] => what,
+        [one] => format!("{what}, {one} fails"),
+        names => format!("{what}, {} fail", names.join(" and ")),
+    };
     let excerpt = message::excerpt(body);
-    if excerpt.is_empty() { what } else { format!("{what}: {excerpt}") }
+    let message = if excerpt.is_empty() { what } else { format!("{what}: {excerpt}") };
+    End { components, ..End::fail(clause, Evidence::Explicit, message) }
 }

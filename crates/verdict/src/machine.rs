@@ -132,7 +132,8 @@ impl TaskVerdicts {
     /// as [`reason::exit`] makes.
     pub fn exited(&mut self, at: Timestamp, why: String) -> Option<Health> {
         let (latency, outcome) = (Elapsed::ZERO, Outcome::Fail(Evidence::Gone));
-        self.end(&Attempt { at, latency, outcome, message: why.clone() }, at, why)
+        let components = Box::default();
+        self.end(&Attempt { at, latency, outcome, message: why.clone(), components }, at, why)
     }
 
     /// The task is wanted to end. Startup and liveness have had their say; readiness goes on, so

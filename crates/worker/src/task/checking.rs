@@ -25,7 +25,7 @@ use warren_core::{
     spec::ServiceName,
     time::Timestamp,
 };
-use warren_probe::{Prober, Stake, Target};
+use warren_probe::{Prober, Seen, Stake, Target};
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
 
@@ -350,9 +350,10 @@ impl Watched {
         meter.end(seen.outcome, seen.latency, queued, seen.stretched);
         // A wait for a free slot is ours, so the attempt began after it.
         let at = at.after(seen.waited);
-        let (outcome, message) = (seen.outcome, seen.message);
-        let attempt = Attempt { at, latency: whole_millis(seen.latency), outcome, message };
-        Landed { attempt, late, stretched: seen.stretched, ended: self.anchor.elapsed() }
+        let Seen { outcome, message, components, latency, stretched, .. } = seen;
+        let latency = whole_millis(latency);
+        let attempt = Attempt { at, latency, outcome, message, components };
+        Landed { attempt, late, stretched, ended: self.anchor.elapsed() }
     }
 
     /// An attempt that panicked, and has said so on standard error.
@@ -363,6 +364,7 @@ impl Watched {
             latency: Duration::ZERO,
             outcome: Outcome::Inconclusive,
             message: "the worker itself failed in this attempt".to_owned(),
+            components: Box::default(),
         };
         Landed { attempt, late: ended.saturating_sub(due), stretched: false, ended }
     }
