@@ -42,7 +42,7 @@ fn until_on(manager: &Warren, service: &str, expected: &[&str]) {
     });
 }
 
-///
+///
 #[test]
 fn tasks_follow_labels_leave_a_drained_node_and_survive_a_lost_one() {
     let machine = Machine::without_containerd();
@@ -60,6 +60,30 @@ fn tasks_follow_labels_leave_a_drained_node_and_survive_a_lost_one() {
     assert!(nodes(&manager, "wide").contains(&"one".to_owned()), "{:?}", nodes(&manager, "wide"));
     let inspected = manager.ok("service inspect web");
     assert!(inspected.contains("Constraint: node.labels.zone==b"), "{inspected}");
+
+    manager.ok("node label one zone=b rack=r7");
+    let shown = manager.ok("node inspect one");
+    for line in [
+        "Label: rack=r7 (set by an operator)",
+        "Label: zone=b (set by an operator; its worker says a)",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    manager.ok(&format!(
+        "service create third --replicas 3 --constraint node.labels.zone==b --wait {tail}"
+    ));
+    assert_eq!(nodes(&manager, "third"), ["one", "three", "two"]);
+    assert_eq!(nodes(&manager, "web"), ["three", "two"], "what runs stays where it fits");
+    manager.ok("node label one zone-");
+    eventually("third to leave where it no longer fits", LIMIT, || {
+        let seen = nodes(&manager, "third");
+        if seen.iter().any(|node| node == "one") { Err(format!("{seen:?}")) } else { Ok(()) }
+    });
+    let refused = manager.cli("node label one zone-");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(5), "{said}");
+    assert!(said.contains("was started with --label zone=a"), "{said}");
+    manager.ok("service rm third --wait");
 
     manager.ok(("node drain two --wait --wait-timeout 60s --reason", &["new disk"][..]));
     assert_eq!(nodes(&manager, "web"), ["three", "three"]);

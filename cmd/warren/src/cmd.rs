@@ -4,6 +4,7 @@ pub mod database;
 mod event;
 mod health;
 mod image;
+mod label;
 mod logs;
 mod names;
 mod node;

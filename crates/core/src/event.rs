@@ -59,6 +59,7 @@ pub enum EventKind {
     NodeCleared,
     ChecksPaused,
     ChecksResumed,
+    NodeLabelled,
 }
 
 mod wire {
@@ -79,6 +80,7 @@ mod wire {
         ReplacementHeld, ReplacementReleased, GaveUp,
         NodeSuspect, NodeAvailability, NodeAccused, NodeCleared,
         ChecksPaused, ChecksResumed,
+        NodeLabelled,
     );
 
     impl From<&Event> for pb::Event {

@@ -33,6 +33,8 @@ pub struct Node {
     pub memory_bytes: u64,
     /// What its worker was started with.
     pub labels: Labels,
+    /// What a person said of it.
+    pub operator_labels: Labels,
     pub availability: Availability,
     /// Set while too much fails there at once.
     pub accused: Option<Accusation>,
@@ -49,6 +51,11 @@ impl Node {
     /// 1-253 printable characters.
     pub fn checked_name(name: String) -> Result<String, Invalid> {
         printable(name, Self::NAME_MAX)
+    }
+
+    /// A person's word counts before the worker's.
+    pub fn label(&self, key: &LabelKey) -> Option<&str> {
+        self.operator_labels.get(key).or_else(|| self.labels.get(key)).map(String::as_str)
     }
 
     /// Takes new tasks.
@@ -127,7 +134,7 @@ pub struct LabelKey(Arc<str>);
 impl LabelKey {
     /// More is not a label but a document.
     pub const VALUE_MAX: usize = 253;
-    /// Of one node.
+    /// Of one node, by its worker and by people each.
     pub const COUNT_MAX: usize = 64;
 
     pub fn as_str(&self) -> &str {

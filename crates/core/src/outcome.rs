@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{time::Timestamp, wire::TEXT_MAX};
+use crate::{
+    Invalid,
+    time::Timestamp,
+    wire::{TEXT_MAX, printable},
+};
 
 /// The kind of a failure: what the observer holds in its hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,11 +38,23 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// For a person; at most [`Attempt::MESSAGE_MAX`] bytes.
     pub message: String,
+    /// Of a failure: what the task's own answer says is broken in it, by name; at most
+    /// [`Attempt::COMPONENTS_MAX`].
+    pub components: Box<[String]>,
 }
 
 impl Attempt {
     /// Enough for a stack trace's head and tail, little enough to keep a few for each task.
     pub const MESSAGE_MAX: usize = TEXT_MAX;
+    /// Who fails in more ways than these fails in all of them.
+    pub const COMPONENTS_MAX: usize = 8;
+    /// A word or two.
+    pub const COMPONENT_MAX: usize = 64;
+
+    /// 1-64 printable characters.
+    pub fn checked_component(name: String) -> Result<String, Invalid> {
+        printable(name, Self::COMPONENT_MAX)
+    }
 }
 
 mod wire {
@@ -82,12 +98,13 @@ mod wire {
 
     impl From<&Attempt> for pb::Attempt {
         fn from(attempt: &Attempt) -> Self {
-            let Attempt { at, latency, outcome, message } = attempt;
+            let Attempt { at, latency, outcome, message, components } = attempt;
             Self {
                 at: Some((*at).into()),
                 latency: Some(duration_to_wire(*latency)),
                 outcome: pb::Outcome::from(*outcome).into(),
                 message: message.clone(),
+                components: components.to_vec(),
             }
         }
     }
@@ -96,14 +113,26 @@ mod wire {
         type Error = Invalid;
 
         fn try_from(wire: pb::Attempt) -> Result<Self, Invalid> {
-            let pb::Attempt { at, latency, outcome, message } = wire;
+            let pb::Attempt { at, latency, outcome, message, components } = wire;
             let latency = latency.ok_or_else(|| Invalid::missing("latency"))?;
             Ok(Self {
                 at: required("at", at)?,
                 latency: duration_from_wire(latency).at("latency")?,
                 outcome: enumerated::<pb::Outcome, _>("outcome", outcome)?,
                 message: text(message),
+                components: components_from_wire(components)?,
             })
         }
+    }
+
+    fn components_from_wire(names: Vec<String>) -> Result<Box<[String]>, Invalid> {
+        let most = Attempt::COMPONENTS_MAX;
+        if names.len() > most {
+            return Err(Invalid::new(format!("are more than {most}")).at("components"));
+        }
+        let checked = |(index, name)| {
+            Attempt::checked_component(name).map_err(|why| why.at_index(index).at("components"))
+        };
+        names.into_iter().enumerate().map(checked).collect()
     }
 }

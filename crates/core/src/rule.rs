@@ -33,6 +33,8 @@ pub enum Rule {
     Pace,
     /// Much of the service failed at one moment: one task is tried first.
     Dependency,
+    /// Tasks of the service fail for the same component: one is tried first.
+    Component,
     /// Much of the node failed at one moment: one task is tried at a time.
     Node,
     /// The worker that saw it cannot trust its own eyes.
@@ -47,10 +49,11 @@ pub enum Rule {
 
 impl Rule {
     /// What holds replacements. The others make them.
-    pub const GUARDS: [Self; 8] = [
+    pub const GUARDS: [Self; 9] = [
         Self::Budget,
         Self::Pace,
         Self::Dependency,
+        Self::Component,
         Self::Node,
         Self::Observer,
         Self::Silence,
@@ -77,6 +80,7 @@ impl Rule {
             Self::Budget => "budget",
             Self::Pace => "pace",
             Self::Dependency => "dependency",
+            Self::Component => "component",
             Self::Node => "node",
             Self::Observer => "observer",
             Self::Silence => "silence",
@@ -108,7 +112,7 @@ mod wire {
     wire_enum!(Rule:
         Fill, Unhealthy, Ended, Lost, Outdated, Moved, HandedOver, CalledOff, SuccessorFailed,
         ScaledDown, ServiceRemoved, Requested, Placed,
-        Budget, Pace, Dependency, Node, Observer, Silence, GaveUp, Paused,
+        Budget, Pace, Dependency, Component, Node, Observer, Silence, GaveUp, Paused,
     );
 
     impl From<&Hold> for pb::Hold {

@@ -51,6 +51,7 @@ words! {
     NodeCleared: "node_cleared",
     ChecksPaused: "checks_paused",
     ChecksResumed: "checks_resumed",
+    NodeLabelled: "node_labelled",
 }
 
 /// Reports, by what became of them, events, by kind, replacements, by what holds them, and more by

@@ -11,7 +11,7 @@ use warren_core::{
     bounds::Ttl,
     health::{AccusedRole, Health},
     id::{NodeId, TaskId},
-    node::{AvailabilityKind, Driver, Labels},
+    node::{AvailabilityKind, Driver, LabelKey, Labels},
     report::TaskReport,
     service::Service,
     spec::ServiceSpec,
@@ -40,6 +40,26 @@ pub enum Input {
     Node(NodeInput),
 }
 
+impl Input {
+    /// How much there is to decide, in requests or reports.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Hello { hello, reply: _ } => 1 + hello.tasks.len(),
+            Self::Reports { reports, .. } => 1 + reports.len(),
+            Self::CreateService { .. }
+            | Self::UpdateService { .. }
+            | Self::DeleteService { .. }
+            | Self::PauseChecks { .. }
+            | Self::ResumeChecks { .. }
+            | Self::StopTask { .. }
+            | Self::JudgeTask { .. }
+            | Self::ReleaseService { .. }
+            | Self::Turn { .. }
+            | Self::Node(_) => 1,
+        }
+    }
+}
+
 /// What concerns a node and none of its tasks.
 #[derive(Debug)]
 pub enum NodeInput {
@@ -51,6 +71,11 @@ pub enum NodeInput {
         node: String,
         kind: AvailabilityKind,
         reason: String,
+        reply: Reply<NodeId>,
+    },
+    SetLabels {
+        node: String,
+        wish: Relabel,
         reply: Reply<NodeId>,
     },
     /// The session is open, and silent for longer than is usual for it; or heard again.
@@ -69,6 +94,13 @@ pub enum NodeInput {
         session: SessionId,
         silence: Silence,
     },
+}
+
+/// What a person says of a node; no key is in both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relabel {
+    pub set: Labels,
+    pub remove: BTreeSet<LabelKey>,
 }
 
 /// What the end of a session leaves to wait for.

@@ -92,6 +92,7 @@ const fn level(kind: EventKind) -> Level {
         | EventKind::NodeUp
         | EventKind::NodeRemoved
         | EventKind::NodeAvailability
+        | EventKind::NodeLabelled
         | EventKind::NodeCleared
         | EventKind::ReplacementReleased
         | EventKind::ExternalVerdict

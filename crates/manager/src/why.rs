@@ -59,6 +59,7 @@ fn concerns(event: &Event, task: &Task, related: &BTreeSet<TaskId>) -> bool {
         EventKind::NodeLost
         | EventKind::NodeSuspect
         | EventKind::NodeAvailability
+        | EventKind::NodeLabelled
         | EventKind::NodeAccused
         | EventKind::NodeCleared
         | EventKind::NodeRemoved

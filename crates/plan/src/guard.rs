@@ -1,10 +1,10 @@
 //! What holds a replacement that is due. `docs/replacement.md` has a clause for each guard.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use warren_core::{restraint::Restraint, rule::Rule, task::Task, time::Timestamp};
 
-use crate::{Policy, slot::Slot};
+use crate::{Policy, breaker::Breaker, slot::Slot};
 
 /// A replacement that is due.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Gates {
     /// No slot is on its way to the newest template, so the next one may be.
     pub turn: bool,
     pub pace: Pace,
-    pub breaker: Option<Breaker>,
+    pub breakers: Vec<Breaker>,
 }
 
 impl Gates {
@@ -99,59 +99,6 @@ impl Pace {
     }
 }
 
-/// Much of a service failed at one moment: all but one replacement are held.
-#[derive(Debug)]
-pub(crate) struct Breaker {
-    canary: u32,
-    reason: String,
-}
-
-impl Breaker {
-    /// Closes when many slots fail within one moment, and stays closed while as many fail, until
-    /// a task that was made since works.
-    pub fn of(slots: &BTreeMap<u32, Slot<'_>>, policy: &Policy, replicas: u32) -> Option<Self> {
-        let mut failing: Vec<(Timestamp, u32)> = slots
-            .range(..=replicas)
-            .filter_map(|(number, slot)| Some((slot.failing_at()?, *number)))
-            .collect();
-        failing.sort_unstable();
-        let enough = policy.breaker_slots(replicas);
-        if failing.len() < enough {
-            return None;
-        }
-        let slot = |number: u32| slots.get(&number);
-        let held = |number| slot(number).is_some_and(|s| s.is_held_by(Rule::Dependency));
-        let already = failing.iter().find(|(_, number)| held(*number)).map(|(at, _)| *at);
-        let moment = || {
-            let window = policy
-                .moment
-                .max(failing.iter().filter_map(|(_, number)| slot(*number)?.moment()).max()?);
-            let within = |run: &&[(Timestamp, u32)]| match run {
-                [first, .., last] => last.0.since(first.0) <= window,
-                _ => false,
-            };
-            failing.windows(enough).find(within).map(|run| run[0].0)
-        };
-        let from = already.or_else(moment)?;
-        if slots.values().any(|slot| slot.serves_since(from)) {
-            return None;
-        }
-        let key = |number: u32| {
-            let slot = slot(number);
-            let barred = slot.is_some_and(Slot::is_barred);
-            let begun = slot.is_some_and(Slot::is_in_replacement);
-            (barred, !begun, held(number), number)
-        };
-        let canary = failing.iter().map(|(_, number)| *number).min_by_key(|n| key(*n))?;
-        let count = failing.len();
-        let reason = format!(
-            "{count} of {replicas} slots fail since one moment, which a restart of all would not \
-             mend: slot {canary} is tried first"
-        );
-        Some(Self { canary, reason })
-    }
-}
-
 impl Slot<'_> {
     /// Lets the replacement begin, and takes what it takes, or says what holds it.
     pub fn pass(&self, case: &Case, gates: &mut Gates) -> Result<(), Held> {
@@ -162,12 +109,12 @@ impl Slot<'_> {
             return held(rule, reason, None);
         }
         let failed = matches!(case.rule, Rule::Unhealthy | Rule::Ended);
-        if let Some(breaker) = &gates.breaker
+        let breaker = gates.breakers.iter().find(|breaker| breaker.holds(self.number));
+        if let Some(breaker) = breaker
             && failed
-            && breaker.canary != self.number
             && !self.is_released_at(case.at)
         {
-            return held(Rule::Dependency, breaker.reason.clone(), None);
+            return held(breaker.rule, breaker.reason.clone(), None);
         }
         if case.budgeted && gates.budget == 0 {
             let reason = "as many of its service as may be are in replacement".to_owned();

@@ -27,6 +27,9 @@ pub struct Policy {
     pub breaker_percent: u32,
     /// What fails within so long fails at one moment; longer where checks are further apart.
     pub moment: Duration,
+    /// Slots that name the same failing component hold each other when they fail within so long:
+    /// a shared dependency reaches the checks of all in a few periods and retries.
+    pub component_window: Duration,
     /// So many percent of a node's tasks, and at least three, that fail at one moment accuse it.
     pub accuse_percent: u32,
     /// Failures within so long, of several services that fail nowhere else, cordon a node; and
@@ -76,6 +79,7 @@ impl Default for Policy {
             pace_interval: Duration::from_millis(100),
             breaker_percent: 10,
             moment: Duration::from_secs(10),
+            component_window: Duration::from_mins(5),
             accuse_percent: 40,
             cordon_window: Duration::from_mins(10),
             cordon_services: 3,
@@ -110,5 +114,11 @@ impl Policy {
     pub(crate) fn breaker_slots(&self, replicas: u32) -> usize {
         let share = (u64::from(replicas) * u64::from(self.breaker_percent)).div_ceil(100);
         usize::try_from(share).unwrap_or(usize::MAX).max(4)
+    }
+
+    /// Likewise of those that name the same failing component, which one alone says of itself.
+    pub(crate) fn component_slots(&self, replicas: u32) -> usize {
+        let share = (u64::from(replicas) * u64::from(self.breaker_percent)).div_ceil(100);
+        usize::try_from(share).unwrap_or(usize::MAX).max(2)
     }
 }

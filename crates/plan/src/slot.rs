@@ -195,18 +195,22 @@ impl<'a> Slot<'a> {
         self.tasks.iter().rfind(|task| !is_called_off(task))
     }
 
-    /// Since when nothing works in it, for as long as that is the running revision's own fault.
-    pub fn failing_at(&self) -> Option<Timestamp> {
+    /// Since when nothing works in it, and the task by which that is known, for as long as that is
+    /// the running revision's own fault.
+    pub fn failing(&self) -> Option<(Timestamp, &Task)> {
         if self.live().any(Live::serves) {
             return None;
         }
-        let at = match &self.holder {
+        let (at, task) = match &self.holder {
             Some(holder) if holder.stale => return None,
-            Some(holder) if holder.sick.is_some() => holder.health.since,
+            Some(holder) if holder.sick.is_some() => (holder.health.since, &holder.task),
             Some(holder) if holder.was_ready || holder.task.attempt == 0 => return None,
-            Some(_) | None => self.failed_at(self.tasks.iter().rfind(|task| has_failed(task))?),
+            Some(_) | None => {
+                let failed = self.tasks.iter().rfind(|task| has_failed(task))?;
+                (self.failed_at(failed), failed)
+            }
         };
-        (!self.is_released_at(at)).then_some(at)
+        (!self.is_released_at(at)).then_some((at, task))
     }
 
     /// When it became what it was replaced for.
@@ -236,9 +240,14 @@ impl<'a> Slot<'a> {
         self.held().is_some_and(|held| held.rule == rule)
     }
 
-    /// A task that was made since then works.
-    pub fn serves_since(&self, at: Timestamp) -> bool {
-        self.live().any(|live| !live.stale && live.serves() && at <= live.task.created_at)
+    /// A task that was made since then works, or one that was made so little before and has come
+    /// to work since.
+    pub fn serves_since(&self, at: Timestamp, before: Duration) -> bool {
+        self.live().filter(|live| !live.stale && live.serves()).any(|live| {
+            let (health, made) = (self.cluster.health(live.task.id), live.task.created_at);
+            let came = health.is_some_and(|health| at <= health.observed.ready_since);
+            at <= made || (came && at <= made.after(before))
+        })
     }
 
     /// Within so long, tasks that are looked at one after the other fail together.

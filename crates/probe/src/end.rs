@@ -17,19 +17,31 @@ pub(crate) struct End {
     /// That decided.
     pub(crate) clause: Clause,
     pub(crate) message: String,
+    /// That the answer of a failure names as broken.
+    pub(crate) components: Box<[String]>,
 }
 
 impl End {
     pub(crate) fn pass(clause: Clause, message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Pass, clause, message: message.into() }
+        Self { outcome: Outcome::Pass, clause, message: message.into(), components: Box::default() }
     }
 
     pub(crate) fn fail(clause: Clause, evidence: Evidence, message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Fail(evidence), clause, message: message.into() }
+        Self {
+            outcome: Outcome::Fail(evidence),
+            clause,
+            message: message.into(),
+            components: Box::default(),
+        }
     }
 
     pub(crate) fn inconclusive(clause: Clause, message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Inconclusive, clause, message: message.into() }
+        Self {
+            outcome: Outcome::Inconclusive,
+            clause,
+            message: message.into(),
+            components: Box::default(),
+        }
     }
 
     /// Of an error on the connection to `peer`; `when` ends the sentence.
@@ -44,7 +56,12 @@ impl End {
             }
             None => format!("broken answer from {peer}{when}: {error}"),
         };
-        Self { outcome, clause: clause::of_connection(outcome), message }
+        Self {
+            outcome,
+            clause: clause::of_connection(outcome),
+            message,
+            components: Box::default(),
+        }
     }
 }
 

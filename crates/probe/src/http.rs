@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Buf;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING},
+    response,
     uri::PathAndQuery,
 };
 use http_body::Body;
@@ -15,11 +16,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use warren_core::{
     check::{Endpoint, HttpCheck, HttpVersion, StatusSet, Tls},
+    clause::Clause,
     outcome::Evidence,
 };
 
 use crate::{
-    Prober, Target, clause,
+    Prober, Target, clause, components,
     connect::{self, Peer, Stream},
     end::End,
     exchange::{Broken, Driver},
@@ -58,6 +60,15 @@ pub(crate) type Connection = Either<Stream, Box<TlsStream<Stream>>>;
 pub(crate) enum Answer {
     Decided(End),
     Elsewhere(StatusCode, HeaderValue),
+}
+
+/// What of the beginning of an answer is looked at.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) location: Option<HeaderValue>,
+    /// It said how long its body is.
+    pub(crate) announced: bool,
 }
 
 /// How much of a body to read, and to keep.
@@ -109,8 +120,10 @@ impl<'a> Visit<'a> {
         match (self.check.version, &self.check.tls) {
             (HttpVersion::Http1, None) if !self.check.keep_alive => {
                 let request = request::render(self.check, method, path, self.host.as_deref());
-                let (stream, sent) = self.connect_and_send(&request).await?;
-                self.exchange_1(stream, &request[sent..], method, path).await.0
+                let (mut stream, sent) = self.connect_and_send(&request).await?;
+                let (judged, _) =
+                    self.exchange_1(&mut stream, &request[sent..], method, path).await;
+                connect::or_met_itself(judged, &stream, self.peer)
             }
             (HttpVersion::Http1, Some(tls)) if !self.check.keep_alive => {
                 Box::pin(async {
@@ -173,7 +186,8 @@ impl<'a> Visit<'a> {
     pub(crate) async fn judge<C, B, E>(
         &self,
         driver: &mut Driver<'_, C, E>,
-        response: Response<B>,
+        head: Head,
+        mut body: B,
         method: &Method,
         path: &PathAndQuery,
     ) -> Result<Answer, End>
@@ -182,17 +196,15 @@ impl<'a> Visit<'a> {
         B: Body<Data: Buf, Error = E> + Unpin,
         E: Into<Broken>,
     {
-        let status = response.status();
+        let Head { status, location, announced } = head;
         self.trace.body(status.as_u16(), 0);
-        if let Some(location) = response.headers().get(LOCATION)
+        if let Some(location) = location
             && redirect::is_redirect(status)
             && !self.expects_redirect(status)
         {
-            return Ok(Answer::Elsewhere(status, location.clone()));
+            return Ok(Answer::Elsewhere(status, location));
         }
         let what = self.describe(status, method, path);
-        let announced = is_announced(response.headers());
-        let mut body = response.into_body();
         let mut kept = Vec::new();
         if self.check.expect.contains(status.as_u16()) {
             let enough = if announced { BODY } else { UNANNOUNCED };
@@ -208,12 +220,18 @@ impl<'a> Visit<'a> {
             }
             return self.match_body(what, &kept).map(Answer::Decided);
         }
-        let read = Read { enough: message::EXCERPT, keep: message::EXCERPT };
-        let read = self.read(driver, &mut body, status, read, &mut kept);
+        let read = async {
+            let excerpt = Read { enough: message::EXCERPT, keep: BODY };
+            let ended = self.read(driver, &mut body, status, excerpt, &mut kept).await?;
+            if !ended && components::may_be_in(&kept) {
+                let rest = Read { enough: BODY.saturating_sub(kept.len()), keep: BODY };
+                self.read(driver, &mut body, status, rest, &mut kept).await?;
+            }
+            Ok::<(), E>(())
+        };
         // However it ends: what has come is shown.
         let _broken_or_late = timeout(EXCERPT_WAIT, Box::pin(read)).await;
-        let message = with_excerpt(what, &kept);
-        Ok(Answer::Decided(End::fail(clause::STATUS, Evidence::Explicit, message)))
+        Ok(Answer::Decided(failed(clause::STATUS, what, &kept)))
     }
 
     const fn wants_body(&self) -> bool {
@@ -222,10 +240,8 @@ impl<'a> Visit<'a> {
 
     fn match_body(&self, what: String, body: &[u8]) -> Result<End, End> {
         let HttpCheck { body: wanted, body_not: unwanted, .. } = self.check;
-        let fail = |why: String| {
-            let message = with_excerpt(format!("{what}, but its body {why}"), body);
-            End::fail(clause::BODY_MATCH, Evidence::Explicit, message)
-        };
+        let fail =
+            |why: String| failed(clause::BODY_MATCH, format!("{what}, but its body {why}"), body);
         if let Some(wanted) = wanted.as_ref().filter(|wanted| !wanted.is_match(body)) {
             return Err(fail(format!("does not {wanted}")));
         }
@@ -290,12 +306,24 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// Whether an answer said how long its body is.
-fn is_announced(headers: &HeaderMap) -> bool {
-    headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
+impl From<response::Parts> for Head {
+    fn from(parts: response::Parts) -> Self {
+        let response::Parts { status, mut headers, .. } = parts;
+        let announced =
+            headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING);
+        Self { status, location: headers.remove(LOCATION), announced }
+    }
 }
 
-fn with_excerpt(what: String, body: &[u8]) -> String {
+/// An answer that is no, with the beginning of its body and what that says is broken.
+fn failed(clause: Clause, what: String, body: &[u8]) -> End {
+    let components = components::failing(body);
+    let what = match &*components {
+        [] => what,
+        [one] => format!("{what}, {one} fails"),
+        names => format!("{what}, {} fail", names.join(" and ")),
+    };
     let excerpt = message::excerpt(body);
-    if excerpt.is_empty() { what } else { format!("{what}: {excerpt}") }
+    let message = if excerpt.is_empty() { what } else { format!("{what}: {excerpt}") };
+    End { components, ..End::fail(clause, Evidence::Explicit, message) }
 }

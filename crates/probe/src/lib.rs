@@ -17,6 +17,7 @@
 #[cfg(test)]
 mod against_hyper;
 mod clause;
+mod components;
 mod connect;
 mod end;
 mod exchange;

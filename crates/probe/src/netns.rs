@@ -77,7 +77,12 @@ impl Home {
         socket.map_err(|error| {
             let outcome = outcome_of(&error);
             let message = format!("cannot make a socket: {error}");
-            End { outcome, clause: clause::of_connection(outcome), message }
+            End {
+                outcome,
+                clause: clause::of_connection(outcome),
+                message,
+                components: Box::default(),
+            }
         })
     }
 

@@ -106,7 +106,10 @@ impl Rule {
             Self::All => End::pass(clause::ALL, format!("all {count} parts passed: {said}")),
             Self::Any => {
                 let message = format!("none of {count} parts passed: {said}");
-                End::fail(clause::ANY, strongest(all), message)
+                // The first that names some: they stand together.
+                let named = all.iter().find(|one| !one.components.is_empty());
+                let components = named.map(|one| one.components.clone()).unwrap_or_default();
+                End { components, ..End::fail(clause::ANY, strongest(all), message) }
             }
         }
     }

@@ -70,6 +70,8 @@ pub struct Seen {
     /// For a person; at most [`Attempt::MESSAGE_MAX`](warren_core::outcome::Attempt::MESSAGE_MAX)
     /// bytes.
     pub message: String,
+    /// That a failing answer names as broken.
+    pub components: Box<[String]>,
     /// From the start to the answer or the end; without `waited`.
     pub latency: Duration,
     /// For a command's permit, before the deadline began to run.
@@ -295,11 +297,12 @@ impl Target {
 
 impl Seen {
     pub(crate) fn new(end: End, started: Instant) -> Self {
-        let End { outcome, clause, message } = end;
+        let End { outcome, clause, message, components } = end;
         Self {
             outcome,
             clause,
             message: message::fit(message),
+            components,
             latency: started.elapsed(),
             waited: Duration::ZERO,
             stretched: false,
@@ -309,9 +312,10 @@ impl Seen {
 
     /// As it is told to whoever asked for it at that time.
     pub fn trial(self, asked: Timestamp, roles: Vec<Role>, check: Check) -> Trial {
-        let Self { outcome, clause, message, latency, waited, stretched: _, phases } = self;
+        let Self { outcome, clause, message, components, latency, waited, stretched: _, phases } =
+            self;
         // A wait for a free slot is ours, so the attempt began after it.
-        let attempt = Attempt { at: asked.after(waited), latency, outcome, message };
+        let attempt = Attempt { at: asked.after(waited), latency, outcome, message, components };
         Trial { roles, check, attempt, phases, waited, clause }
     }
 }

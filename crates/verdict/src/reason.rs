@@ -87,7 +87,7 @@ mod tests {
 
     fn attempt(outcome: Outcome, message: &str) -> Attempt {
         let (at, latency) = (Timestamp::EPOCH, Duration::ZERO);
-        Attempt { at, latency, outcome, message: message.to_owned() }
+        Attempt { at, latency, outcome, message: message.to_owned(), components: Box::default() }
     }
 
     // C-35

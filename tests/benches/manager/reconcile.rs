@@ -119,6 +119,7 @@ fn node(number: usize, now: Timestamp) -> Node {
         memory_bytes: 256 << 30,
         labels: warren_core::node::Labels::new(),
         availability: Availability::active(now),
+        operator_labels: warren_core::node::Labels::new(),
         accused: None,
         doubted: None,
     }

@@ -66,7 +66,7 @@ pub fn works(task: TaskId, sequence: u64, started_at: Timestamp, ready: bool) ->
             (Verdict::Failing, Streak::Failures(3), outcome, "HTTP 503 Service Unavailable")
         };
         let (latency, message) = (Duration::from_millis(3), message.to_owned());
-        let last = Some(Attempt { at: now, latency, outcome, message });
+        let last = Some(Attempt { at: now, latency, outcome, message, components: Box::default() });
         Some(RoleHealth { verdict, since: now, streak, last, flapping_since: None })
     };
     let mut health = Health::starting(started_at);

@@ -19,6 +19,7 @@ pub enum Verb {
     Cordon(CordonArgs),
     Drain(DrainArgs),
     Uncordon(UncordonArgs),
+    Label(LabelArgs),
     Rm(RmArgs),
 }
 
@@ -79,6 +80,22 @@ pub struct UncordonArgs {
     /// Names or ids
     #[arg(required = true)]
     pub nodes: Vec<String>,
+}
+
+/// Set and remove labels of a node, which services choose by
+///
+/// A label that is set here wins over the one that the node's worker was started with, and stays
+/// when the worker returns. Tasks whose --constraint the node no longer fits move elsewhere, as in
+/// a drain; --spread counts for new tasks alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  warren node label machine-1 zone=a disk=ssd\n  \
+                        warren node label machine-1 zone-")]
+pub struct LabelArgs {
+    /// Its name or id
+    pub node: String,
+    /// KEY=VALUE sets a label, KEY- removes one that was set here. Repeatable
+    #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
+    pub labels: Vec<String>,
 }
 
 /// Forget nodes that are lost; their tasks are replaced elsewhere

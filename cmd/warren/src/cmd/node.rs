@@ -3,7 +3,7 @@
 use warren_core::time::Timestamp;
 use warren_proto::v1 as pb;
 
-use super::{for_each, wait};
+use super::{for_each, label, wait};
 use crate::{
     cli::node::{DrainArgs, InspectArgs, LsArgs, RmArgs, Verb},
     client::{Client, Host},
@@ -25,6 +25,7 @@ pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(
         Verb::Uncordon(args) => {
             set(&args.nodes, pb::AvailabilityKind::Active, "", host, console).await
         }
+        Verb::Label(args) => label::run(args, host, console).await,
         Verb::Rm(args) => rm(&args, host, console).await,
     }
 }
@@ -122,10 +123,7 @@ async fn inspect(
 
 /// How it stands with placement. What there is nothing to say of is left out.
 fn standing(node: &pb::Node, time: impl Fn(Option<&prost_types::Timestamp>) -> String) -> String {
-    let mut lines = Vec::new();
-    for label in &node.labels {
-        lines.push(format!("Label: {}={}", words::plain(&label.key), words::plain(&label.value)));
-    }
+    let mut lines = label::lines(node);
     if let Some(is) = &node.availability {
         let by = if is.automatic { " (by the manager)" } else { "" };
         let because = match is.reason.as_str() {

@@ -255,6 +255,30 @@ async fn nodes_are_cordoned_drained_and_opened_again() {
 }
 
 #[tokio::test]
+async fn labels_of_a_node_are_set_and_removed_and_bad_ones_named() {
+    let manager = Manager::start();
+    let label = ["node", "label", "node-a", "zone=a-", "note=x=y", "rack-", "empty="];
+    assert_eq!(manager.run(&label).await, ended(0, "node-a\n", ""));
+    let asked = manager.look(|state| state.labels.remove(0));
+    let set: Vec<(&str, &str)> = asked.set.iter().map(|l| (&*l.key, &*l.value)).collect();
+    assert_eq!(set, [("empty", ""), ("note", "x=y"), ("zone", "a-")]);
+    assert_eq!((asked.node.as_str(), asked.remove), ("node-a", vec!["rack".to_owned()]));
+    for (wrong, why) in [
+        (&["zone"][..], "zone: is neither KEY=VALUE nor KEY-"),
+        (&["a=1", "a-"], "a-: a is there twice"),
+        (&["a=\u{7}"], "a=\u{7}: is not 1-253 printable characters"),
+        (
+            &["a b=c"],
+            "a b=c: \"a b\" is not a label: 1-63 letters, digits, '.', '_', '-' and '/', with a \
+             letter or digit at both ends",
+        ),
+    ] {
+        let words: Vec<&str> = ["node", "label", "node-a"].iter().chain(wrong).copied().collect();
+        assert_eq!(manager.run(&words).await, ended(2, "", &format!("error: {why}\n")));
+    }
+}
+
+#[tokio::test]
 async fn release_says_what_was_held() {
     let manager = Manager::start();
     let result = manager.run(&["service", "release", "web"]).await;

@@ -41,6 +41,7 @@ pub struct State {
     pub updated: Vec<(u32, Option<u64>)>,
     pub deleted: Vec<String>,
     pub availability: Vec<pb::SetAvailabilityRequest>,
+    pub labels: Vec<pb::SetLabelsRequest>,
     pub moved: u32,
     pub specs: Vec<pb::ServiceSpec>,
     pub pauses: Vec<pb::PauseChecksRequest>,
@@ -270,6 +271,11 @@ impl Nodes for Fake {
         request: Request<pb::SetAvailabilityRequest>,
     ) -> Answer<pb::NodeRow> {
         self.with(|state| state.availability.push(request.into_inner()));
+        Ok(Response::new(pb::NodeRow { node: Some(fixture::node()), tasks: 2 }))
+    }
+
+    async fn set_labels(&self, request: Request<pb::SetLabelsRequest>) -> Answer<pb::NodeRow> {
+        self.with(|state| state.labels.push(request.into_inner()));
         Ok(Response::new(pb::NodeRow { node: Some(fixture::node()), tasks: 2 }))
     }
 

@@ -100,6 +100,7 @@ pub fn attempt(seconds: i64, outcome: pb::Outcome, message: &str) -> pb::Attempt
         latency: Some(millis(12)),
         outcome: outcome.into(),
         message: message.to_owned(),
+        components: Vec::new(),
     }
 }
 
@@ -282,6 +283,10 @@ pub fn trial(outcome: pb::Outcome) -> pb::Trial {
     }
 }
 
+fn label(key: &str, value: &str) -> pb::Label {
+    pb::Label { key: key.to_owned(), value: value.to_owned() }
+}
+
 pub fn node() -> pb::Node {
     pb::Node {
         id: "00000000000000e1".to_owned(),
@@ -294,7 +299,8 @@ pub fn node() -> pb::Node {
         epoch: 3,
         cpus: 4,
         memory_bytes: 8 << 30,
-        labels: vec![pb::Label { key: "zone".to_owned(), value: "a".to_owned() }],
+        labels: vec![label("disk", "ssd"), label("zone", "b")],
+        operator_labels: vec![label("rack", "r7"), label("zone", "a")],
         availability: Some(pb::Availability {
             kind: pb::AvailabilityKind::Cordoned.into(),
             since: Some(before(60)),

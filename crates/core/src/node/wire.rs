@@ -34,6 +34,7 @@ impl From<&Node> for pb::Node {
             availability,
             accused,
             doubted,
+            operator_labels,
         } = node;
         Self {
             id: id.to_string(),
@@ -52,6 +53,7 @@ impl From<&Node> for pb::Node {
             doubted: doubted.as_ref().map(Into::into),
             // Of whoever shows it; the cluster does not know.
             observer_score: None,
+            operator_labels: labels_to_wire(operator_labels),
         }
     }
 }
@@ -76,6 +78,7 @@ impl TryFrom<pb::Node> for Node {
             accused,
             doubted,
             observer_score: _,
+            operator_labels,
         } = wire;
         let registered_at = required("registered_at", registered_at)?;
         Ok(Self {
@@ -90,6 +93,7 @@ impl TryFrom<pb::Node> for Node {
             cpus,
             memory_bytes,
             labels: labels_from_wire(labels).at("labels")?,
+            operator_labels: labels_from_wire(operator_labels).at("operator_labels")?,
             availability: optional("availability", availability)?
                 .unwrap_or_else(|| Availability::active(registered_at)),
             accused: optional("accused", accused)?,

@@ -49,7 +49,7 @@ impl NodeAttribute {
         match self {
             Self::Id => Some(node.id.to_string()),
             Self::Name => Some(node.name.clone()),
-            Self::Label(key) => node.labels.get(key).cloned(),
+            Self::Label(key) => node.label(key).map(str::to_owned),
         }
     }
 }

@@ -393,6 +393,7 @@ pub fn node() -> Vec<Fixture<Node>> {
             canary: Some(TaskId::from_u64(0x7a05)),
         }),
         doubted: Some(Doubt { since: at(605), score: 5 }),
+        operator_labels: [("rack".parse().unwrap(), "r7".to_owned())].into(),
     };
     vec![("node", node)]
 }
@@ -436,6 +437,7 @@ fn an_attempt(millis: u64, outcome: Outcome) -> Attempt {
         latency: Duration::from_micros(1_234_567),
         outcome,
         message: format!("attempt at {millis}"),
+        components: ["postgres".to_owned()].into(),
     }
 }
 

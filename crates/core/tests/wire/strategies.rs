@@ -166,7 +166,7 @@ pub fn node() -> impl Strategy<Value = Node> {
         btree_set(select(vec![Driver::Containerd, Driver::Process]), 0..=2),
         text(),
         any::<(u64, u32, u64)>(),
-        (labels(), availability(), option::of(accusation()), option::of(doubt())),
+        (labels(), availability(), option::of(accusation()), option::of(doubt()), labels()),
     )
         .prop_map(|((id, name), state, times, drivers, version, numbers, more)| Node {
             id,
@@ -183,6 +183,7 @@ pub fn node() -> impl Strategy<Value = Node> {
             availability: more.1,
             accused: more.2,
             doubted: more.3,
+            operator_labels: more.4,
         })
 }
 
@@ -261,6 +262,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         EventKind::GaveUp,
         EventKind::NodeSuspect,
         EventKind::NodeAvailability,
+        EventKind::NodeLabelled,
         EventKind::NodeAccused,
         EventKind::NodeCleared,
         EventKind::ChecksPaused,
@@ -294,12 +296,16 @@ pub fn attempt() -> impl Strategy<Value = Attempt> {
         Outcome::Fail(Evidence::Gone),
         Outcome::Inconclusive,
     ]);
-    (timestamp(), nanos(), outcome, text()).prop_map(|(at, latency, outcome, message)| Attempt {
-        at,
-        latency,
-        outcome,
-        message,
-    })
+    let components = vec("[a-z0-9 -]{1,64}", 0..=8);
+    (timestamp(), nanos(), outcome, text(), components).prop_map(
+        |(at, latency, outcome, message, components)| Attempt {
+            at,
+            latency,
+            outcome,
+            message,
+            components: components.into(),
+        },
+    )
 }
 
 fn nanos() -> impl Strategy<Value = Duration> {

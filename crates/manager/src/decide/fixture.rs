@@ -74,6 +74,7 @@ pub fn with_task() -> Draft {
             availability: Availability::active(START),
             accused: None,
             doubted: None,
+            operator_labels: Labels::new(),
         })));
     }
     draft.put(Change::PutTask(Box::new(Task {

@@ -1,6 +1,7 @@
 //! What an input changes. Pure: the cluster, the input and the time go in; changes, or a
 //! rejection, come out. One file per noun.
 
+pub mod label;
 pub mod node;
 pub mod report;
 pub mod service;

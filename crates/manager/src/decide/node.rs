@@ -74,6 +74,7 @@ fn greeted(
             .map_or_else(|| Availability::active(now), |before| before.availability.clone()),
         accused: before.and_then(|before| before.accused.clone()),
         doubted: before.and_then(|before| before.doubted.clone()),
+        operator_labels: before.map(|before| before.operator_labels.clone()).unwrap_or_default(),
     };
     (node, tasks, has)
 }

@@ -1,12 +1,18 @@
 //! `warren.v1.Nodes`.
 
 use tonic::{Request, Response, Status, async_trait};
-use warren_core::wire::{enumerated, text};
+use warren_core::{
+    Invalid,
+    id::NodeId,
+    invalid::At,
+    node::{LabelKey, labels_from_wire},
+    wire::{enumerated, text},
+};
 use warren_proto::v1::{self as pb, nodes_server::Nodes};
 
 use super::Context;
 use crate::{
-    input::{Input, NodeInput},
+    input::{Input, NodeInput, Relabel},
     lookup,
     rejection::Rejection,
     views,
@@ -57,9 +63,43 @@ impl Nodes for NodesApi {
         let reason = text(reason);
         let input = |reply| Input::Node(NodeInput::SetAvailability { node, kind, reason, reply });
         let id = self.0.handle.ask(input).await?;
+        Ok(Response::new(self.row(id)?))
+    }
+
+    async fn set_labels(
+        &self,
+        request: Request<pb::SetLabelsRequest>,
+    ) -> Result<Response<pb::NodeRow>, Status> {
+        let pb::SetLabelsRequest { node, set, remove } = request.into_inner();
+        let wish = relabel(set, &remove).map_err(Rejection::from)?;
+        let input = |reply| Input::Node(NodeInput::SetLabels { node, wish, reply });
+        let id = self.0.handle.ask(input).await?;
+        Ok(Response::new(self.row(id)?))
+    }
+}
+
+impl NodesApi {
+    fn row(&self, id: NodeId) -> Result<pb::NodeRow, Rejection> {
         let published = self.0.handle.published();
         let gone = || Rejection::NotFound(format!("node {id} was removed meanwhile"));
         let node = published.cluster.node(id).ok_or_else(gone)?;
-        Ok(Response::new(views::node_row(&published.cluster, node, &self.0.calls)))
+        Ok(views::node_row(&published.cluster, node, &self.0.calls))
     }
+}
+
+fn relabel(set: Vec<pb::Label>, remove: &[String]) -> Result<Relabel, Invalid> {
+    let set = labels_from_wire(set).at("set")?;
+    if remove.len() > LabelKey::COUNT_MAX {
+        return Err(Invalid::new(format!("are more than {}", LabelKey::COUNT_MAX)).at("remove"));
+    }
+    let key = |(index, key): (usize, &String)| -> Result<LabelKey, Invalid> {
+        let at = |invalid: Invalid| invalid.at_index(index).at("remove");
+        let key = key.parse().map_err(at)?;
+        if set.contains_key(&key) {
+            return Err(at(Invalid::new(format!("{key} is set as well"))));
+        }
+        Ok(key)
+    };
+    let remove = remove.iter().enumerate().map(key).collect::<Result<_, _>>()?;
+    Ok(Relabel { set, remove })
 }

@@ -94,6 +94,44 @@ async fn of_fifty_that_fail_at_one_moment_few_are_replaced_and_why_is_said() {
     assert!(messages.iter().any(|m| m.starts_with("service web is released")));
 }
 
+///
+#[tokio::test(start_paused = true)]
+async fn what_tasks_say_is_broken_in_them_all_is_named_where_their_replacement_is_held() {
+    let running = Running::over(MemoryStore::default()).await;
+    let mut worker = FakeWorker::join(&running, 1, 1).await;
+    running.create("web", 3).await;
+    let tasks = worker.run_healthy(3).await;
+    let broken = |task: &String| {
+        let mut report = unhealthy(task, 2);
+        report.health.as_mut().unwrap().liveness = Some(pb::RoleHealth {
+            verdict: pb::Verdict::Failing.into(),
+            since: Some(at(1_002)),
+            failures: 3,
+            last: Some(pb::Attempt {
+                at: Some(at(1_002)),
+                latency: Some(prost_types::Duration::default()),
+                outcome: pb::Outcome::FailExplicit.into(),
+                message: "HTTP 503".to_owned(),
+                components: vec!["postgres".to_owned()],
+            }),
+            ..pb::RoleHealth::default()
+        });
+        report
+    };
+    for task in &tasks {
+        worker.report(broken(task)).await;
+    }
+    let detail = running.detail("web").await;
+    let held = &detail.held[0];
+    assert_eq!((held.rule(), held.slots.len()), (pb::Rule::Component, 2));
+    assert!(held.reason.contains("say that postgres is broken"), "{}", held.reason);
+    let why = running.why(&format!("web.{}", held.slots[1])).await;
+    assert!(why.next.starts_with("its replacement is held by component"), "{}", why.next);
+    assert!(why.events.iter().any(|event| event.seen.contains("postgres")), "{:?}", why.events);
+    let messages = running.messages().await;
+    assert!(messages.iter().any(|m| m.ends_with("held of web by component")), "{messages:?}");
+}
+
 ///
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_is_given_up_is_said_everywhere_and_release_tries_again() {
@@ -146,6 +184,7 @@ async fn a_starved_worker_says_so_and_its_timeouts_replace_nothing() {
             latency: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
             outcome: pb::Outcome::FailTimeout.into(),
             message: "nothing".to_owned(),
+            components: Vec::new(),
         }),
         ..pb::RoleHealth::default()
     });

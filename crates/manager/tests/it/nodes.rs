@@ -122,6 +122,53 @@ async fn labels_of_the_worker_meet_constraints_of_the_service() {
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
+///
+#[tokio::test(start_paused = true)]
+async fn labels_that_people_set_count_at_once_and_outlast_the_worker_and_the_manager() {
+    let store = MemoryStore::default();
+    let running = Running::over(store.clone()).await;
+    let _first = FakeWorker::join(&running, 1, 1).await;
+    let mut second = FakeWorker::join(&running, 2, 1).await;
+    let label = |key: &str, value: &str| pb::Label { key: key.to_owned(), value: value.to_owned() };
+    let constraints = vec!["node.labels.zone==b".to_owned()];
+    let request =
+        pb::CreateServiceRequest { spec: Some(pb::ServiceSpec { constraints, ..spec("web", 2) }) };
+    running.services().create(request).await.unwrap();
+    let waits = running.task("web.1").await.task.unwrap().waiting;
+    assert_eq!(waits, "no node that is up fits node.labels.zone==b");
+    let ask = |node: &str, set: &[pb::Label], remove: &[&str]| pb::SetLabelsRequest {
+        node: node.to_owned(),
+        set: set.to_vec(),
+        remove: remove.iter().map(|&key| key.to_owned()).collect(),
+    };
+    let zone = vec![label("zone", "b")];
+    let row = running.nodes().set_labels(ask("node-2", &zone, &[])).await.unwrap();
+    assert_eq!(row.into_inner().node.unwrap().operator_labels, zone);
+    second.until(|worker| worker.wanted().len() == 2).await;
+    assert!(running.said("node node-2 is labelled zone=b").await);
+
+    for (set, remove, refusal) in [
+        (vec![label("a b", "c")], &[][..], "set[0].key: \"a b\" is not a label"),
+        (vec![], &["-"], "remove[0]: \"-\" is not a label"),
+        (zone.clone(), &["zone"], "remove[0]: zone is set as well"),
+        (vec![], &["a"; 65], "remove: are more than 64"),
+    ] {
+        let refused = running.nodes().set_labels(ask("node-2", &set, remove)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().starts_with(refusal), "{}", refused.message());
+    }
+    let unknown = running.nodes().set_labels(ask("node-9", &[], &[])).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+
+    running.kill().await;
+    let running = Running::over(store).await;
+    let back = pb::Hello { labels: vec![label("zone", "a")], ..hello(2, 2, vec![]) };
+    let _second = FakeWorker::rejoin(&running, back).await.unwrap();
+    let node = running.node("node-2").await;
+    assert_eq!((node.labels, node.operator_labels), (vec![label("zone", "a")], zone));
+    assert_eq!(running.task("web.1").await.node_name, "node-2");
+}
+
 ///
 #[tokio::test(start_paused = true)]
 async fn a_manager_that_starts_waits_for_nodes_and_acts_on_reports_at_once() {

@@ -33,13 +33,23 @@ impl World {
 
     /// Unhealthy for nothing but deadlines that passed.
     fn is_late(&mut self, id: TaskId) {
+        self.fails_by(id, Evidence::Timeout, &[]);
+    }
+
+    /// Unhealthy, and says what is broken.
+    fn is_broken(&mut self, id: TaskId, components: &[&str]) {
+        self.fails_by(id, Evidence::Explicit, components);
+    }
+
+    fn fails_by(&mut self, id: TaskId, evidence: Evidence, components: &[&str]) {
         self.is_unhealthy(id);
         let mut health = (**self.cluster.health(id).unwrap()).clone();
         let last = Attempt {
             at: self.now,
             latency: Duration::from_secs(1),
-            outcome: Outcome::Fail(Evidence::Timeout),
+            outcome: Outcome::Fail(evidence),
             message: String::new(),
+            components: components.iter().map(|name| (*name).to_owned()).collect(),
         };
         *health.observed.roles.get_mut(Role::Liveness) = Some(RoleHealth {
             verdict: Verdict::Failing,
@@ -82,6 +92,99 @@ fn two_replicas_that_fail_from_the_start_are_both_replaced() {
     }
     world.plan();
     assert_eq!(world.text(web), "0/2 healthy, 2/2 restarting");
+}
+
+/// R-27
+#[test]
+fn two_that_name_the_same_component_minutes_apart_hold_each_other_until_one_works() {
+    let mut world = World::new(3);
+    let web = world.service("web", 8, &[]);
+    world.serve(web);
+    world.seconds(60);
+    world.is_broken(world.only(web, 2), &["cache", "postgres"]);
+    world.plan();
+    assert_eq!(world.in_replacement(web), [2], "one alone says it of itself");
+    world.seconds(100);
+    world.is_broken(world.only(web, 5), &["postgres"]);
+    world.is_broken(world.only(web, 7), &["postgres"]);
+    world.is_broken(world.only(web, 8), &["disk"]);
+    world.plan();
+    assert_eq!(world.in_replacement(web), [2, 8], "a canary, and what fails for another reason");
+    assert_eq!(world.slots_held(web, Rule::Component), 2);
+    assert!(world.said("2 replacements are held of web by component"));
+    let reason = world.task(world.only(web, 5)).held.clone().unwrap().reason;
+    let expected = "3 of 8 slots fail and say that postgres is broken, which a restart would not \
+                    mend: slot 2 is tried first";
+    assert_eq!(reason, expected);
+    world.seconds(3600);
+    assert_eq!(world.slots_held(web, Rule::Component), 2, "time alone lets nothing go");
+    let (_, canary) = world.pair(web, 2);
+    world.works(canary);
+    assert_eq!(world.slots_held(web, Rule::Component), 0);
+    assert!(world.said("nothing of web is held by component any more"));
+}
+
+/// R-27
+#[test]
+fn far_apart_for_other_components_or_from_one_in_ten_nothing_is_held_for_them() {
+    let mut world = World::new(3);
+    let web = world.service("web", 8, &[]);
+    world.serve(web);
+    world.seconds(60);
+    world.is_broken(world.only(web, 1), &["postgres"]);
+    world.is_broken(world.only(web, 2), &["cache"]);
+    world.plan();
+    world.seconds(301);
+    world.is_broken(world.only(web, 3), &["postgres", "s3"]);
+    world.plan();
+    assert_eq!(world.slots_held(web, Rule::Component), 0);
+
+    let api = world.service("api", 30, &[]);
+    world.serve(api);
+    world.seconds(60);
+    for slot in [4, 9] {
+        world.is_broken(world.only(api, slot), &["postgres"]);
+    }
+    world.plan();
+    assert_eq!(world.slots_held(api, Rule::Component), 0, "2 of 30");
+    world.is_broken(world.only(api, 12), &["postgres"]);
+    world.plan();
+    assert_eq!(world.slots_held(api, Rule::Component), 1, "what began goes on");
+}
+
+/// R-16, R-27
+#[test]
+fn release_lets_go_what_is_held_for_a_component() {
+    let mut world = World::new(3);
+    let web = world.service("web", 8, &[]);
+    world.serve(web);
+    world.seconds(60);
+    for slot in 1..=3 {
+        world.is_broken(world.only(web, slot), &["postgres"]);
+    }
+    world.plan();
+    assert_eq!(world.in_replacement(web), [1]);
+    world.release(web);
+    world.plan();
+    assert_eq!(world.in_replacement(web), [1, 2], "as the budget has it");
+    assert_eq!(world.slots_held(web, Rule::Component), 0);
+}
+
+/// R-20, R-27
+#[test]
+fn a_burst_that_names_a_component_has_one_canary() {
+    let mut world = World::new(3);
+    let web = world.service("web", 8, &[]);
+    world.serve(web);
+    world.seconds(60);
+    for slot in 1..=8 {
+        let components: &[&str] = if slot < 6 { &["postgres"] } else { &["cache"] };
+        world.is_broken(world.only(web, slot), components);
+    }
+    world.plan();
+    assert_eq!(world.in_replacement(web), [1]);
+    assert_eq!(world.slots_held(web, Rule::Component), 6);
+    assert_eq!(world.slots_held(web, Rule::Dependency), 1, "the canary of the other component");
 }
 
 /// R-20

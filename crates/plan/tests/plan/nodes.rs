@@ -9,7 +9,7 @@ use warren_core::{
     node::{AvailabilityKind, NodeState},
     restraint::Restraint,
     rule::Rule,
-    spec::{CpuMillis, MemoryBytes},
+    spec::{CpuMillis, MemoryBytes, Replicas},
     task::{EndKind, StopCause},
 };
 use warren_plan::effective_health;
@@ -20,6 +20,12 @@ impl World {
     fn label(&mut self, number: u64, value: &str) {
         self.edit_node(number, |node| {
             node.labels.insert("zone".parse().unwrap(), value.to_owned());
+        });
+    }
+
+    fn operator_label(&mut self, number: u64, value: &str) {
+        self.edit_node(number, |node| {
+            node.operator_labels.insert("zone".parse().unwrap(), value.to_owned());
         });
     }
 
@@ -248,6 +254,50 @@ fn constraints_choose_nodes_and_move_what_no_longer_fits() {
     world.plan();
     let (_, new) = world.pair(web, 1);
     assert_eq!(world.waits_because(new), "no node that is up fits node.name==nowhere");
+}
+
+///
+#[test]
+fn an_operators_label_counts_at_once_before_the_workers() {
+    let mut world = World::new(3);
+    for number in 1..=3 {
+        world.label(number, "b");
+    }
+    let web = world.service("web", 1, &[]);
+    world.constrain(web, "node.labels.zone==a");
+    world.plan();
+    let waiting = world.only(web, 1);
+    assert_eq!(world.waits_because(waiting), "no node that is up fits node.labels.zone==a");
+    world.operator_label(2, "a");
+    world.plan();
+    assert_eq!(world.node_of(waiting), 2);
+    world.runs(waiting);
+    world.is_ready(waiting);
+    world.operator_label(3, "a");
+    world.plan();
+    assert_eq!(world.only(web, 1), waiting, "it fits where it is");
+    world.operator_label(2, "c");
+    world.plan();
+    let (old, new) = world.pair(web, 1);
+    assert_eq!((old, world.node_of(new), world.stopped(old)), (waiting, 3, None), "start-first");
+}
+
+///
+#[test]
+fn a_label_moves_nothing_that_runs_for_the_sake_of_spread() {
+    let mut world = World::new(3);
+    let web = world.service("web", 2, &[]);
+    world.update(web, |spec| spec.placement.spread = Some("node.labels.zone".parse().unwrap()));
+    world.serve(web);
+    assert_eq!(world.nodes_of(web, 2), [1, 2]);
+    for (number, zone) in [(1, "a"), (2, "a"), (3, "b")] {
+        world.operator_label(number, zone);
+    }
+    world.plan();
+    assert_eq!(world.nodes_of(web, 2), [1, 2]);
+    world.update(web, |spec| spec.replicas = Replicas::new(4).unwrap());
+    world.plan();
+    assert_eq!(world.nodes_of(web, 4), [1, 2, 3, 3]);
 }
 
 ///

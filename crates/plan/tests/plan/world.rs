@@ -74,6 +74,7 @@ impl World {
                 .map_or(Availability::active(self.now), |node| node.availability.clone()),
             accused: known.as_ref().and_then(|node| node.accused.clone()),
             doubted: None,
+            operator_labels: known.map(|node| node.operator_labels.clone()).unwrap_or_default(),
         };
         self.apply(&Change::PutNode(Box::new(node)));
     }

@@ -57,6 +57,38 @@ async fn only_the_first_ten_kibibytes_are_looked_at() {
     }
 }
 
+/// C-132
+#[tokio::test]
+async fn a_failing_answer_names_its_components_and_a_passing_one_none() {
+    let note = "x".repeat(2_000);
+    let body = format!(
+        r#"{{"status":"unhealthy","note":"{note}","components":[
+            {{"name":"postgres","status":"unhealthy","critical":true}}]}}"#
+    );
+    let cut = body.replace('\n', &"\n".repeat(9_000));
+    for (status, body, names, told) in [
+        (
+            503,
+            &body,
+            &["postgres"][..],
+            "HTTP 503 from GET / on port {}, postgres fails: {\"status",
+        ),
+        (503, &cut, &[], "HTTP 503 from GET / on port {}: {\"status"),
+        (200, &body, &[], "HTTP 200 from GET / on port {}"),
+    ] {
+        let body = body.clone();
+        let server = Server::start(move |_| answer(status, "", &body));
+        let seen = server.look(server.check()).await;
+        assert_eq!(*seen.components, *names, "{status}");
+        let told = told.replacen("{}", &server.address.port().to_string(), 1);
+        assert!(seen.message.starts_with(&told), "{}", seen.message);
+        assert!(seen.message.len() < 300, "{}", seen.message);
+    }
+    let server = Server::start(move |_| answer(200, "", &body));
+    let check = HttpCheck { body_not: Some(text("unhealthy")), ..server.check() };
+    assert_eq!(*server.look(check).await.components, ["postgres"]);
+}
+
 /// C-51 comes before C-59: a bad status fails whatever the body says.
 #[tokio::test]
 async fn a_bad_status_with_the_right_body_is_a_bad_status() {

@@ -85,6 +85,7 @@ pub fn node(id: u64, epoch: u64) -> Change {
         memory_bytes: 1 << 30,
         labels: Labels::new(),
         availability: Availability::active(at(500)),
+        operator_labels: Labels::new(),
         accused: None,
         doubted: None,
     }))

@@ -96,7 +96,8 @@ pub fn attempt(outcome: Outcome, start: Elapsed, latency: Duration) -> Attempt {
         Outcome::Fail(_) => "HTTP 500",
         Outcome::Inconclusive => "too many open files",
     };
-    Attempt { at: STARTED.after(start), latency, outcome, message: message.to_owned() }
+    let components = Box::default();
+    Attempt { at: STARTED.after(start), latency, outcome, message: message.to_owned(), components }
 }
 
 /// Tells the outcome of an attempt that took no time.

@@ -201,6 +201,10 @@ fn nodes_events_assignments_and_reports_name_the_field_that_is_wrong() {
             "labels[0].value: is not 1-253 printable characters",
         ),
         (
+            node(|n| n.operator_labels.push(n.operator_labels[0].clone())),
+            "operator_labels[1].key: rack is there twice",
+        ),
+        (
             node(|n| n.availability.as_mut().unwrap().kind = 9),
             "availability.kind: 9 is not known here",
         ),
@@ -216,11 +220,24 @@ fn nodes_events_assignments_and_reports_name_the_field_that_is_wrong() {
             "template.mounts[0].target: \"\" is not an absolute path without '..'",
         ),
         (report(|r| r.status = None), "status: is required"),
+        (
+            report(|r| components(r).push("\n".to_owned())),
+            "health.liveness.last.components[1]: is not 1-64 printable characters",
+        ),
+        (
+            report(|r| components(r).resize(9, "db".to_owned())),
+            "health.liveness.last.components: are more than 8",
+        ),
         (report(|r| r.transitions[1].status = 0), "transitions[1].status: is required"),
     ] {
         assert_eq!(refusal, expected);
     }
     assert_eq!(Driver::set_from_wire("drivers", &[2, 2, 1]).unwrap().len(), 2);
+}
+
+fn components(report: &mut pb::TaskReport) -> &mut Vec<String> {
+    let liveness = report.health.as_mut().unwrap().liveness.as_mut().unwrap();
+    &mut liveness.last.as_mut().unwrap().components
 }
 
 #[test]
