@@ -3,9 +3,11 @@
 //! A [`Machine`] is a directory with a private containerd; on it run any number of Warren
 //! processes, which tests start, kill and start again. All of it is gone when it is dropped.
 
+mod certificates;
 mod disk;
 pub mod http;
 mod machine;
+pub mod manual;
 mod process;
 mod threads;
 
@@ -16,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use certificates::Certificates;
 pub use disk::SmallDisk;
 pub use machine::Machine;
 pub use process::{Daemon, Warren};

@@ -9,7 +9,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use warren_tests::{Daemon, Machine, eventually, http::get, repository, text};
+use warren_tests::{
+    Certificates, Daemon, Machine, Warren, eventually, http::get, repository, text,
+};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -104,7 +106,12 @@ fn selectors() -> BTreeSet<String> {
 #[test]
 fn a_service_that_breaks_is_alerted_and_every_panel_has_its_data() {
     let machine = Machine::without_containerd();
-    let warren = machine.start("run", &["--health-listen", "127.0.0.1:0"]);
+    let mut arguments = vec!["run", "--no-containerd", "--listen", "127.0.0.1:0"];
+    arguments.extend(["--health-listen", "127.0.0.1:0"]);
+    let mut arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
+    // An alert looks at how long its certificate is valid.
+    arguments.extend(Certificates::make(machine.path()).of_manager());
+    let warren = Warren::start(&machine.path().join("data"), &arguments);
     let dir = machine.path().join("prometheus");
     fs::create_dir(&dir).unwrap();
     let serve = "exec python3 -u -m http.server --bind \"$WARREN_TASK_IP\" 8080";

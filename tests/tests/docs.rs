@@ -3,21 +3,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
-use warren_tests::{Machine, Warren, binary, have_root, repository, text};
-
-/// The `sh` fences of a document, each with the line that it begins on.
-fn scripts(document: &str) -> Vec<(usize, String)> {
-    let mut scripts = Vec::new();
-    let mut lines = document.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        if line.trim() == "```sh" {
-            let body: Vec<_> =
-                lines.by_ref().map(|(_, line)| line).take_while(|l| l.trim() != "```").collect();
-            scripts.push((number + 1, body.join("\n")));
-        }
-    }
-    scripts
-}
+use warren_tests::{Machine, Warren, binary, have_root, manual, repository, text};
 
 /// A directory that looks like the repository's root to what is typed in it.
 fn workplace(machine: &Machine) -> std::path::PathBuf {
@@ -30,7 +16,7 @@ fn workplace(machine: &Machine) -> std::path::PathBuf {
 }
 
 fn run_all(document: &str, place: &Path, warren: &Warren) {
-    let found = scripts(&fs::read_to_string(repository().join(document)).unwrap());
+    let found = manual::scripts(document);
     assert!(!found.is_empty(), "{document} has nothing to run");
     let path = format!(
         "{}:{}",

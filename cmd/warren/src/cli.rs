@@ -11,6 +11,8 @@ pub mod process;
 pub mod service;
 pub mod task;
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use warren_core::check::Role;
 
@@ -30,13 +32,52 @@ Examples:
   warren service inspect web"
 )]
 pub struct Cli {
-    /// Where the manager listens: HOST:PORT, or a socket's path, with or without http:// or
-    /// unix:// before it. Absent: the variable `WARREN_HOST`, else the socket in the data directory
+    /// Where the manager listens: https://HOST:PORT, HOST:PORT without TLS, or a socket's path.
+    /// Absent: the variable `WARREN_HOST`, else the socket in the data directory
     #[arg(long, global = true, value_name = "ADDR")]
     pub host: Option<String>,
 
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Who connects says with all of them whom it believes and who it is; who listens, with the second
+/// and third, who it is.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "TLS")]
+pub struct TlsArgs {
+    /// Of who connects to https://HOST:PORT: a PEM file with the CA of the manager's certificate.
+    /// Absent: the variable `WARREN_TLS_CA`
+    #[arg(id = "tls-ca", long = "tls-ca", global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// One's own certificate: a PEM file. Absent, of who connects: the variable `WARREN_TLS_CERT`
+    #[arg(id = "tls-cert", long = "tls-cert", global = true, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The key of --tls-cert: a PEM file. Absent, of who connects: the variable `WARREN_TLS_KEY`
+    #[arg(id = "tls-key", long = "tls-key", global = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Of who connects: the name that the manager's certificate must be for. Absent: the variable
+    /// `WARREN_TLS_SERVER_NAME`, else that in the address
+    #[arg(id = "tls-server-name", long = "tls-server-name", global = true, value_name = "NAME")]
+    pub server_name: Option<String>,
+}
+
+impl TlsArgs {
+    /// Any that is there.
+    pub fn given(&self) -> Option<&'static str> {
+        let Self { ca, cert, key, server_name } = self;
+        [
+            ("--tls-ca", ca.is_some()),
+            ("--tls-cert", cert.is_some()),
+            ("--tls-key", key.is_some()),
+            ("--tls-server-name", server_name.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(flag, given)| given.then_some(flag))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,7 @@ mod run;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 use std::{
@@ -26,7 +27,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::{
-    cli::{Cli, ClientCommand, Command, manager::ManagerCommand, process::ManagerArgs},
+    cli::{Cli, Command, TlsArgs, manager::ManagerCommand, process::ManagerArgs},
     client::Host,
     console::Console,
     failure::Failure,
@@ -63,43 +64,48 @@ fn task_helper() -> Option<Result<(), Failure>> {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let host = cli.host.as_deref();
-    match cli.command {
-        Command::Client(command) => client(command, host),
-        Command::Manager(args) if args.command.is_some() => database(*args, host),
+    let Cli { host, tls, command } = cli;
+    match command {
+        Command::Client(command) => {
+            let host = Host::chosen(host.as_deref(), &tls)?;
+            on_console(async |console| cmd::run(command, &host, console).await)
+        }
+        Command::Manager(args) if args.command.is_some() => database(*args, host.as_deref(), &tls),
         Command::Run(_) | Command::Manager(_) | Command::Worker(_) | Command::Check(_)
             if host.is_some() =>
         {
-            Err(Failure::flag("--host", "is for the commands that talk to a manager"))
+            Err(Failure::flag("--host", FOR_CLIENTS))
         }
-        Command::Check(args) => on_console(async |console| check::run(&args.kind, console).await),
-        Command::Run(args) => run::both(&args),
-        Command::Manager(args) => run::manager(&args),
-        Command::Worker(args) => run::worker(&args),
+        Command::Check(args) => {
+            without_tls(&tls)?;
+            on_console(async |console| check::run(&args.kind, console).await)
+        }
+        Command::Run(args) => run::both(&args, &tls),
+        Command::Manager(args) => run::manager(&args, &tls),
+        Command::Worker(args) => run::worker(&args, &tls),
     }
 }
 
-fn database(args: ManagerArgs, host: Option<&str>) -> Result<(), Failure> {
-    let wrong = "is for the commands that talk to a manager";
-    match (args.command, host) {
-        (Some(ManagerCommand::Backup(args)), host) => {
-            let host = Host::chosen(host)?;
-            on_console(async |console| cmd::database::backup(&args, &host, console).await)
-        }
-        (Some(_), Some(_)) => Err(Failure::flag("--host", wrong)),
-        (Some(ManagerCommand::Restore(args)), None) => {
-            on_console(async |console| cmd::database::restore(&args, console))
-        }
-        (Some(ManagerCommand::Check(args)), None) => {
-            on_console(async |console| cmd::database::check(&args, console))
-        }
-        (None, _) => Ok(()),
-    }
+const FOR_CLIENTS: &str = "is for the commands that talk to a manager";
+
+fn without_tls(tls: &TlsArgs) -> Result<(), Failure> {
+    tls.given().map_or(Ok(()), |flag| Err(Failure::flag(flag, FOR_CLIENTS)))
 }
 
-fn client(command: ClientCommand, host: Option<&str>) -> Result<(), Failure> {
-    let host = Host::chosen(host)?;
-    on_console(async |console| cmd::run(command, &host, console).await)
+fn database(args: ManagerArgs, host: Option<&str>, tls: &TlsArgs) -> Result<(), Failure> {
+    if let Some(ManagerCommand::Backup(args)) = args.command {
+        let host = Host::chosen(host, tls)?;
+        return on_console(async |console| cmd::database::backup(&args, &host, console).await);
+    }
+    if host.is_some() {
+        return Err(Failure::flag("--host", FOR_CLIENTS));
+    }
+    without_tls(tls)?;
+    on_console(async |console| match args.command {
+        Some(ManagerCommand::Restore(args)) => cmd::database::restore(&args, console),
+        Some(ManagerCommand::Check(args)) => cmd::database::check(&args, console),
+        Some(ManagerCommand::Backup(_)) | None => Ok(()),
+    })
 }
 
 fn on_console(

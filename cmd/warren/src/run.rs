@@ -24,15 +24,19 @@ use warren_containerd::Containerd;
 use warren_manager::{Manager, ManagerConfig};
 use warren_worker::{Drivers, Engine, SessionState, StateFile, SystemClock};
 
+pub use self::listen::Listening;
 use self::{
     health::{Health, Served},
-    listen::{Bound, Listening},
+    listen::Bound,
     rules::Rules,
     settings::{Home, Logging, Node},
 };
 use crate::{
-    cli::process::{CommonArgs, ManagerArgs, RunArgs, WorkerArgs},
-    client::Host,
+    cli::{
+        TlsArgs,
+        process::{CommonArgs, ManagerArgs, RunArgs, WorkerArgs},
+    },
+    client::{Client, Host},
     failure::Failure,
 };
 
@@ -44,11 +48,12 @@ const ARCHIVE_MAX: u64 = 32 << 30;
 pub const ECHO: &str = "observer-echo";
 
 /// `warren run`: both parts, of which the worker dials the manager's socket.
-pub fn both(args: &RunArgs) -> Result<(), Failure> {
-    let listening = Listening::checked(&args.listen)?;
+pub fn both(args: &RunArgs, tls: &TlsArgs) -> Result<(), Failure> {
+    let listening = Listening::checked(&args.listen, tls)?;
     let rules = Rules::checked(&args.rules)?;
     let node = Node::checked(&args.node)?;
     let mut health = Health::checked(&args.health, "warren")?;
+    health.of_certificate(listening.certificate());
     let (_log, home) = start(&args.common)?;
     in_runtime(async move {
         let manager = Host::Unix(home.socket());
@@ -61,10 +66,11 @@ pub fn both(args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// `warren manager`.
-pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
-    let listening = Listening::checked(&args.listen)?;
+pub fn manager(args: &ManagerArgs, tls: &TlsArgs) -> Result<(), Failure> {
+    let listening = Listening::checked(&args.listen, tls)?;
     let rules = Rules::checked(&args.rules)?;
-    let health = Health::checked(&args.health, "warren-manager")?;
+    let mut health = Health::checked(&args.health, "warren-manager")?;
+    health.of_certificate(listening.certificate());
     let (_log, home) = start(&args.common)?;
     in_runtime(async move {
         let (bound, part) = open_manager(&home, &listening, rules).await?;
@@ -75,10 +81,11 @@ pub fn manager(args: &ManagerArgs) -> Result<(), Failure> {
 }
 
 /// `warren worker`.
-pub fn worker(args: &WorkerArgs) -> Result<(), Failure> {
-    let manager = Host::parse(&args.manager).map_err(|why| Failure::flag("--manager", why))?;
+pub fn worker(args: &WorkerArgs, tls: &TlsArgs) -> Result<(), Failure> {
+    let manager = Host::told("--manager", &args.manager, tls)?;
     let node = Node::checked(&args.node)?;
     let mut health = Health::checked(&args.health, "warren-worker")?;
+    health.of_certificate(manager.certificate());
     let (_log, home) = start(&args.common)?;
     in_runtime(async move {
         let part = WorkerPart::open(&home, &node, &manager, health.registry()).await?;
@@ -131,7 +138,7 @@ struct WorkerPart {
     state: StateFile,
     drivers: Drivers,
     containerd: Option<Containerd>,
-    manager: tonic::transport::Channel,
+    manager: Host,
 }
 
 impl WorkerPart {
@@ -161,18 +168,33 @@ impl WorkerPart {
             metrics: warren_worker::Metrics::new(registry),
             engine: Engine::start().context("cannot start the thread of the checks")?,
         };
-        let manager = manager.endpoint()?.connect_lazy();
         let drivers::Found { drivers, containerd } = found;
-        Ok(Self { config, state, drivers, containerd, manager })
+        Ok(Self { config, state, drivers, containerd, manager: manager.clone() })
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let Self { config, state, drivers, containerd, manager } = self;
-        let ended = warren_worker::run(config, state, drivers, manager, shutdown).await;
+        let channel = manager.endpoint()?.connect_lazy();
+        let working = warren_worker::run(config, state, drivers, channel, shutdown);
+        let mut working = std::pin::pin!(working);
+        let ended = tokio::select! {
+            ended = &mut working => ended,
+            () = first_look(&manager) => working.await,
+        };
         if let Some(containerd) = containerd {
             containerd.settle().await;
         }
         Ok(ended?)
+    }
+}
+
+/// Who turns a client away over TLS can hardly say why, and the session only sees its connection
+/// end. So a worker with the wrong certificate is told once what to do, and goes on trying.
+async fn first_look(manager: &Host) {
+    if let Host::Tls(..) = manager
+        && let Err(failure) = Client::connect(manager).await
+    {
+        tracing::warn!(error = %failure.chain(), "the manager cannot be reached yet");
     }
 }
 

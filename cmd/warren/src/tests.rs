@@ -6,3 +6,4 @@ mod fixture;
 mod help;
 mod shown;
 mod spec_flags;
+mod tls;

@@ -13,6 +13,7 @@ use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
     sync::mpsc,
 };
+use tonic::transport::ServerTlsConfig;
 
 /// Takes connections.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub enum Listener {
         path: PathBuf,
     },
     Tcp(TcpListener),
+    Tls(TcpListener, Box<ServerTlsConfig>),
     /// Connections within the process, for tests and simulation.
     Memory(mpsc::Receiver<DuplexStream>),
 }
@@ -85,9 +87,16 @@ pub async fn bind_unix(path: &Path) -> Result<Listener, BindFault> {
     Ok(Listener::Unix { listener, path: path.to_owned() })
 }
 
-pub async fn bind_tcp(address: SocketAddr) -> Result<Listener, BindFault> {
+/// Over TLS where that is set up.
+pub async fn bind_tcp(
+    address: SocketAddr,
+    tls: Option<ServerTlsConfig>,
+) -> Result<Listener, BindFault> {
     match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Listener::Tcp(listener)),
+        Ok(listener) => Ok(match tls {
+            Some(tls) => Listener::Tls(listener, Box::new(tls)),
+            None => Listener::Tcp(listener),
+        }),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             Err(BindFault::TcpInUse { address })
         }
@@ -99,7 +108,7 @@ impl Listener {
     /// Where it can be dialled over TCP; tells the port when 0 was asked for.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().ok(),
             Self::Unix { .. } | Self::Memory(_) => None,
         }
     }
@@ -135,9 +144,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_said_so() {
-        let first = bind_tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let first = bind_tcp("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
         let address = first.tcp_address().unwrap();
-        let fault = bind_tcp(address).await.unwrap_err();
+        let fault = bind_tcp(address, None).await.unwrap_err();
         assert_eq!(
             fault.to_string(),
             format!("another process listens on {address}: end it, or choose another address")

@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
     time::timeout,
@@ -191,7 +192,7 @@ fn end_of_listener(
 fn socket_path(listener: &Listener) -> Option<PathBuf> {
     match listener {
         Listener::Unix { path, .. } => Some(path.clone()),
-        Listener::Tcp(_) | Listener::Memory(_) => None,
+        Listener::Tcp(_) | Listener::Tls(..) | Listener::Memory(_) => None,
     }
 }
 
@@ -206,22 +207,30 @@ async fn listen(
     routes: Routes,
     ending: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     match listener {
         Listener::Unix { listener, path: _ } => {
-            serve(UnixListenerStream::new(listener), routes, ending).await
+            serve(server, UnixListenerStream::new(listener), routes, ending).await
         }
-        Listener::Tcp(listener) => {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            serve(incoming, routes, ending).await
+        Listener::Tcp(listener) => serve(server, without_delay(listener), routes, ending).await,
+        Listener::Tls(listener, tls) => {
+            serve(server.tls_config(*tls)?, without_delay(listener), routes, ending).await
         }
         Listener::Memory(connections) => {
             let incoming = StreamExt::map(ReceiverStream::new(connections), io::Result::Ok);
-            serve(incoming, routes, ending).await
+            serve(server, incoming, routes, ending).await
         }
     }
 }
 
+fn without_delay(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
 async fn serve<IO>(
+    mut server: Server,
     incoming: impl Stream<Item = io::Result<IO>> + Send,
     routes: Routes,
     ending: CancellationToken,
@@ -229,9 +238,7 @@ async fn serve<IO>(
 where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+    server
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming.into_stream(), ending.cancelled_owned())
         .await

@@ -274,13 +274,13 @@ fn refused(invalid: &Invalid) -> tonic::Status {
     tonic::Status::invalid_argument(format!("the manager sent what cannot be: {invalid}"))
 }
 
-/// An error with its causes, in one line.
-struct Chain<'a>(&'a dyn std::error::Error);
+/// What a status says, with its causes, in one line.
+struct Chain<'a>(&'a tonic::Status);
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
+        f.write_str(self.0.message())?;
+        let mut source = std::error::Error::source(self.0);
         while let Some(cause) = source {
             write!(f, ": {cause}")?;
             source = cause.source();

@@ -19,7 +19,7 @@ pub fn run(args: &[String]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let begun = Instant::now();
-        let listener = bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.unwrap();
+        let listener = bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None).await.unwrap();
         let address = listener.tcp_address().unwrap();
         let config =
             ManagerConfig { data_dir, timing: Timing::default(), policy: Policy::default() };

@@ -31,7 +31,11 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Example:\n  warren manager --listen 127.0.0.1:7470"
+    after_help = "\
+Examples:
+  warren manager --listen 127.0.0.1:7470
+  warren manager --listen 0.0.0.0:7470 --tls-cert manager.pem --tls-key manager.key \\
+      --tls-client-ca ca.pem"
 )]
 pub struct ManagerArgs {
     #[command(subcommand)]
@@ -49,10 +53,12 @@ pub struct ManagerArgs {
 /// Run a worker: it runs tasks and looks at them
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  warren worker --manager http://127.0.0.1:7470 --data-dir /var/lib/warren-worker")]
+Examples:
+  warren worker --manager http://127.0.0.1:7470 --data-dir /var/lib/warren-worker
+  warren worker --manager https://manager.example:7470 --tls-ca ca.pem --tls-cert node.pem \\
+      --tls-key node.key")]
 pub struct WorkerArgs {
-    /// Where the manager listens: HOST:PORT, or a socket's path
+    /// Where the manager listens: https://HOST:PORT, HOST:PORT without TLS, or a socket's path
     #[arg(long, value_name = "ADDR")]
     pub manager: String,
     #[command(flatten)]
@@ -101,8 +107,12 @@ pub struct ListenArgs {
     /// Repeatable
     #[arg(long, default_value = "127.0.0.1:7470", value_name = "ADDR")]
     pub listen: Vec<String>,
-    /// Allow --listen on an address that other machines reach, though there is no TLS yet: who
-    /// reaches it controls the cluster
+    /// Serve the TCP addresses over TLS, as --tls-cert, to clients with a certificate of the CA in
+    /// this PEM file and to no others
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Allow --listen on an address that other machines reach without --tls-client-ca: who reaches
+    /// it controls the cluster
     #[arg(long)]
     pub insecure_listen_anywhere: bool,
 }

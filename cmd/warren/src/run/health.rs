@@ -5,12 +5,15 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
-use prometheus_client::registry::Registry;
+use prometheus_client::{
+    metrics::gauge::Gauge,
+    registry::{Registry, Unit},
+};
 use tokio::sync::watch;
 use vitals::{
     Check, CheckError, Component, Context, Details, Disclosure, Heartbeat, Listener, Status, Vitals,
@@ -21,7 +24,7 @@ use warren_runtime::Runtime;
 use warren_worker::SessionState;
 
 use super::settings::Home;
-use crate::{cli::process::HealthArgs, failure::Failure};
+use crate::{cli::process::HealthArgs, failure::Failure, tls::Own};
 
 /// A write costs the disk a turn, so it is tried now and then.
 const STORE_EVERY: Duration = Duration::from_secs(10);
@@ -75,6 +78,25 @@ impl Health {
     pub fn of_home(&mut self, home: &Home) {
         let disk = vitals::disk(home.data_dir());
         self.add(Component::non_critical("disk", disk).periodic(SELDOM));
+    }
+
+    /// The process's own, which it has read at its start: when that ends is known, and not asked
+    /// for by a scrape.
+    pub fn of_certificate(&mut self, own: Option<&Own>) {
+        let Some(own) = own else { return };
+        let certificate = vitals::certificate(&own.file).in_use(own.certificate.as_slice());
+        if let Ok(until) = certificate.valid_until() {
+            let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let expiry = Gauge::<f64, AtomicU64>::default();
+            expiry.set(until.as_secs_f64());
+            self.registry.register_with_unit(
+                "warren_certificate_expiry_timestamp",
+                "When the process's own certificate ends",
+                Unit::Seconds,
+                expiry,
+            );
+        }
+        self.add(Component::critical("certificate", certificate).periodic(SELDOM));
     }
 
     pub fn of_manager(&mut self, manager: &Manager, home: &Home) {

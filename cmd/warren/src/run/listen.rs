@@ -11,56 +11,87 @@ use anyhow::Result;
 use warren_manager::{Listener, bind_tcp, bind_unix};
 
 use super::settings::Home;
-use crate::{cli::process::ListenArgs, failure::Failure};
+use crate::{
+    cli::{TlsArgs, process::ListenArgs},
+    failure::Failure,
+    tls::{Own, ServerTls},
+};
 
-/// Where to listen besides the socket.
+/// Where to listen besides the socket, and how.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Listening(Vec<SocketAddr>);
+pub struct Listening {
+    addresses: Vec<SocketAddr>,
+    tls: Option<ServerTls>,
+}
 
 /// Where it does listen.
 #[derive(Debug)]
 pub struct Bound {
     socket: PathBuf,
     tcp: Vec<SocketAddr>,
+    scheme: &'static str,
 }
 
 impl Listening {
-    pub fn checked(args: &ListenArgs) -> Result<Self, Failure> {
+    pub fn checked(args: &ListenArgs, tls: &TlsArgs) -> Result<Self, Failure> {
+        let tls = ServerTls::checked(tls, args.tls_client_ca.as_deref())?;
         if args.listen.iter().any(|text| text == "none") {
-            return if args.listen.len() == 1 {
-                Ok(Self(Vec::new()))
-            } else {
-                Err(Failure::flag("--listen", "none contradicts the other addresses"))
+            return match &tls {
+                _ if args.listen.len() > 1 => {
+                    Err(Failure::flag("--listen", "none contradicts the other addresses"))
+                }
+                Some(_) => {
+                    let why = "the socket has no TLS, and there is no other address: add --listen";
+                    Err(Failure::flag("--tls-cert", why))
+                }
+                None => Ok(Self { addresses: Vec::new(), tls }),
             };
         }
         let mut addresses = Vec::new();
         for text in &args.listen {
             let address = address(text).map_err(|why| Failure::flag("--listen", why))?;
             if !address.ip().is_loopback() && !args.insecure_listen_anywhere {
-                let why = format!(
-                    "{address} is not a loopback address, and there is no TLS yet: who reaches \
-                     it controls the cluster; if you want that, add --insecure-listen-anywhere"
-                );
-                return Err(Failure::flag("--listen", why));
+                guarded(address, tls.as_ref())?;
             }
             addresses.push(address);
         }
-        Ok(Self(addresses))
+        Ok(Self { addresses, tls })
+    }
+
+    /// That it shows to clients.
+    pub fn certificate(&self) -> Option<&Own> {
+        self.tls.as_ref().map(|tls| &tls.own)
     }
 
     /// All of them, or none and a sentence.
     pub async fn bind(&self, home: &Home) -> Result<(Bound, Vec<Listener>)> {
         let socket = home.socket();
         let mut listeners = vec![bind_unix(&socket).await?];
-        for &address in &self.0 {
-            if !address.ip().is_loopback() {
-                tracing::warn!(%address, "the API has no TLS: who reaches it controls the cluster");
+        for &address in &self.addresses {
+            if !address.ip().is_loopback() && guarded(address, self.tls.as_ref()).is_err() {
+                tracing::warn!(%address, "whoever reaches the API controls the cluster");
             }
-            listeners.push(bind_tcp(address).await?);
+            let tls = self.tls.as_ref().map(ServerTls::config);
+            listeners.push(bind_tcp(address, tls).await?);
         }
         let tcp = listeners.iter().filter_map(Listener::tcp_address).collect();
-        Ok((Bound { socket, tcp }, listeners))
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok((Bound { socket, tcp, scheme }, listeners))
     }
+}
+
+/// Whether strangers are kept out of an address that they may reach.
+fn guarded(address: SocketAddr, tls: Option<&ServerTls>) -> Result<(), Failure> {
+    let (lack, flags) = match tls {
+        Some(tls) if tls.is_mutual() => return Ok(()),
+        Some(_) => ("TLS without --tls-client-ca lets anybody in", "--tls-client-ca"),
+        None => ("it would have no TLS", "--tls-cert, --tls-key and --tls-client-ca"),
+    };
+    let why = format!(
+        "{address} is not a loopback address, and {lack}: who reaches it controls the cluster; \
+         add {flags}, or, if you want that, --insecure-listen-anywhere"
+    );
+    Err(Failure::flag("--listen", why))
 }
 
 pub fn address(text: &str) -> Result<SocketAddr, String> {
@@ -73,7 +104,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unix://{}", self.socket.display())?;
-        self.tcp.iter().try_for_each(|address| write!(f, " http://{address}"))
+        self.tcp.iter().try_for_each(|address| write!(f, " {}://{address}", self.scheme))
     }
 }
 
@@ -89,9 +120,10 @@ mod tests {
 
     fn checked(listen: &[&str], anywhere: bool) -> Result<Vec<String>, String> {
         let listen = listen.iter().map(ToString::to_string).collect();
-        let args = ListenArgs { listen, insecure_listen_anywhere: anywhere };
-        let checked = Listening::checked(&args).map_err(|failure| failure.to_string())?;
-        Ok(checked.0.iter().map(ToString::to_string).collect())
+        let args = ListenArgs { listen, tls_client_ca: None, insecure_listen_anywhere: anywhere };
+        let checked = Listening::checked(&args, &TlsArgs::default());
+        let checked = checked.map_err(|failure| failure.to_string())?;
+        Ok(checked.addresses.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -105,7 +137,9 @@ mod tests {
         assert_eq!(checked(&["none"], false), ok(&[]));
         assert_eq!(checked(&["0.0.0.0:1"], true), ok(&["0.0.0.0:1"]));
         let refused = checked(&["0.0.0.0:1"], false).unwrap_err();
-        assert!(refused.ends_with("add --insecure-listen-anywhere"), "{refused}");
+        let advice = "add --tls-cert, --tls-key and --tls-client-ca, or, if you want that, \
+                      --insecure-listen-anywhere";
+        assert!(refused.ends_with(advice), "{refused}");
         assert_eq!(
             checked(&["none", "127.0.0.1:1"], false),
             Err("--listen: none contradicts the other addresses".to_owned())
