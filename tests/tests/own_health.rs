@@ -83,6 +83,27 @@ fn a_store_that_cannot_be_written_makes_unready() {
     wait_for(address, "/health/ready", 200);
 }
 
+/// Whoever runs the test: root may write into any directory, but into no file as if it were one.
+#[test]
+fn a_workers_state_that_cannot_be_written_makes_unready_until_it_can_again() {
+    let machine = Machine::without_containerd();
+    let manager = machine.start("manager", &[]);
+    let worker = machine.start("worker", &["--manager", &manager.host, ANYWHERE[0], ANYWHERE[1]]);
+    let address = worker.health_address();
+    wait_for(address, "/health/ready", 200);
+    let state = machine.path().join("data-worker/worker");
+    let away = state.with_extension("away");
+    fs::rename(&state, &away).unwrap();
+    fs::write(&state, "in the way").unwrap();
+    let body = wait_for(address, "/health/ready?verbose", 503);
+    assert!(complaint(&body, "worker-state").contains("Not a directory"), "{body}");
+    assert_eq!(get(address, "/liveness").0, 200);
+    fs::remove_file(&state).unwrap();
+    fs::rename(&away, &state).unwrap();
+    wait_for(address, "/health/ready", 200);
+    assert_eq!(worker.stop(), Some(0));
+}
+
 #[test]
 fn a_disk_that_is_full_makes_unready_until_there_is_room_again() {
     if !have_root("a full disk") {

@@ -12,6 +12,7 @@ pub mod service;
 pub mod task;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use warren_core::check::Role;
 
 /// Runs services on machines, and knows which of their tasks really work.
 #[derive(Debug, Parser)]
@@ -65,6 +66,23 @@ pub struct OutputArgs {
     /// How to print it. JSON and YAML are the API's message, field by field
     #[arg(short, long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    Startup,
+    Liveness,
+    Readiness,
+}
+
+impl From<RoleWord> for Role {
+    fn from(word: RoleWord) -> Self {
+        match word {
+            RoleWord::Startup => Self::Startup,
+            RoleWord::Liveness => Self::Liveness,
+            RoleWord::Readiness => Self::Readiness,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

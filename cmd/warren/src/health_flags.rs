@@ -24,11 +24,7 @@ use warren_core::{
 };
 
 use self::spelling::{Spelling, TimingKeys};
-pub use self::{
-    Kind as FlagKind,
-    change::{any, changed},
-    command::words,
-};
+pub use self::{Kind as FlagKind, change::Change, command::words};
 use crate::{
     cli::service::{HealthFlags, MatchWord},
     failure::Failure,

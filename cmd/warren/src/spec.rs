@@ -70,10 +70,7 @@ fn template(
     ports: Vec<NamedPort>,
 ) -> Result<TaskTemplate, Failure> {
     let (workload, words) = workload(args)?;
-    let absent_network = match &workload {
-        Workload::Image { .. } => Network::Bridge,
-        Workload::Process { .. } => Network::Host,
-    };
+    let absent_network = workload.default_network();
     let template = TaskTemplate {
         workload,
         args: words,

@@ -5,11 +5,16 @@
 //! command that is past its time is killed with its process group. Whatever is slow to clean up
 //! is cleaned up behind the caller's back.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use containerd_client::services::v1::{
-    Container, DeleteProcessRequest, ExecProcessRequest, GetRequest, StartRequest, WaitRequest,
-    WaitResponse,
+    DeleteProcessRequest, ExecProcessRequest, GetRequest, StartRequest, WaitRequest, WaitResponse,
 };
 use nix::{
     errno::Errno,
@@ -63,7 +68,7 @@ impl Shared {
         limit: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
         let deadline = Instant::now() + limit;
-        let container = self.known(task).await?;
+        let process = self.process_of(task).await?;
         let ids = match user {
             None => None,
             Some(user) => match self.look_up(task, user).await? {
@@ -71,17 +76,51 @@ impl Shared {
                 Err(reason) => return Ok(ExecEnd::NotRun { reason }),
             },
         };
-        let process = process(&container, command, ids.as_ref())?;
+        let process = beside(&process, command, ids.as_ref());
         let id = format!("exec-{}", unique());
         let fifo = self.task_dir(task).join(&id);
         let exec = Exec { shared: Arc::clone(self), task, id, fifo };
         // On its own: a caller who goes away meanwhile leaves no command behind.
         let run = self.background.spawn(exec.run(process, deadline));
-        run.await.unwrap_or_else(|error| Err(unavailable(format!("a command was lost: {error}"))))
+        let lost = |error| Err(unavailable(format!("a command was lost: {error}")));
+        let end = run.await.unwrap_or_else(lost);
+        if matches!(end, Err(RuntimeError::NoSuchTask(_))) {
+            self.processes.forget(task);
+        }
+        end
+    }
+}
+
+/// The `process` of the specs of tasks, which never changes. To ask containerd for it and to read
+/// it anew for each command would take milliseconds.
+#[derive(Debug, Default)]
+pub struct Processes(Mutex<HashMap<TaskId, Arc<Value>>>);
+
+impl Processes {
+    pub fn forget(&self, task: TaskId) {
+        self.known().remove(&task);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Value>>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
+    async fn process_of(&self, task: TaskId) -> Result<Arc<Value>, RuntimeError> {
+        if let Some(process) = self.processes.known().get(&task) {
+            return Ok(Arc::clone(process));
+        }
+        let spec = self.known(task).await?.spec.unwrap_or_default();
+        let mut spec: Value = serde_json::from_slice(&spec.value).map_err(|error| {
+            RuntimeError::Refused(format!("the spec of task {task} cannot be read: {error}"))
+        })?;
+        let process = Arc::new(spec["process"].take());
+        self.processes.known().insert(task, Arc::clone(&process));
+        Ok(process)
+    }
+
     /// Who `user` is by the task's own files as they are now. The inner error is for a person.
     async fn look_up(
         &self,
@@ -297,16 +336,8 @@ async fn drain_to_end(pipe: &mut Receiver, output: &mut HeadTail) {
 }
 
 /// The task's own process with other arguments: same user, environment, directory and rights.
-fn process(
-    container: &Container,
-    command: &Command,
-    user: Option<&Ids>,
-) -> Result<Vec<u8>, RuntimeError> {
-    let spec = container.spec.as_ref().map(|spec| spec.value.as_slice()).unwrap_or_default();
-    let spec: Value = serde_json::from_slice(spec).map_err(|error| {
-        RuntimeError::Refused(format!("the spec of task {} cannot be read: {error}", container.id))
-    })?;
-    let mut process = spec["process"].clone();
+fn beside(process: &Value, command: &Command, user: Option<&Ids>) -> Vec<u8> {
+    let mut process = process.clone();
     let env = process["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let var = |name: &str| {
         let vars = env.iter().filter_map(|var| var.as_str()?.split_once('='));
@@ -317,5 +348,5 @@ fn process(
     if let Some(user) = user {
         process["user"] = json!(user);
     }
-    Ok(process.to_string().into_bytes())
+    process.to_string().into_bytes()
 }

@@ -11,6 +11,7 @@ use crate::{
     Config,
     client::{Client, fault},
     cni::Cni,
+    exec::Processes,
 };
 
 /// Snapshotters in the order in which they are tried. The second one works everywhere, and
@@ -32,6 +33,8 @@ pub struct Shared {
     pub downloads: Semaphore,
     /// What goes on after the call that began it: the cleaning up behind commands in tasks.
     pub background: TaskTracker,
+    /// How the processes of those tasks are run that commands are run beside.
+    pub processes: Processes,
 }
 
 /// Layers that are fetched at once. What docker and containerd do; more is unkind to registries.
@@ -52,6 +55,7 @@ impl Shared {
             image_turns: std::array::from_fn(|_| Mutex::new(())),
             downloads: Semaphore::new(DOWNLOADS_AT_ONCE),
             background: TaskTracker::new(),
+            processes: Processes::default(),
         })
     }
 

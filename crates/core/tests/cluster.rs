@@ -7,15 +7,13 @@ use proptest::{collection::vec, prelude::*};
 use warren_core::{
     bounds::StopGrace,
     change::Change,
-    check::HealthConfig,
     cluster::Cluster,
     event::{Event, EventKind},
     health::TaskHealth,
     id::{NodeId, ServiceId, TaskId},
     service::Service,
     spec::{
-        Network, PlacementRules, Replicas, RestartPolicy, ServiceName, ServiceSpec, TaskTemplate,
-        Workload,
+        PlacementRules, Replicas, RestartPolicy, ServiceName, ServiceSpec, TaskTemplate, Workload,
     },
     task::{Placement, ReportMark, Task, TaskStatus},
     time::Timestamp,
@@ -25,21 +23,8 @@ const NAMES: [&str; 3] = ["web", "db", "cache"];
 
 fn service(id: u64, name: usize) -> Service {
     let template = TaskTemplate {
-        workload: Workload::Process { command: vec!["true".to_owned()] },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
         stop_grace_period: StopGrace::MIN,
-        network: Network::Host,
-        publish: Vec::new(),
-        health: HealthConfig::Auto,
-        ports: Vec::new(),
+        ..TaskTemplate::new(Workload::Process { command: vec!["true".to_owned()] })
     };
     let spec = ServiceSpec {
         name: NAMES[name].parse().unwrap(),

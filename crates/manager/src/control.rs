@@ -1,12 +1,13 @@
-//! The one control loop. It alone writes: it drains inputs, decides, plans, commits, publishes,
-//! and then answers, so that what was acknowledged is durable.
+//! The one control loop. It alone decides what is written: it drains inputs, decides, plans, and
+//! hands the batch to the writer, which answers once it is durable.
+//!
+//! It does not wait for that: the next batch is decided on top of this one. Nobody sees that before
+//! both are durable, and a commit that fails ends the process.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::{mpsc, watch},
-    task::block_in_place,
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,24 +21,24 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_plan::{Dirty, Plan, Policy, plan, plan_dirty};
-use warren_store::{CommitFault, Store};
 
 use crate::{
+    apart::apart,
     config::Timing,
     counters::Counters,
     decide::{self, Draft, report::Settled},
-    input::{Input, Joined, NodeInput, QUEUE_MAX, Reply},
-    journal,
+    input::{Input, Joined, NodeInput, Reply},
     presence::Presence,
-    publish::Published,
     rejection::Rejection,
     world::World,
+    writer::{Answer, Batch},
 };
 
 pub struct Control {
     inputs: mpsc::Receiver<Input>,
-    published: watch::Sender<Arc<Published>>,
-    store: Box<dyn Store>,
+    batches: mpsc::Sender<Batch>,
+    /// With all that was decided, durable or not yet.
+    cluster: Cluster,
     policy: Policy,
     timing: Timing,
     world: Arc<dyn World>,
@@ -56,23 +57,17 @@ pub struct Control {
 /// What the loop is made of.
 pub struct Parts {
     pub inputs: mpsc::Receiver<Input>,
-    pub published: watch::Sender<Arc<Published>>,
-    pub store: Box<dyn Store>,
+    pub batches: mpsc::Sender<Batch>,
+    pub cluster: Cluster,
     pub policy: Policy,
     pub timing: Timing,
     pub world: Arc<dyn World>,
     pub counters: Arc<Counters>,
 }
 
-/// So many inputs take the loop milliseconds.
-const LARGE: usize = 32;
-
-/// Does long work where it keeps no reader waiting: the other tasks of this thread go on meanwhile.
-/// A runtime of one thread, as in the simulation, has nowhere else to go.
-fn apart<T>(large: bool, work: impl FnOnce() -> T) -> T {
-    let elsewhere = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-    if large && elsewhere { block_in_place(work) } else { work() }
-}
+/// Reports and requests that one batch takes. More would only keep the first of them waiting: the
+/// disk writes as many in one go as fast as it writes any number.
+const BATCH_MAX: usize = 4096;
 
 /// Why the loop turns.
 enum Wake {
@@ -81,13 +76,9 @@ enum Wake {
     Ending,
 }
 
-/// Sent once the batch is durable.
-type Answer = Box<dyn FnOnce() + Send>;
-
 impl Control {
     pub fn new(parts: Parts) -> Self {
-        let Parts { inputs, published, store, policy, timing, world, counters } = parts;
-        let cluster = published.borrow().cluster.clone();
+        let Parts { inputs, batches, cluster, policy, timing, world, counters } = parts;
         let known = cluster.nodes().filter(|node| node.state != NodeState::Lost).map(|n| n.id);
         counters.start(&cluster);
         let now = Instant::now();
@@ -100,8 +91,8 @@ impl Control {
             wake_at: None,
             started: false,
             inputs,
-            published,
-            store,
+            batches,
+            cluster: cluster.clone(),
             policy,
             timing,
             world,
@@ -116,29 +107,39 @@ impl Control {
         control
     }
 
-    /// Turns until it is cancelled, or until a commit fails: then nobody knows what the disk
-    /// holds, and the process must end.
-    pub async fn run(mut self, ending: CancellationToken) -> Result<(), CommitFault> {
+    /// Turns until it is cancelled, or until the writer has ended.
+    pub async fn run(mut self, ending: CancellationToken) {
         loop {
-            match self.next(&ending).await {
-                Wake::Inputs(inputs) => self.turn(inputs).await?,
-                Wake::Deadline => self.turn(Vec::new()).await?,
-                Wake::Ending => return Ok(()),
-            }
+            // One batch at most waits for the disk. What arrives meanwhile makes the next.
+            let Ok(place) = self.batches.clone().reserve_owned().await else { return };
+            let inputs = match self.next(&ending).await {
+                Wake::Inputs(inputs) => inputs,
+                Wake::Deadline => Vec::new(),
+                Wake::Ending => return,
+            };
+            let size = inputs.iter().map(Input::size).sum();
+            place.send(apart(size, || self.turn(inputs)));
         }
     }
 
     async fn next(&mut self, ending: &CancellationToken) -> Wake {
         let deadline = self.deadline();
-        let mut inputs = Vec::new();
-        tokio::select! {
+        let first = tokio::select! {
             biased;
-            () = ending.cancelled() => Wake::Ending,
-            count = self.inputs.recv_many(&mut inputs, QUEUE_MAX) => {
-                if count == 0 { Wake::Ending } else { Wake::Inputs(inputs) }
-            }
-            () = sleep_until(deadline) => Wake::Deadline,
+            () = ending.cancelled() => return Wake::Ending,
+            first = self.inputs.recv() => first,
+            () = sleep_until(deadline) => return Wake::Deadline,
+        };
+        let Some(first) = first else { return Wake::Ending };
+        let mut size = first.size();
+        let mut inputs = vec![first];
+        while size < BATCH_MAX
+            && let Ok(next) = self.inputs.try_recv()
+        {
+            size += next.size();
+            inputs.push(next);
         }
+        Wake::Inputs(inputs)
     }
 
     /// The first moment at which time alone changes something.
@@ -151,21 +152,10 @@ impl Control {
         deadlines.into_iter().flatten().fold(self.safety_pass, Instant::min)
     }
 
-    /// One batch, from inputs to answers.
-    async fn turn(&mut self, inputs: Vec<Input>) -> Result<(), CommitFault> {
-        let before = Arc::clone(&self.published.borrow());
-        let large = inputs.len() >= LARGE;
-        let (draft, answers) = apart(large, || self.draft(&before, inputs));
-        self.commit(&before, draft, large).await?;
-        for answer in answers {
-            answer();
-        }
-        Ok(())
-    }
-
-    /// What the batch comes to, and whom to answer when it is durable.
-    fn draft(&mut self, before: &Published, inputs: Vec<Input>) -> (Draft, Vec<Answer>) {
-        let mut draft = Draft::new(before.cluster.clone(), self.world.now());
+    /// What the inputs come to, and whom to answer when it is durable.
+    fn turn(&mut self, inputs: Vec<Input>) -> Batch {
+        let before = self.cluster.clone();
+        let mut draft = Draft::new(before.clone(), self.world.now());
         self.note_start(&mut draft);
         for node in self.presence.suspects(Instant::now()) {
             decide::node::suspect(&mut draft, node);
@@ -183,8 +173,12 @@ impl Control {
         for input in inputs {
             answers.push(self.decide(&mut draft, input));
         }
-        self.plan(&before.cluster, &mut draft);
-        (draft, answers)
+        self.plan(&before, &mut draft);
+        let now = draft.now();
+        let (cluster, changes) = draft.into_parts();
+        self.note(&cluster, &changes);
+        self.cluster = cluster.clone();
+        Batch { cluster, changes: changes.into(), now, answers }
     }
 
     /// From now on, nothing is replaced for missing information for a while.
@@ -309,35 +303,9 @@ impl Control {
         self.wake_at = self.wake_at.into_iter().chain(wake_at).min();
     }
 
-    /// Nothing is published before it is durable.
-    async fn commit(
-        &mut self,
-        before: &Published,
-        draft: Draft,
-        large: bool,
-    ) -> Result<(), CommitFault> {
-        let now = draft.now();
-        let (mut cluster, changes) = draft.into_parts();
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let batch: Arc<[Change]> = changes.into();
-        self.counters.tallies().commit_begins();
-        cluster.revision = self.store.commit(Arc::clone(&batch)).await?;
-        self.counters.tallies().commit_ends();
-        apart(large, || {
-            // Not `now`, which was before the disk had its turn.
-            self.counters.batch(&before.cluster, &batch, self.world.now());
-            self.note(&cluster, &batch);
-            self.published.send_replace(Arc::new(before.next(cluster, &batch, now)));
-        });
-        Ok(())
-    }
-
-    /// What is durable is logged, and waited for.
-    fn note(&mut self, after: &Cluster, batch: &[Change]) {
-        for change in batch {
-            journal::log(change);
+    /// What time will change of it is waited for.
+    fn note(&mut self, after: &Cluster, changes: &[Change]) {
+        for change in changes {
             match change {
                 Change::PutHealth(id, _) | Change::RemoveTask(id) => self.note_expiry(after, *id),
                 Change::PutService(service) => self.note_pause(service),

@@ -40,6 +40,26 @@ pub enum Input {
     Node(NodeInput),
 }
 
+impl Input {
+    /// How much there is to decide, in requests or reports.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Hello { hello, reply: _ } => 1 + hello.tasks.len(),
+            Self::Reports { reports, .. } => 1 + reports.len(),
+            Self::CreateService { .. }
+            | Self::UpdateService { .. }
+            | Self::DeleteService { .. }
+            | Self::PauseChecks { .. }
+            | Self::ResumeChecks { .. }
+            | Self::StopTask { .. }
+            | Self::JudgeTask { .. }
+            | Self::ReleaseService { .. }
+            | Self::Turn { .. }
+            | Self::Node(_) => 1,
+        }
+    }
+}
+
 /// What concerns a node and none of its tasks.
 #[derive(Debug)]
 pub enum NodeInput {

@@ -3,6 +3,7 @@
 //! Readers never enter the loop; they read what it has published. Workers dial in and hold one
 //! session each. Nothing here probes, and nothing here runs tasks.
 
+mod apart;
 mod assign;
 mod calls;
 mod config;
@@ -25,8 +26,10 @@ mod session;
 mod status;
 mod tally;
 mod views;
+mod wakers;
 mod why;
 mod world;
+mod writer;
 
 pub use config::{ManagerConfig, Timing};
 pub use counters::{Counters, GuardCounts, ReportCounts};

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
-use futures::{Stream, TryStreamExt};
+use futures::{FutureExt, Stream, TryStreamExt};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
@@ -38,7 +38,9 @@ use crate::{
     publish::Published,
     pulse::Pulse,
     rpc::{Context, routes},
+    wakers::Wakers,
     world::{RealWorld, World},
+    writer::{AHEAD, Writer},
 };
 
 /// Half-open connections are found within the sum of these two, which is one grace.
@@ -48,6 +50,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Everything that is needed to serve. Nothing runs before [`Manager::serve`].
 pub struct Manager {
     control: Control,
+    writer: Writer,
     context: Context,
     routes: Routes,
 }
@@ -85,7 +88,7 @@ impl Manager {
         timing: Timing,
         policy: Policy,
     ) -> Result<Self, ManagerFault> {
-        let published = Arc::new(Published::new(cluster, world.now()));
+        let published = Arc::new(Published::new(cluster.clone(), world.now()));
         let (published, watch) = watch::channel(published);
         let (sender, inputs) = mpsc::channel(QUEUE_MAX);
         let counters = Arc::new(Counters::default());
@@ -97,9 +100,21 @@ impl Manager {
             counters: Arc::clone(&counters),
             ending: CancellationToken::new(),
             tracker: TaskTracker::new(),
+            wakers: Wakers::default(),
         };
-        let parts = Parts { inputs, published, store, policy, timing, world, counters };
-        Ok(Self { control: Control::new(parts), routes: routes(&context)?, context })
+        let (sender, batches) = mpsc::channel(AHEAD);
+        let wakers = context.wakers.clone();
+        let writer = Writer {
+            batches,
+            published,
+            wakers,
+            store,
+            world: Arc::clone(&world),
+            counters: Arc::clone(&counters),
+        };
+        let parts = Parts { inputs, batches: sender, cluster, policy, timing, world, counters };
+        let control = Control::new(parts);
+        Ok(Self { control, writer, routes: routes(&context)?, context })
     }
 
     /// What is counted, for whoever shows it.
@@ -124,11 +139,12 @@ impl Manager {
         listeners: Vec<Listener>,
         shutdown: CancellationToken,
     ) -> Result<(), ManagerFault> {
-        let Self { control, context, routes } = self;
+        let Self { control, writer, context, routes } = self;
         let Context { ending, tracker, timing, .. } = context;
         let control_ending = CancellationToken::new();
         let mut loops = JoinSet::new();
-        loops.spawn(control.run(control_ending.clone()));
+        loops.spawn(writer.run());
+        loops.spawn(control.run(control_ending.clone()).map(Ok));
         let mut sockets = Vec::new();
         let mut servers = JoinSet::new();
         for listener in listeners {
@@ -137,7 +153,7 @@ impl Manager {
         }
         let result = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
-            Some(ended) = loops.join_next() => end_of_control(ended),
+            Some(ended) = loops.join_next() => end_of_loop(ended),
             Some(ended) = servers.join_next() => end_of_listener(ended),
         };
         ending.cancel();
@@ -151,16 +167,17 @@ impl Manager {
         }
         servers.shutdown().await;
         control_ending.cancel();
-        let rest = match loops.join_next().await {
-            Some(ended) => end_of_control(ended),
-            None => Ok(()),
-        };
+        // The control loop ends first, and the writer once it has written what that decided.
+        let mut result = result;
+        while let Some(ended) = loops.join_next().await {
+            result = result.and(end_of_loop(ended));
+        }
         sockets.iter().for_each(remove_socket);
-        result.and(rest)
+        result
     }
 }
 
-fn end_of_control(ended: Result<Result<(), CommitFault>, JoinError>) -> Result<(), ManagerFault> {
+fn end_of_loop(ended: Result<Result<(), CommitFault>, JoinError>) -> Result<(), ManagerFault> {
     Ok(ended??)
 }
 

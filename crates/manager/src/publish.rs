@@ -8,14 +8,15 @@ use warren_core::{
     change::Change,
     check::Role,
     cluster::Cluster,
-    health::{Health, RoleHealth, Standing},
+    health::{Health, RoleHealth, TaskHealth},
     id::{NodeId, ServiceId, TaskId},
+    outcome::Attempt,
     service::Service,
     spec::ServiceName,
     task::Task,
     time::Timestamp,
 };
-use warren_plan::{effective_health, standing};
+use warren_plan::{effective_health, observed_health};
 
 use crate::assign;
 
@@ -23,8 +24,8 @@ use crate::assign;
 /// client that reconnects is back within a few.
 const REVISIONS_MAX: usize = 4096;
 
-/// All changes that are kept, of all revisions: some hundred bytes each, the rest is shared with
-/// the cluster itself.
+/// All changes that are kept, of all revisions: some ten bytes each, the rest is shared with the
+/// cluster itself.
 const CHANGES_MAX: usize = 65_536;
 
 /// A moment of the cluster. A clone shares everything.
@@ -48,7 +49,7 @@ pub struct Delta {
 
 #[derive(Debug)]
 pub enum HealthChange {
-    Changed(Box<Entry>),
+    Changed(Entry),
     Removed { task: TaskId, service: ServiceId },
 }
 
@@ -56,8 +57,15 @@ pub enum HealthChange {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub task: Arc<Task>,
-    pub service_name: Option<ServiceName>,
-    pub health: Health,
+    service: Option<Arc<Service>>,
+    health: Shown,
+}
+
+/// Nearly always as its worker reports it, and then it is the cluster's own row.
+#[derive(Debug, Clone)]
+enum Shown {
+    Observed(Arc<TaskHealth>),
+    Otherwise(Box<Health>),
 }
 
 impl Published {
@@ -86,26 +94,28 @@ impl Published {
         self.since(revision).is_none_or(|mut deltas| deltas.any(|d| d.nodes.contains(&node)))
     }
 
+    /// The nodes that the last batch concerns.
+    pub fn woken(&self) -> impl Iterator<Item = &NodeId> {
+        let last = self.recent.get(&self.cluster.revision);
+        last.into_iter().flat_map(|delta| &delta.nodes)
+    }
+
     pub fn entry(&self, task: &Arc<Task>, now: Timestamp) -> Entry {
-        let service = self.cluster.service(task.service);
-        let mut health = effective_health(&self.cluster, task, now);
-        for role in Role::ALL {
-            // The reason says what matters; the rest would make snapshots too large for clients.
-            if let Some(RoleHealth { last: Some(last), .. }) = health.roles.get_mut(role) {
-                last.message = String::new();
-            }
-        }
-        Entry {
-            task: Arc::clone(task),
-            service_name: service.map(|service| service.spec.name.clone()),
-            health,
-        }
+        let health = match observed_health(&self.cluster, task, now) {
+            Some(observed) => Shown::Observed(Arc::clone(observed)),
+            None => Shown::Otherwise(Box::new(effective_health(&self.cluster, task, now))),
+        };
+        let service = self.cluster.service(task.service).map(Arc::clone);
+        Entry { task: Arc::clone(task), service, health }
     }
 
     fn with(mut self, delta: Delta) -> Self {
         self.kept += delta.health.len();
         self.recent.insert(delta.revision, Arc::new(delta));
-        while self.recent.len() > REVISIONS_MAX || self.kept > CHANGES_MAX {
+        // The last one always stays: it says whom to wake.
+        while self.recent.len() > REVISIONS_MAX
+            || (self.kept > CHANGES_MAX && self.recent.len() > 1)
+        {
             let Some((oldest, _)) = self.recent.get_min().cloned() else {
                 break;
             };
@@ -177,19 +187,58 @@ fn change(before: &Published, after: &Published, id: TaskId) -> Option<HealthCha
     };
     let entry = after.entry(is, after.at);
     // Each as of its own moment: what expired in between is a change too.
-    let same = was.is_some_and(|was| {
-        standing(&before.cluster, was, before.at) == Standing::from(&entry.health)
-            && before.entry(was, before.at).shows_as(&entry)
-    });
-    (!same).then_some(HealthChange::Changed(Box::new(entry)))
+    let same = was.is_some_and(|was| before.entry(was, before.at).shows_as(&entry));
+    (!same).then_some(HealthChange::Changed(entry))
 }
 
 impl Entry {
+    pub fn service_name(&self) -> Option<&ServiceName> {
+        self.service.as_ref().map(|service| &service.spec.name)
+    }
+
+    pub fn health(&self) -> Health {
+        let mut health = self.shown().clone();
+        for role in Role::ALL {
+            // The reason says what matters; the rest would make snapshots too large for clients.
+            if let Some(RoleHealth { last: Some(last), .. }) = health.roles.get_mut(role) {
+                last.message = String::new();
+            }
+        }
+        health
+    }
+
+    fn shown(&self) -> &Health {
+        match &self.health {
+            Shown::Observed(row) => &row.observed,
+            Shown::Otherwise(health) => health,
+        }
+    }
+
     fn shows_as(&self, other: &Self) -> bool {
         self.task.status.phase.name() == other.task.status.phase.name()
             && self.task.node() == other.task.node()
-            && self.health == other.health
+            && alike(self.shown(), other.shown())
     }
+}
+
+/// No watcher sees a difference.
+fn alike(a: &Health, b: &Health) -> bool {
+    let Health { status, since, ready, ready_since, was_ready, reason, roles } = a;
+    (*status, *since, *ready, *ready_since) == (b.status, b.since, b.ready, b.ready_since)
+        && (*was_ready, reason) == (b.was_ready, &b.reason)
+        && Role::ALL.into_iter().all(|role| match (roles.get(role), b.roles.get(role)) {
+            (Some(a), Some(b)) => alike_role(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        })
+}
+
+fn alike_role(a: &RoleHealth, b: &RoleHealth) -> bool {
+    let RoleHealth { verdict, since, streak, last, flapping_since } = a;
+    // The message is not shown.
+    let seen = |last: &Option<Attempt>| last.as_ref().map(|a| (a.at, a.latency, a.outcome));
+    (*verdict, *since, *streak, *flapping_since) == (b.verdict, b.since, b.streak, b.flapping_since)
+        && seen(last) == seen(&b.last)
 }
 
 #[cfg(test)]
@@ -225,7 +274,7 @@ mod tests {
 
     fn statuses(published: &Published, revision: u64) -> Option<Vec<HealthStatus>> {
         let status = |change: &HealthChange| match change {
-            HealthChange::Changed(entry) => entry.health.status,
+            HealthChange::Changed(entry) => entry.health().status,
             HealthChange::Removed { .. } => panic!("nothing is removed here"),
         };
         let deltas = published.since(revision)?;

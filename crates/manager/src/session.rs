@@ -196,9 +196,9 @@ async fn assign(
     outbox: &Outbox,
     acks: Vec<pb::AckedReport>,
 ) -> Gone {
-    let mut watch = context.handle.watch();
+    let waker = context.wakers.register(node);
     let mut assigned = Assigned::new(node);
-    let published = watch.borrow_and_update().clone();
+    let published = context.handle.published();
     let mut revision = published.cluster.revision;
     let mut news = vec![
         Down::Welcome(pb::Welcome {
@@ -215,10 +215,8 @@ async fn assign(
                 return Gone;
             }
         }
-        if watch.changed().await.is_err() {
-            return Gone;
-        }
-        let published = watch.borrow_and_update().clone();
+        waker.woken().await;
+        let published = context.handle.published();
         if published.concerns(node, revision) {
             news.extend(assigned.delta(&published.cluster).map(Down::Assignments));
         }

@@ -12,7 +12,7 @@ use warren_core::{
     check::Role,
     cluster::Cluster,
     event::{Event, EventKind},
-    health::{Health, HealthStatus, TaskHealth, Verdict},
+    health::{Health, HealthStatus, Standing, TaskHealth, Verdict},
     id::{NodeId, ServiceId, TaskId},
     outcome::{Evidence, Outcome},
     rule::Rule,
@@ -130,17 +130,20 @@ impl Tallies {
     pub(crate) fn health(&self, before: &Cluster, id: TaskId, after: &TaskHealth, now: Timestamp) {
         let Some(task) = before.task(id) else { return };
         // Every task begins in the same way.
-        let starting = TaskHealth::starting(task.created_at);
-        let known = before.health(id).map_or(&starting, |known| &**known);
-        let (old, new) = (known.effective(now).status, after.effective(now));
-        if old != new.status {
-            let external = new.status != after.observed.status;
-            let reason = if external { "external" } else { reason(&new) };
-            let transition = Transition { from: old.name(), to: new.status.name(), reason };
+        let starting =
+            Standing { status: HealthStatus::Starting, ..Standing::from(&after.observed) };
+        let known = before.health(id);
+        let old = known.map_or(starting, |known| known.standing(now)).status;
+        let new = after.standing(now).status;
+        if old != new {
+            let external = new != after.observed.status;
+            let reason = if external { "external" } else { reason(&after.observed) };
+            let transition = Transition { from: old.name(), to: new.name(), reason };
             self.count(task.service, |tally| tally.transitions.entry(transition).or_default());
         }
         let Health { status, since, ready, ready_since, .. } = &after.observed;
-        if (*status, *ready) != (known.observed.status, known.observed.ready) {
+        let told = known.map(|known| (known.observed.status, known.observed.ready));
+        if told.unwrap_or((HealthStatus::Starting, false)) != (*status, *ready) {
             let at = (*since).max(*ready_since);
             self.propagation.observe(now.since(at).as_secs_f64());
         }

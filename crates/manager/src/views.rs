@@ -95,17 +95,16 @@ pub fn task_detail(cluster: &Cluster, task: &Task, now: Timestamp) -> pb::TaskDe
 }
 
 pub fn health_entry(entry: &Entry) -> pb::HealthEntry {
-    let Entry { task, service_name, health } = entry;
-    let wire: pb::Task = (&**task).into();
+    let wire: pb::Task = (&*entry.task).into();
     let state = wire.status.map(|status| status.state).unwrap_or_default();
     pb::HealthEntry {
         task_id: wire.id,
         service_id: wire.service_id,
-        service_name: service_name.as_ref().map(ToString::to_string).unwrap_or_default(),
+        service_name: entry.service_name().map(ToString::to_string).unwrap_or_default(),
         slot: wire.slot,
         node_id: wire.node_id,
         state,
-        health: Some(health.into()),
+        health: Some((&entry.health()).into()),
     }
 }
 

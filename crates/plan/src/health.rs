@@ -5,7 +5,7 @@ use std::sync::Arc;
 use warren_core::{
     check::Role,
     cluster::Cluster,
-    health::{Health, HealthStatus, RoleHealth, Standing, Verdict},
+    health::{Health, HealthStatus, RoleHealth, Standing, TaskHealth, Verdict},
     node::{Node, NodeState},
     outcome::{Evidence, Outcome},
     service::Service,
@@ -25,6 +25,19 @@ pub fn effective_health(cluster: &Cluster, task: &Task, now: Timestamp) -> Healt
     }
     let Standing { status, since, ready } = standing(cluster, task, now);
     Health { status, since, ready, ..health }
+}
+
+/// The row that says the same, where there is one: nobody accuses the task, its node is heard, and
+/// what it is ready for is not over.
+pub fn observed_health<'c>(
+    cluster: &'c Cluster,
+    task: &Task,
+    now: Timestamp,
+) -> Option<&'c Arc<TaskHealth>> {
+    let known = cluster.health(task.id)?;
+    let accused = known.next_expiry(now).is_some();
+    let over = known.observed.ready && !(is_running(task) && task.stop.is_none());
+    (!accused && !over && lost_node(cluster, task).is_none()).then_some(known)
 }
 
 /// What of it decides, without the texts: the planner asks for it of every slot that it looks at.

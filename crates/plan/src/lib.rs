@@ -24,7 +24,7 @@ pub mod summary;
 mod violations;
 
 pub use dirty::Dirty;
-pub use health::{effective_health, standing, title};
+pub use health::{effective_health, observed_health, standing, title};
 pub use plan::{Plan, plan, plan_dirty};
 pub use policy::Policy;
 pub use slot::holder;

@@ -9,6 +9,7 @@ use std::{
 use warren_core::{
     cluster::Cluster,
     event::{Decision, EventKind},
+    health::TaskHealth,
     id::{NodeId, ServiceId},
     node::NodeState,
     restraint::Restraint,
@@ -39,6 +40,9 @@ pub(crate) fn reconcile(draft: &mut Draft<'_>, id: ServiceId) {
         let Some(service) = draft.cluster.service(id).map(Arc::clone) else {
             return;
         };
+        if is_at_rest(&draft.cluster, &service) {
+            return;
+        }
         let edits = draft.edits;
         end_unreachable(draft, &service);
         if service.removed_at.is_some() {
@@ -51,6 +55,37 @@ pub(crate) fn reconcile(draft: &mut Draft<'_>, id: ServiceId) {
         }
     }
     wake_for_time(draft, id);
+}
+
+/// One good task in each slot where it should be, and nothing held: no rule wants anything, and no
+/// passing of time will. Nearly all services are like that nearly always, so this is looked at
+/// first.
+fn is_at_rest(cluster: &Cluster, service: &Service) -> bool {
+    let mut filled = 0;
+    for task in cluster.tasks_of(service.id) {
+        if task.held.is_some() {
+            return false;
+        }
+        if task.has_ended() {
+            continue;
+        }
+        let Some(node) = task.node().and_then(|id| cluster.node(id)) else { return false };
+        if task.stop.is_some() {
+            continue;
+        }
+        filled += 1;
+        let good = |health: &Arc<TaskHealth>| {
+            health.observed.status.is_good() && health.external.is_empty()
+        };
+        let is_plain = task.slot == filled
+            && task.revision == service.template_revision
+            && node.state != NodeState::Lost
+            && cluster.health(task.id).is_some_and(good);
+        if !is_plain || node::moves(cluster, service, task).is_some() {
+            return false;
+        }
+    }
+    service.removed_at.is_none() && filled == service.spec.replicas.get()
 }
 
 /// The service's tasks by slot, those of empty slots up to its replicas included.

@@ -51,8 +51,8 @@ async fn ours(stream: DuplexStream, asked: Asked) -> Understood {
     };
     let trace = Trace::start();
     let answer = http1::answer(stream, b"GET / HTTP/1.1\r\n\r\n", asked, &trace).await;
-    let (head, body) = answer.map_err(|_| Why::Head)?.into_parts();
-    let location = head.headers.get(LOCATION).map(|value| value.as_bytes().to_vec());
+    let (head, body) = answer.map_err(|_| Why::Head)?;
+    let location = head.location.map(|value| value.as_bytes().to_vec());
     let body = body.collect().await.map_err(why)?.to_bytes();
     Ok((head.status.as_u16(), location, body.to_vec()))
 }

@@ -140,13 +140,36 @@ async fn tcp(
             return Err(refuse(error));
         }
     }
-    // Where nobody listens on a port that the kernel also hands out to clients, a connection from
-    // an address to itself may be given that very port, and then it meets itself.
-    if stream.local_addr().is_ok_and(|local| local == peer) {
-        let message = format!("connection refused by {peer}: it met only itself");
-        return Err(End::fail(clause::NO_CONNECTION, Evidence::Refused, message));
+    if request.is_empty() && meets_itself(&stream, peer) {
+        return Err(met_itself(peer));
     }
     Ok((stream, sent.unwrap_or_default()))
+}
+
+/// What an exchange has come to that began with the connection. An HTTP/1 request that comes back
+/// is no answer, so whether it met itself need not be asked before that fails.
+pub(crate) fn or_met_itself<T>(
+    came_to: Result<T, End>,
+    stream: &Stream,
+    peer: Peer<'_>,
+) -> Result<T, End> {
+    match (came_to, stream, peer) {
+        (Err(_), Either::Left(stream), Peer::Tcp(peer)) if meets_itself(stream, peer) => {
+            Err(met_itself(peer))
+        }
+        (came_to, _, _) => came_to,
+    }
+}
+
+/// Where nobody listens on a port that the kernel also hands out to clients, a connection from an
+/// address to itself may be given that very port, and then it meets itself.
+fn meets_itself(stream: &TcpStream, peer: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|local| local == peer)
+}
+
+fn met_itself(peer: SocketAddr) -> End {
+    let message = format!("connection refused by {peer}: it met only itself");
+    End::fail(clause::NO_CONNECTION, Evidence::Refused, message)
 }
 
 async fn unix(target: &Target, path: &AbsolutePath) -> Result<UnixStream, End> {

@@ -8,18 +8,19 @@ use std::{
 };
 
 use http::{
-    HeaderName, Method, Request, Response, Uri, Version,
+    HeaderName, Method, Request, Uri, Version,
     header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::either::Either;
 use warren_core::{
     check::Scheme,
     outcome::{Evidence, Outcome},
 };
 
 use crate::{
-    clause,
+    clause, connect,
     end::End,
     http::{Answer, Connection, Visit},
     http1::{self, Asked},
@@ -54,15 +55,14 @@ impl Visit<'_> {
         method: &Method,
         path: &PathAndQuery,
     ) -> (Result<Answer, End>, Option<S>) {
-        let answer = match http1::answer(stream, unsent, asked(method), self.trace).await {
+        let (head, mut body) = match http1::answer(stream, unsent, asked(method), self.trace).await
+        {
             Ok(answer) => answer,
             Err(broken) => return (Err(self.broken_1(&broken)), None),
         };
-        let (head, mut body) = answer.into_parts();
-        let answer = Response::from_parts(head, &mut body);
         // Who reads moves the connection.
         let connection = pin!(pending());
-        let judged = self.judge(&mut Driver::new(connection), answer, method, path).await;
+        let judged = self.judge(&mut Driver::new(connection), head, &mut body, method, path).await;
         (judged, body.into_idle())
     }
 
@@ -85,10 +85,15 @@ impl Visit<'_> {
             }
         }
         self.trace.start_over();
-        let (connection, sent) = self.connect_to_keep(request).await?;
+        let (mut connection, sent) = self.connect_to_keep(request).await?;
         let unsent = &request[sent..];
-        let (judged, connection) = self.exchange_1(connection, unsent, method, path).await;
-        self.keep(judged, connection, 0)
+        let (judged, idle) = self.exchange_1(&mut connection, unsent, method, path).await;
+        let may_go_on = idle.is_some();
+        let judged = match &connection {
+            Either::Left(stream) => connect::or_met_itself(judged, stream, self.peer),
+            Either::Right(_) => judged,
+        };
+        self.keep(judged, may_go_on.then_some(connection), 0)
     }
 
     /// For the next attempt, after so many.
@@ -124,7 +129,8 @@ impl Visit<'_> {
             http2::answer(response, self.peer).await
         };
         let response = driver.drive(asked).await.map_err(|broken| self.broken(&broken))?;
-        self.judge(&mut driver, response, &method, path).await
+        let (head, body) = response.into_parts();
+        self.judge(&mut driver, head.into(), body, &method, path).await
     }
 
     /// `:scheme` and `:authority` in the place of what is about the connection.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Buf;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING},
+    response,
     uri::PathAndQuery,
 };
 use http_body::Body;
@@ -61,6 +62,15 @@ pub(crate) enum Answer {
     Elsewhere(StatusCode, HeaderValue),
 }
 
+/// What of the beginning of an answer is looked at.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) location: Option<HeaderValue>,
+    /// It said how long its body is.
+    pub(crate) announced: bool,
+}
+
 /// How much of a body to read, and to keep.
 #[derive(Debug, Clone, Copy)]
 struct Read {
@@ -110,8 +120,10 @@ impl<'a> Visit<'a> {
         match (self.check.version, &self.check.tls) {
             (HttpVersion::Http1, None) if !self.check.keep_alive => {
                 let request = request::render(self.check, method, path, self.host.as_deref());
-                let (stream, sent) = self.connect_and_send(&request).await?;
-                self.exchange_1(stream, &request[sent..], method, path).await.0
+                let (mut stream, sent) = self.connect_and_send(&request).await?;
+                let (judged, _) =
+                    self.exchange_1(&mut stream, &request[sent..], method, path).await;
+                connect::or_met_itself(judged, &stream, self.peer)
             }
             (HttpVersion::Http1, Some(tls)) if !self.check.keep_alive => {
                 Box::pin(async {
@@ -174,7 +186,8 @@ impl<'a> Visit<'a> {
     pub(crate) async fn judge<C, B, E>(
         &self,
         driver: &mut Driver<'_, C, E>,
-        response: Response<B>,
+        head: Head,
+        mut body: B,
         method: &Method,
         path: &PathAndQuery,
     ) -> Result<Answer, End>
@@ -183,17 +196,15 @@ impl<'a> Visit<'a> {
         B: Body<Data: Buf, Error = E> + Unpin,
         E: Into<Broken>,
     {
-        let status = response.status();
+        let Head { status, location, announced } = head;
         self.trace.body(status.as_u16(), 0);
-        if let Some(location) = response.headers().get(LOCATION)
+        if let Some(location) = location
             && redirect::is_redirect(status)
             && !self.expects_redirect(status)
         {
-            return Ok(Answer::Elsewhere(status, location.clone()));
+            return Ok(Answer::Elsewhere(status, location));
         }
         let what = self.describe(status, method, path);
-        let announced = is_announced(response.headers());
-        let mut body = response.into_body();
         let mut kept = Vec::new();
         if self.check.expect.contains(status.as_u16()) {
             let enough = if announced { BODY } else { UNANNOUNCED };
@@ -295,9 +306,13 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// Whether an answer said how long its body is.
-fn is_announced(headers: &HeaderMap) -> bool {
-    headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
+impl From<response::Parts> for Head {
+    fn from(parts: response::Parts) -> Self {
+        let response::Parts { status, mut headers, .. } = parts;
+        let announced =
+            headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING);
+        Self { status, location: headers.remove(LOCATION), announced }
+    }
 }
 
 /// An answer that is no, with the beginning of its body and what that says is broken.

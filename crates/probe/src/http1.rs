@@ -19,10 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING},
-};
+use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 use httparse::{Header, ParserConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +27,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::{
     framing::{Framing, Piece},
+    http::Head,
     trace::Trace,
 };
 
@@ -91,15 +89,6 @@ struct Wire<'a, S> {
     used: usize,
 }
 
-/// The beginning of an answer; of its headers those that are looked at.
-#[derive(Debug)]
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
-    framing: Framing,
-    after: After,
-}
-
 /// Sends what is `unsent` of a request and waits for the head of its answer, after all that only
 /// announce one.
 pub(crate) async fn answer<'a, S: AsyncRead + AsyncWrite + Unpin>(
@@ -107,14 +96,15 @@ pub(crate) async fn answer<'a, S: AsyncRead + AsyncWrite + Unpin>(
     unsent: &'a [u8],
     asked: Asked,
     trace: &'a Trace,
-) -> Result<Response<Received<'a, S>>, Broken> {
+) -> Result<(Head, Received<'a, S>), Broken> {
     let mut wire =
         Wire { stream, trace, unsent, refused: None, flushed: false, buffer: Vec::new(), used: 0 };
-    let Head { status, headers, framing, after } = wire.head(asked).await?;
-    let mut response = Response::new(Received { wire, framing, after });
-    (*response.status_mut(), *response.headers_mut()) = (status, headers);
-    Ok(response)
+    let (head, framing, after) = wire.head(asked).await?;
+    Ok((head, Received { wire, framing, after }))
 }
+
+/// A head, and what comes after it.
+type Begun = (Head, Framing, After);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Body for Received<'_, S> {
     type Data = Bytes;
@@ -169,7 +159,7 @@ impl<S> Received<'_, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<'_, S> {
-    async fn head(&mut self, asked: Asked) -> Result<Head, Broken> {
+    async fn head(&mut self, asked: Asked) -> Result<Begun, Broken> {
         // What of it was looked through for its end, and how many lines that are.
         let (mut looked, mut lines) = (0, 0);
         loop {
@@ -257,7 +247,7 @@ fn has_end(head: &[u8]) -> bool {
 
 /// The head at the beginning of `bytes` and its length; no head where it only announces one.
 /// `None`: it is not all there.
-fn parse(bytes: &[u8], asked: Asked) -> Result<Option<(Option<Head>, usize)>, Broken> {
+fn parse(bytes: &[u8], asked: Asked) -> Result<Option<(Option<Begun>, usize)>, Broken> {
     let mut headers: [MaybeUninit<Header<'_>>; LINES] = [const { MaybeUninit::uninit() }; LINES];
     let mut response = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
@@ -298,18 +288,16 @@ fn parse(bytes: &[u8], asked: Asked) -> Result<Option<(Option<Head>, usize)>, Br
         let lengths = lengths.flat_map(|value| value.split(|byte| *byte == b','));
         content_length(lengths)?
     };
-    let mut kept = HeaderMap::new();
-    for name in [LOCATION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        let value = named(response.headers, name.as_str()).next();
-        if let Some(value) = value.map(HeaderValue::from_bytes) {
-            kept.insert(name, value.map_err(|error| Broken::NotHttp(error.to_string()))?);
-        }
-    }
+    let has = |name| named(response.headers, name).next().is_some();
+    let location = named(response.headers, "location").next().map(HeaderValue::from_bytes);
+    let location = location.transpose().map_err(|error| Broken::NotHttp(error.to_string()))?;
+    let announced = has("content-length") && !has("transfer-encoding");
     let closes = named(response.headers, "connection")
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
     let after = if closes || response.version == Some(0) { After::Close } else { After::Keep };
-    Ok(Some((Some(Head { status, headers: kept, framing, after }), length)))
+    let head = Head { status, location, announced };
+    Ok(Some((Some((head, framing, after)), length)))
 }
 
 /// The values of all headers of this name.
@@ -351,7 +339,7 @@ mod tests {
     use super::*;
 
     fn framing(head: &str, asked: Asked) -> Result<Framing, Broken> {
-        parse(head.as_bytes(), asked).map(|parsed| parsed.unwrap().0.unwrap().framing)
+        parse(head.as_bytes(), asked).map(|parsed| parsed.unwrap().0.unwrap().1)
     }
 
     // C-52
@@ -402,10 +390,9 @@ mod tests {
                 peer.write_all(whole).await.unwrap();
             },
             async {
-                let answer = answer(ours, b"question", Asked::Other, &trace).await.unwrap();
-                assert_eq!(answer.status(), StatusCode::FOUND);
-                let location = answer.headers()[LOCATION].clone();
-                (location, answer.into_body().collect().await.unwrap().to_bytes())
+                let (head, body) = answer(ours, b"question", Asked::Other, &trace).await.unwrap();
+                assert_eq!(head.status, StatusCode::FOUND);
+                (head.location.unwrap(), body.collect().await.unwrap().to_bytes())
             }
         );
         assert_eq!((&asked, location.as_bytes(), &*body), (b"question", &b"/x"[..], &b"yes"[..]));
@@ -417,8 +404,7 @@ mod tests {
         peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
         drop(peer);
         let trace = Trace::start();
-        let answer = answer(ours, b"question", Asked::Other, &trace).await.unwrap();
-        let mut body = answer.into_body();
+        let (_, mut body) = answer(ours, b"question", Asked::Other, &trace).await.unwrap();
         let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(&*data, b"half");
         let broken = body.frame().await.unwrap().unwrap_err();

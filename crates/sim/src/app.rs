@@ -7,8 +7,8 @@ use warren_core::{
     check::{Check, CheckKind, Checks, Command, ExecCheck, HealthConfig, Role, Timing},
     id::TaskId,
     spec::{
-        EnvVar, Network, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy,
-        ServiceSpec, TaskTemplate, Workload,
+        EnvVar, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceSpec,
+        TaskTemplate, Workload,
     },
 };
 
@@ -153,25 +153,15 @@ fn template(name: &str, habit: Habit, version: u64) -> TaskTemplate {
         protocol: Protocol::Tcp,
     });
     TaskTemplate {
-        workload: Workload::Image {
+        args: vec![habit.to_string()],
+        env: vec![EnvVar::new("VERSION", version.to_string()).unwrap()],
+        publish: publish.into_iter().collect(),
+        health: HealthConfig::Checks(Arc::new(checks())),
+        ..TaskTemplate::new(Workload::Image {
             image: "app".parse().unwrap(),
             pull: Pull::Missing,
             command: Vec::new(),
-        },
-        args: vec![habit.to_string()],
-        env: vec![EnvVar::new("VERSION", version.to_string()).unwrap()],
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Bridge,
-        publish: publish.into_iter().collect(),
-        ports: Vec::new(),
-        health: HealthConfig::Checks(Arc::new(checks())),
+        })
     }
 }
 

@@ -25,9 +25,10 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct TaskVerdicts {
     sharing: Sharing,
-    roles: ByRole<Option<RoleRun>>,
+    // Boxed, since most tasks have one check or two.
+    roles: ByRole<Option<Box<RoleRun>>>,
     /// By the role that stands for the group.
-    watches: ByRole<Option<Watch>>,
+    watches: ByRole<Option<Box<Watch>>>,
     life: Life,
     overall: Overall,
 }
@@ -68,10 +69,11 @@ impl TaskVerdicts {
     pub fn new(task: TaskId, checks: &Checks, started_at: Timestamp) -> Self {
         let sharing = Sharing::of(checks);
         let timing = |role| checks.get(role).as_ref().map(|check| check.timing);
-        let run = |role| timing(role).map(|timing| RoleRun::new(role, timing, started_at));
+        let run =
+            |role| timing(role).map(|timing| Box::new(RoleRun::new(role, timing, started_at)));
         let watch = |role| {
             let timing = timing(sharing.confirmed_by(role))?;
-            (sharing.lead(role) == role).then(|| Watch::new(task, role, timing))
+            (sharing.lead(role) == role).then(|| Box::new(Watch::new(task, role, timing)))
         };
         let overall = Overall {
             status: HealthStatus::Starting,
@@ -322,7 +324,7 @@ impl TaskVerdicts {
     }
 
     fn run(&self, role: Role) -> Option<&RoleRun> {
-        self.roles.get(role).as_ref()
+        self.roles.get(role).as_deref()
     }
 
     fn known(&self, role: Role) -> Option<Known> {
@@ -334,7 +336,7 @@ impl TaskVerdicts {
     }
 
     fn watch(&self, role: Role) -> Option<&Watch> {
-        self.watches.get(self.sharing.lead(role)).as_ref()
+        self.watches.get(self.sharing.lead(role)).as_deref()
     }
 
     fn role_health(&self, role: Role) -> Option<RoleHealth> {

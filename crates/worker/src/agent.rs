@@ -24,13 +24,14 @@ use self::shared::Shared;
 use crate::{
     Drivers, Identity, StateFault, StateFile,
     held::Held,
-    task::{self, Observation, Question, Resume, Trials, Update},
+    task::{self, Observation, Resume, TaskHandle, Trials, Update},
 };
 
 pub use self::adopt::events;
 
-/// Events taken in one turn, for which the state file is written once.
-const BATCH_MAX: usize = 256;
+/// Events taken in one turn, for which the state file is written once. Writing it takes the longer
+/// the more tasks there are, and while it is written more of them have news.
+const BATCH_MAX: usize = 8 * 1024;
 
 /// What the agent is told.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl AgentHandle {
 #[derive(Debug)]
 pub struct Agent {
     file: StateFile,
-    context: task::Context,
+    context: Arc<task::Context>,
     drivers: Drivers,
     tracker: TaskTracker,
     shutdown: CancellationToken,
@@ -116,7 +117,7 @@ impl Agent {
     /// Runs until shutdown. Tasks go on.
     pub async fn run(mut self) -> Result<(), StateFault> {
         let shutdown = self.shutdown.clone();
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut batch = Vec::new();
         loop {
             let outbound = self.outbound.clone().filter(|_| !self.news.is_empty());
             let room = async {
@@ -220,7 +221,7 @@ impl Agent {
         if full {
             for (id, (runtime, _)) in std::mem::take(&mut self.orphans) {
                 tracing::info!(task.id = %id, "removing a task that nobody wants");
-                self.tracker.spawn(task::remove(runtime, id, self.context.clone()));
+                self.tracker.spawn(task::remove(runtime, id, Arc::clone(&self.context)));
             }
         }
     }
@@ -229,13 +230,7 @@ impl Agent {
         let id = assignment.task;
         self.shared.template(&mut assignment);
         if let Some(held) = self.held.get_mut(&id) {
-            // A stop once wanted stays wanted.
-            assignment.stop = assignment.stop.or_else(|| held.assignment.stop.take());
-            if let Some(actor) = &held.actor {
-                actor.order(&assignment);
-            }
-            held.assignment = assignment;
-            return;
+            return held.assign(assignment);
         }
         let orphan = self.orphans.remove(&id).map(|(_, found)| found);
         let status = TaskStatus::pending(self.context.clock.now());
@@ -250,14 +245,14 @@ impl Agent {
             let Some(held) = self.held.get_mut(&id) else {
                 continue;
             };
-            match self.drivers.for_workload(&held.assignment.template.workload) {
+            match self.drivers.for_workload(&held.assignment().template.workload) {
                 _ if resume == Resume::Done => {}
                 Some(runtime) => {
                     let actor = task::spawn(&self.tracker, &self.context, runtime, held, resume);
                     held.actor = Some(actor);
                 }
                 None => {
-                    held.status = no_driver(self.context.clock.now());
+                    held.set_status(no_driver(self.context.clock.now()));
                     self.unsaved = true;
                 }
             }
@@ -269,12 +264,12 @@ impl Agent {
         self.news.remove(&id);
         self.starts.remove(&id);
         if let Some(held) = self.held.remove(&id) {
-            let workload = &held.assignment.template.workload;
+            let workload = &held.assignment().template.workload;
             if let Some(actor) = held.actor {
                 actor.forget();
             } else if let Some(runtime) = self.drivers.for_workload(workload) {
                 let runtime = Arc::clone(runtime);
-                self.tracker.spawn(task::remove(runtime, id, self.context.clone()));
+                self.tracker.spawn(task::remove(runtime, id, Arc::clone(&self.context)));
             }
         }
     }
@@ -311,49 +306,27 @@ impl Agent {
     }
 
     fn observe(&self, tasks: &[TaskId], reply: oneshot::Sender<Vec<Observation>>) {
-        let actors: Vec<_> = self
-            .held
-            .iter()
-            .filter(|(id, _)| tasks.is_empty() || tasks.contains(id))
-            // Nobody looks at the others, and their actors have more to do than to say so.
-            .filter(|(_, held)| matches!(held.status.phase, Phase::Running | Phase::Stopping))
-            .filter_map(|(_, held)| held.actor.as_ref().map(|actor| actor.asks.clone()))
-            .collect();
-        self.tracker.spawn(async move {
-            let mut seen = Vec::with_capacity(actors.len());
-            for actor in actors {
-                let (ask, answer) = oneshot::channel();
-                // The process of one may have just ended.
-                if actor.send(Question::Observe(ask)).await.is_ok()
-                    && let Ok(observation) = answer.await
-                {
-                    seen.push(observation);
-                }
-            }
-            drop(reply.send(seen));
-        });
+        let actors = self.held.iter().filter(|(id, _)| tasks.is_empty() || tasks.contains(id));
+        // Nobody looks at the others.
+        let actors = actors
+            .filter(|(_, held)| matches!(held.status().phase, Phase::Running | Phase::Stopping))
+            .filter_map(|(_, held)| held.actor.as_ref());
+        // Whoever asked may have gone away.
+        drop(reply.send(actors.filter_map(TaskHandle::observation).collect()));
     }
 
     fn hand_out(&self, task: TaskId, reply: oneshot::Sender<Result<Trials, NoTrials>>) {
-        let actor = match self.held.get(&task) {
+        let trials = match self.held.get(&task) {
             None => Err(NoTrials::NotHeld),
-            Some(Held { status, actor: Some(actor), .. }) if status.phase == Phase::Running => {
-                Ok(actor.asks.clone())
-            }
-            Some(Held { status, .. }) => Err(NoTrials::NotRunning(status.phase.name())),
-        };
-        self.tracker.spawn(async move {
-            let trials = match actor {
-                Ok(actor) => {
-                    let (ask, answer) = oneshot::channel();
-                    // Its process may have just ended; then it drops the question.
-                    drop(actor.send(Question::Try(ask)).await);
-                    answer.await.map_err(|_| NoTrials::NotRunning("ending"))
+            Some(held) => match (&held.status().phase, &held.actor) {
+                (Phase::Running, Some(actor)) => {
+                    // Its process may have just ended.
+                    actor.trials().ok_or(NoTrials::NotRunning("ending"))
                 }
-                Err(why) => Err(why),
-            };
-            drop(reply.send(trials));
-        });
+                (phase, _) => Err(NoTrials::NotRunning(phase.name())),
+            },
+        };
+        drop(reply.send(trials));
     }
 
     async fn save_if_changed(&mut self) -> Result<(), StateFault> {
@@ -368,9 +341,8 @@ impl Agent {
     }
 
     async fn save(&mut self) -> Result<(), StateFault> {
-        let tasks: Vec<_> = self.held.values().map(Held::remember).collect();
         self.unsaved = false;
-        self.file.save(&tasks).await
+        self.file.save(self.held.values_mut().map(Held::record)).await
     }
 }
 

@@ -11,7 +11,7 @@ use warren_core::{
 };
 
 use crate::{
-    state_file::Remembered,
+    state_file::{Record, Remembered},
     task::{Purpose, TaskHandle, Update},
 };
 
@@ -21,19 +21,27 @@ const TRANSITIONS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub struct Held {
-    pub assignment: Assignment,
-    pub status: TaskStatus,
-    pub health: Option<Health>,
+    known: Known,
+    /// How the state file has it; `None` from a change on until the file is written next.
+    record: Option<Record>,
     /// `None` once the task has ended and all that is left of it is its log.
     pub actor: Option<TaskHandle>,
-    /// What the state file has already and the manager is not told yet.
-    secured: Option<(TaskStatus, Option<Health>)>,
-    transitions: VecDeque<(u64, HealthTransition)>,
-    dropped: u64,
     /// Of the newest news.
     sequence: u64,
     acked: u64,
     in_flight: Option<InFlight>,
+}
+
+/// What the state file has of a task.
+#[derive(Debug)]
+struct Known {
+    assignment: Assignment,
+    status: TaskStatus,
+    health: Option<Health>,
+    /// What the state file has already and the manager is not told yet.
+    secured: Option<(TaskStatus, Option<Health>)>,
+    transitions: VecDeque<(u64, HealthTransition)>,
+    dropped: u64,
 }
 
 /// A report that was sent and is not acknowledged.
@@ -46,46 +54,67 @@ struct InFlight {
 
 impl Held {
     pub fn new(assignment: Assignment, status: TaskStatus, health: Option<Health>) -> Self {
-        Self {
+        let known = Known {
             assignment,
             status,
             health,
-            actor: None,
             secured: None,
             transitions: VecDeque::new(),
             dropped: 0,
-            sequence: 1,
-            acked: 0,
-            in_flight: None,
-        }
+        };
+        Self { known, record: None, actor: None, sequence: 1, acked: 0, in_flight: None }
     }
 
     /// As the worker before this one left it.
     pub fn remembered(task: Remembered) -> Self {
         let Remembered { assignment, status, health, transitions, dropped } = task;
         let mut held = Self::new(assignment, status, health);
-        held.transitions = transitions.into_iter().map(|told| (held.sequence, told)).collect();
-        held.dropped = dropped;
+        held.known.transitions =
+            transitions.into_iter().map(|told| (held.sequence, told)).collect();
+        held.known.dropped = dropped;
         held
     }
 
-    pub fn remember(&self) -> Remembered {
-        let (status, health) = match &self.secured {
-            Some((status, health)) => (status, health),
-            None => (&self.status, &self.health),
-        };
-        let (status, health) = (status.clone(), health.clone());
-        Remembered {
-            assignment: self.assignment.clone(),
-            status,
-            health,
-            transitions: self.transitions.iter().map(|(_, told)| told.clone()).collect(),
-            dropped: self.dropped,
+    pub const fn assignment(&self) -> &Assignment {
+        &self.known.assignment
+    }
+
+    pub const fn status(&self) -> &TaskStatus {
+        &self.known.status
+    }
+
+    pub const fn health(&self) -> Option<&Health> {
+        self.known.health.as_ref()
+    }
+
+    /// What the manager wants of the task now. A stop once wanted stays wanted.
+    pub fn assign(&mut self, mut assignment: Assignment) {
+        let known = self.change();
+        assignment.stop = assignment.stop.or_else(|| known.assignment.stop.take());
+        known.assignment = assignment;
+        if let Some(actor) = &self.actor {
+            actor.order(&self.known.assignment);
         }
     }
 
+    /// Of a task without an actor.
+    pub fn set_status(&mut self, status: TaskStatus) {
+        self.change().status = status;
+    }
+
+    /// How the state file has it from now on.
+    pub fn record(&mut self) -> &Record {
+        self.record.get_or_insert_with(|| self.known.record())
+    }
+
+    /// The one way to what the state file has.
+    fn change(&mut self) -> &mut Known {
+        self.record = None;
+        &mut self.known
+    }
+
     pub const fn has_ended(&self) -> bool {
-        matches!(self.status.phase, Phase::Ended(_))
+        matches!(self.known.status.phase, Phase::Ended(_))
     }
 
     /// Takes in what the task's actor says. Whom to tell once it is saved.
@@ -93,7 +122,7 @@ impl Held {
         let Update { task: _, status, health, purpose } = update;
         let transition = match purpose {
             Purpose::Secure(saved) => {
-                self.secured = Some((status, health));
+                self.change().secured = Some((status, health));
                 return Some(saved);
             }
             Purpose::Note => None,
@@ -102,17 +131,18 @@ impl Held {
                 transition
             }
         };
-        (self.status, self.health, self.secured) = (status, health, None);
-        if let Some(transition) = transition {
-            if self.transitions.len() == TRANSITIONS_MAX
-                && let Some((of, _)) = self.transitions.pop_front()
-            {
-                self.dropped += 1;
-                if let Some(sent) = self.in_flight.as_mut().filter(|sent| of <= sent.sequence) {
-                    sent.settles += 1;
-                }
-            }
-            self.transitions.push_back((self.sequence, transition));
+        let sequence = self.sequence;
+        let known = self.change();
+        (known.status, known.health, known.secured) = (status, health, None);
+        let transition = transition?;
+        let is_full = known.transitions.len() == TRANSITIONS_MAX;
+        let oldest = if is_full { known.transitions.pop_front() } else { None };
+        known.dropped += u64::from(oldest.is_some());
+        known.transitions.push_back((sequence, transition));
+        if let (Some((of, _)), Some(sent)) = (oldest, &mut self.in_flight)
+            && of <= sent.sequence
+        {
+            sent.settles += 1;
         }
         None
     }
@@ -125,29 +155,46 @@ impl Held {
 
     /// The report to send now, which is then in flight.
     pub fn send(&mut self, task: warren_core::id::TaskId) -> TaskReport {
-        self.in_flight = Some(InFlight { sequence: self.sequence, settles: self.dropped });
+        let Known { status, health, transitions, dropped, .. } = &self.known;
+        self.in_flight = Some(InFlight { sequence: self.sequence, settles: *dropped });
         TaskReport {
             task,
             sequence: self.sequence,
-            status: self.status.clone(),
-            health: self.health.clone(),
-            transitions: self.transitions.iter().map(|(_, t)| t.clone()).collect(),
-            transitions_dropped: self.dropped,
+            status: status.clone(),
+            health: health.clone(),
+            transitions: transitions.iter().map(|(_, t)| t.clone()).collect(),
+            transitions_dropped: *dropped,
         }
     }
 
     /// The manager has made reports up to this sequence durable.
     pub fn acked(&mut self, sequence: u64) {
-        if let Some(sent) = self.in_flight.take_if(|sent| sent.sequence <= sequence) {
-            self.dropped -= sent.settles;
-        }
+        let sent = self.in_flight.take_if(|sent| sent.sequence <= sequence);
         self.acked = self.acked.max(sequence);
-        self.transitions.retain(|(of, _)| *of > sequence);
+        let settled = sent.map_or(0, |sent| sent.settles);
+        let has_old = self.known.transitions.front().is_some_and(|(of, _)| *of <= sequence);
+        if settled > 0 || has_old {
+            let known = self.change();
+            known.dropped -= settled;
+            known.transitions.retain(|(of, _)| *of > sequence);
+        }
     }
 
     /// The session is gone, and with it whatever was in flight.
     pub const fn disconnected(&mut self) {
         self.in_flight = None;
+    }
+}
+
+impl Known {
+    fn record(&self) -> Record {
+        let Self { assignment, status, health, secured, transitions, dropped } = self;
+        let (status, health) = match secured {
+            Some((status, health)) => (status, health),
+            None => (status, health),
+        };
+        let transitions = transitions.iter().map(|(_, told)| told.into());
+        Record::of(assignment, status, health.as_ref(), transitions, *dropped)
     }
 }
 
@@ -157,7 +204,7 @@ pub(crate) mod tests {
 
     use warren_core::{
         check::HealthConfig,
-        spec::{Network, TaskTemplate, Workload},
+        spec::{TaskTemplate, Workload},
     };
     use warren_core::{
         health::HealthStatus,
@@ -171,21 +218,8 @@ pub(crate) mod tests {
 
     pub(crate) fn held() -> Held {
         let template = TaskTemplate {
-            workload: Workload::Process { command: vec!["/bin/true".to_owned()] },
-            args: Vec::new(),
-            env: Vec::new(),
-            user: None,
-            workdir: None,
-            hostname: None,
-            mounts: Vec::new(),
-            cpu_millis: None,
-            memory_bytes: None,
-            stop_signal: None,
-            stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-            network: Network::Host,
-            publish: Vec::new(),
             health: HealthConfig::Disabled,
-            ports: Vec::new(),
+            ..TaskTemplate::new(Workload::Process { command: vec!["/bin/true".to_owned()] })
         };
         let assignment = Assignment {
             task: TASK,
@@ -263,5 +297,35 @@ pub(crate) mod tests {
         held.acked(sent.sequence);
         // Of those, the acknowledged report had told the first 64 itself.
         assert_eq!(held.send(TASK).transitions_dropped, 2);
+    }
+
+    #[test]
+    fn its_record_follows_every_change() {
+        let mut held = held();
+        let mut after = |what: &str, change: &dyn Fn(&mut Held)| {
+            change(&mut held);
+            let fresh = held.known.record();
+            assert_eq!(*held.record(), fresh, "{what}");
+        };
+        after("nothing", &|_| {});
+        after("news", &|held| drop(held.update(news(1))));
+        after("a report", &|held| drop(held.send(TASK)));
+        after("news that wait for it", &|held| drop(held.update(news(2))));
+        after("its acknowledgement", &|held| held.acked(2));
+        after("more than is kept", &|held| {
+            for at in 0..=TRANSITIONS_MAX as u64 {
+                held.update(news(at));
+            }
+        });
+        after("what is secured first", &|held| {
+            let purpose = Purpose::Secure(oneshot::channel().0);
+            drop(held.update(Update { purpose, ..news(3) }));
+        });
+        after("another status", &|held| {
+            held.set_status(TaskStatus::pending(Timestamp::from_millis(4)));
+        });
+        after("an order", &|held| {
+            held.assign(Assignment { slot: 7, ..held.assignment().clone() });
+        });
     }
 }

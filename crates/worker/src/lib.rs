@@ -87,6 +87,7 @@ pub async fn run(
     let (sender, events) = agent::events();
     let observer = Arc::new(Observer::default());
     let context = task::Context::new(sender, shutdown.clone(), &config, &observer)?;
+    context.make_rounds(&tracker);
     let (agent, handle) =
         agent::Agent::adopt(state, drivers, events, context, tracker.clone()).await?;
     if let Some(echo) = config.echo.clone() {

@@ -104,7 +104,7 @@ impl StateFile {
     /// its tasks ends with the next session.
     pub async fn join_for_good(&mut self, cluster: ClusterId) -> Result<(), StateFault> {
         self.identity.cluster = Some(cluster);
-        self.save(&self.remembered).await
+        self.keeper.write(encode(self.identity, &self.remembered)).await
     }
 
     /// The first cluster that welcomes the node is its own. Says whether it was this one.
@@ -122,29 +122,65 @@ impl StateFile {
     }
 
     /// Writes who the worker is and what it has.
-    pub(crate) async fn save(&self, tasks: &[Remembered]) -> Result<(), StateFault> {
-        self.keeper.write(encode(self.identity, tasks)).await
+    pub(crate) async fn save(
+        &self,
+        records: impl IntoIterator<Item = &Record>,
+    ) -> Result<(), StateFault> {
+        self.keeper.write(join(self.identity, records)).await
+    }
+}
+
+/// One task as the file has it: what a state with this task and nothing else is encoded to. Two
+/// such states one after the other decode to one with both, so the file is made of records that
+/// were encoded when their tasks last changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Record(Box<[u8]>);
+
+impl Record {
+    pub fn of(
+        assignment: &Assignment,
+        status: &TaskStatus,
+        health: Option<&Health>,
+        transitions: impl IntoIterator<Item = pb::HealthTransition>,
+        dropped: u64,
+    ) -> Self {
+        let task = pb::WorkerTask {
+            task_id: assignment.task.to_string(),
+            status: Some(status.into()),
+            health: health.map(Into::into),
+            transitions: transitions.into_iter().collect(),
+            transitions_dropped: dropped,
+        };
+        let assignments = vec![assignment.into()];
+        let state = pb::WorkerState { assignments, tasks: vec![task], ..Default::default() };
+        Self(state.encode_to_vec().into())
+    }
+}
+
+impl From<&Remembered> for Record {
+    fn from(task: &Remembered) -> Self {
+        let Remembered { assignment, status, health, transitions, dropped } = task;
+        let transitions = transitions.iter().map(Into::into);
+        Self::of(assignment, status, health.as_ref(), transitions, *dropped)
     }
 }
 
 fn encode(identity: Identity, tasks: &[Remembered]) -> Vec<u8> {
-    let state = pb::WorkerState {
+    join(identity, &tasks.iter().map(Record::from).collect::<Vec<_>>())
+}
+
+fn join<'a>(identity: Identity, records: impl IntoIterator<Item = &'a Record>) -> Vec<u8> {
+    let who = pb::WorkerState {
         node_id: identity.node.to_string(),
         epoch: identity.epoch,
-        assignments: tasks.iter().map(|task| (&task.assignment).into()).collect(),
-        tasks: tasks
-            .iter()
-            .map(|task| pb::WorkerTask {
-                task_id: task.assignment.task.to_string(),
-                status: Some((&task.status).into()),
-                health: task.health.as_ref().map(Into::into),
-                transitions: task.transitions.iter().map(Into::into).collect(),
-                transitions_dropped: task.dropped,
-            })
-            .collect(),
         cluster_id: identity.cluster.map(|id| id.to_string()).unwrap_or_default(),
+        ..Default::default()
     };
-    state.encode_to_vec()
+    let mut bytes = who.encode_to_vec();
+    for Record(record) in records {
+        bytes.extend_from_slice(record);
+    }
+    bytes
 }
 
 /// Writes the file, from a thread that may block.
@@ -227,7 +263,10 @@ fn decode(bytes: &[u8]) -> Result<(Identity, Vec<Remembered>), Undecodable> {
 
 #[cfg(test)]
 mod tests {
+    use warren_core::time::Timestamp;
+
     use super::*;
+    use crate::held;
 
     #[test]
     fn each_start_is_a_new_epoch_of_the_same_node() {
@@ -245,6 +284,23 @@ mod tests {
         let _first = StateFile::open(dir.path(), NodeId::from_u64(7)).unwrap();
         let second = StateFile::open(dir.path(), NodeId::from_u64(7));
         assert!(matches!(second, Err(StateFault::Locked(_))));
+    }
+
+    #[test]
+    fn records_joined_are_the_state_with_all_of_them() {
+        let identity = Identity { node: NodeId::from_u64(7), epoch: 3, cluster: None };
+        let tasks = [1, 2, 3].map(|id| Remembered {
+            assignment: Assignment {
+                task: TaskId::from_u64(id),
+                ..held::tests::held().assignment().clone()
+            },
+            status: TaskStatus::pending(Timestamp::from_millis(id)),
+            health: (id > 1).then(|| Health::starting(Timestamp::from_millis(id))),
+            transitions: Vec::new(),
+            dropped: id,
+        });
+        let (known, read) = decode(&encode(identity, &tasks)).unwrap();
+        assert_eq!((known.node, known.epoch, read), (identity.node, 3, tasks.to_vec()));
     }
 
     #[test]

@@ -141,25 +141,13 @@ fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
         checks => HealthConfig::Checks(checks.into()),
     };
     let template = TaskTemplate {
-        workload: Workload::Image {
+        network: Network::Host,
+        health,
+        ..TaskTemplate::new(Workload::Image {
             image: "web".parse().unwrap(),
             pull: Pull::Missing,
             command: Vec::new(),
-        },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Host,
-        ports: Vec::new(),
-        publish: Vec::new(),
-        health,
+        })
     };
     Assignment {
         task: task(target),

@@ -12,9 +12,7 @@ use warren_core::{
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
     report::TaskReport,
-    spec::{
-        Network, PlacementRules, Pull, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload,
-    },
+    spec::{PlacementRules, Pull, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload},
     task::{EndKind, Phase, TaskEnd, TaskStatus},
     time::Timestamp,
 };
@@ -28,25 +26,12 @@ pub fn service_name(number: usize) -> String {
 /// With a liveness and a readiness check, as most have.
 pub fn spec(number: usize) -> ServiceSpec {
     let template = TaskTemplate {
-        workload: Workload::Image {
+        health: HealthConfig::Checks(checks().into()),
+        ..TaskTemplate::new(Workload::Image {
             image: "web".parse().unwrap(),
             pull: Pull::Missing,
             command: Vec::new(),
-        },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Bridge,
-        ports: Vec::new(),
-        publish: Vec::new(),
-        health: HealthConfig::Checks(checks().into()),
+        })
     };
     ServiceSpec {
         name: service_name(number).parse().unwrap(),

@@ -3,7 +3,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::OutputArgs;
+use super::{OutputArgs, RoleWord};
 
 /// Create, look at, change, release and remove services
 #[derive(Debug, Args)]
@@ -335,6 +335,7 @@ pub struct InspectArgs {
 Examples:
   warren service update web --health-interval 5s --health-retries 2
   warren service update web --readiness-http /ready:8080
+  warren service update web --health-rm liveness
   warren service update web --image nginx:1.27 --replicas 5")]
 pub struct UpdateArgs {
     /// Its name or id
@@ -350,6 +351,10 @@ pub struct UpdateArgs {
 
     #[command(flatten)]
     pub health: HealthFlags,
+
+    /// Take away the check of this role; may be repeated
+    #[arg(long, value_enum, value_name = "ROLE", help_heading = "Health checks")]
+    pub health_rm: Vec<RoleWord>,
 }
 
 /// Pause the checks of a service for a while, or end that

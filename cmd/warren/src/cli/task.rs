@@ -1,8 +1,8 @@
 //! `warren task`.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::OutputArgs;
+use super::{OutputArgs, RoleWord};
 
 /// Look at tasks, check them by hand, read their logs, stop them
 #[derive(Debug, Args)]
@@ -73,13 +73,6 @@ pub struct WhyArgs {
     pub task: String,
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RoleWord {
-    Startup,
-    Liveness,
-    Readiness,
 }
 
 /// Print what a task wrote: its stdout to stdout, its stderr to stderr

@@ -12,10 +12,11 @@ pub fn row(row: &pb::ServiceRow, now: Timestamp) -> [String; 5] {
     let summary = row.summary.clone().unwrap_or_default();
     let spec = service.spec.unwrap_or_default();
     let removing = if service.removed_at.is_some() { "removing, " } else { "" };
+    let paused = if service.checks_paused.is_some() { ", checks paused" } else { "" };
     [
         words::plain(&spec.name),
         format!("{}/{}", summary.ready, summary.replicas),
-        format!("{removing}{}", words::plain(&summary.text)),
+        format!("{removing}{}{paused}", words::plain(&summary.text)),
         words::cell(&runs(&spec.template.unwrap_or_default())),
         words::age(service.created_at.as_ref(), now),
     ]

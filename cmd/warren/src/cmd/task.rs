@@ -1,11 +1,11 @@
 //! `warren task`.
 
-use warren_core::outcome::Outcome;
+use warren_core::{check::Role, outcome::Outcome};
 use warren_proto::v1 as pb;
 
 use super::{for_each, logs, observe, task_show};
 use crate::{
-    cli::task::{CheckArgs, InspectArgs, LsArgs, RmArgs, RoleWord, Verb, WhyArgs},
+    cli::task::{CheckArgs, InspectArgs, LsArgs, RmArgs, Verb, WhyArgs},
     client::{Client, Host},
     console::Console,
     failure::Failure,
@@ -51,12 +51,7 @@ async fn inspect(
 
 async fn check(args: &CheckArgs, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
     let client = Client::connect(host).await?;
-    let role = match args.role {
-        None => pb::Role::Unspecified,
-        Some(RoleWord::Startup) => pb::Role::Startup,
-        Some(RoleWord::Liveness) => pb::Role::Liveness,
-        Some(RoleWord::Readiness) => pb::Role::Readiness,
-    };
+    let role = args.role.map_or(pb::Role::Unspecified, |role| Role::from(role).into());
     let request = pb::CheckTaskRequest { task: args.task.clone(), role: role.into() };
     let seen = client.tasks().check(request).await?.into_inner();
     output::show(console, args.output.output, "CheckTaskResponse", &seen, |seen, _| {

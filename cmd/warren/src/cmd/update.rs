@@ -1,6 +1,9 @@
 //! `warren service update`.
 
-use warren_core::spec::{ImageRef, Replicas, TaskTemplate};
+use warren_core::{
+    check::Role,
+    spec::{ImageRef, Replicas, TaskTemplate},
+};
 use warren_proto::v1 as pb;
 
 use super::scale;
@@ -9,7 +12,7 @@ use crate::{
     client::{Client, Host},
     console::Console,
     failure::Failure,
-    health_flags,
+    health_flags::Change,
     output::words,
     values,
 };
@@ -19,7 +22,9 @@ pub async fn run(args: &UpdateArgs, host: &Host, console: &mut Console<'_>) -> R
     let replicas = replicas.transpose().map_err(|why| Failure::flag("--replicas", why))?;
     let image = args.image.as_deref().map(str::parse::<ImageRef>);
     let image = image.transpose().map_err(|why| Failure::flag("--image", why))?;
-    let looked_at = health_flags::any(&args.health);
+    let gone: Vec<Role> = args.health_rm.iter().map(|role| Role::from(*role)).collect();
+    let change = Change { flags: &args.health, gone: &gone };
+    let looked_at = change.is_any();
     if replicas.is_none() && image.is_none() && !looked_at {
         let why = "nothing to change: name --health-* or another flag of 'service update --help'";
         return Err(Failure::Usage(why.to_owned()));
@@ -34,7 +39,7 @@ pub async fn run(args: &UpdateArgs, host: &Host, console: &mut Console<'_>) -> R
             image.to_string().clone_into(&mut template.image);
         }
         if looked_at {
-            look_at(template, args)?;
+            look_at(template, &change)?;
         }
         Ok(())
     });
@@ -44,10 +49,10 @@ pub async fn run(args: &UpdateArgs, host: &Host, console: &mut Console<'_>) -> R
     console.line(&args.service)
 }
 
-fn look_at(template: &mut pb::TaskTemplate, args: &UpdateArgs) -> Result<(), Failure> {
+fn look_at(template: &mut pb::TaskTemplate, change: &Change<'_>) -> Result<(), Failure> {
     let known = TaskTemplate::try_from(template.clone())
         .map_err(|why| anyhow::anyhow!("the manager's spec cannot be understood: {why}"))?;
-    let health = health_flags::changed(&args.health, &known)?;
+    let health = change.of(&known)?;
     template.health = Some((&health).into());
     Ok(())
 }

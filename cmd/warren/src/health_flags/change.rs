@@ -11,8 +11,10 @@ use warren_core::{
     spec::TaskTemplate,
 };
 
-use super::{all_flags, health_config, one_timing, preset, timing_flags, used};
+use super::{all_flags, health_config, one_timing, preset, role_flags, timing_flags, used};
 use crate::{cli::service::HealthFlags, failure::Failure};
+
+const FLAG: &str = "--health-rm";
 
 /// How much of the checks the flags speak of.
 enum Scope {
@@ -35,13 +37,65 @@ fn scope(flags: &HealthFlags) -> Scope {
     }
 }
 
-/// Whether any of the flags was used.
-pub fn any(flags: &HealthFlags) -> bool {
-    !matches!(scope(flags), Scope::Nothing)
+/// What a command line says of the checks that a service has.
+#[derive(Debug)]
+pub struct Change<'a> {
+    pub flags: &'a HealthFlags,
+    /// The roles whose check goes.
+    pub gone: &'a [Role],
+}
+
+impl Change<'_> {
+    /// Whether anything is said at all.
+    pub fn is_any(&self) -> bool {
+        !matches!(scope(self.flags), Scope::Nothing) || !self.gone.is_empty()
+    }
+
+    /// How the tasks of this template are looked at from then on.
+    pub fn of(&self, template: &TaskTemplate) -> Result<HealthConfig, Failure> {
+        let health = changed(self.flags, template)?;
+        if self.gone.is_empty() { Ok(health) } else { self.without(health) }
+    }
+
+    fn without(&self, health: HealthConfig) -> Result<HealthConfig, Failure> {
+        let mut checks = match (scope(self.flags), health) {
+            (Scope::All, _) => {
+                let why = "what names the checks of all roles leaves none to take away";
+                return Err(Failure::flag(FLAG, why));
+            }
+            (Scope::Nothing | Scope::Timing | Scope::Roles, HealthConfig::Checks(checks)) => {
+                Checks::clone(&checks)
+            }
+            (
+                Scope::Nothing | Scope::Timing | Scope::Roles,
+                HealthConfig::Auto | HealthConfig::Preset(_) | HealthConfig::Disabled,
+            ) => {
+                let why = "the service has no checks by role: name --health-* or --no-healthcheck";
+                return Err(Failure::flag(FLAG, why));
+            }
+        };
+        for &role in self.gone {
+            let said = role_flags(self.flags, role);
+            if !said.given.is_empty() {
+                let role = role.name();
+                let why = format!("{FLAG} {role} contradicts {}", said.flag());
+                return Err(Failure::Usage(why));
+            }
+            if checks.get_mut(role).take().is_none() {
+                let why = format!("the service has no check for {}", role.name());
+                return Err(Failure::flag(FLAG, why));
+            }
+        }
+        if checks.is_empty() {
+            let why = "no check would be left: say --no-healthcheck";
+            return Err(Failure::flag(FLAG, why));
+        }
+        Ok(HealthConfig::Checks(Arc::new(checks)))
+    }
 }
 
 /// What the flags make of how the tasks of this template are looked at.
-pub fn changed(flags: &HealthFlags, template: &TaskTemplate) -> Result<HealthConfig, Failure> {
+fn changed(flags: &HealthFlags, template: &TaskTemplate) -> Result<HealthConfig, Failure> {
     let said = || health_config(flags, &template.publish, &template.ports);
     match (scope(flags), &template.health) {
         (Scope::Nothing, known) => Ok(known.clone()),

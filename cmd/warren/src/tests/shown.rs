@@ -61,6 +61,8 @@ async fn a_pause_is_shown_with_its_end_and_who_asked() {
     let service = manager.run(&["service", "inspect", "web"]).await.out;
     let line = "\nChecks paused: until 2026-01-01T12:10:00Z (for 10m more), by ada\n";
     assert!(service.contains(line), "{service}");
+    let services = manager.run(&["service", "ls"]).await.out;
+    assert!(services.contains("1/2 healthy, 1/2 restarting, checks paused "), "{services}");
     let task = manager.run(&["task", "inspect", "a1"]).await.out;
     let line =
         "30 passed in a row; paused until 2026-01-01T12:10:00Z; the last one began 250ms late";

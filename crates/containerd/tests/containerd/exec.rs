@@ -112,6 +112,11 @@ async fn without_a_running_task_there_is_no_command() {
     let gone = TaskId::from_u64(1);
     let error = driver.exec(gone, &command("true"), None, PATIENT).await.unwrap_err();
     assert!(matches!(error, RuntimeError::NoSuchTask(_)), "{error}");
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    driver.exec(task, &command("true"), None, PATIENT).await.unwrap();
+    driver.delete(task).await.unwrap();
+    let error = driver.exec(task, &command("true"), None, PATIENT).await.unwrap_err();
+    assert!(matches!(error, RuntimeError::NoSuchTask(_)), "{error}");
     let (task, _) = lab.run(&driver, |template| template.args = words("true")).await;
     driver.wait(task).await.unwrap();
     let error = driver.exec(task, &command("true"), None, PATIENT).await.unwrap_err();

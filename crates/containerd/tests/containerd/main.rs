@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
 mod exec;
+mod exec_cost;
 mod hammer;
 mod image;
 mod killed;

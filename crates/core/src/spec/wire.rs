@@ -162,9 +162,10 @@ impl TryFrom<pb::TaskTemplate> for TaskTemplate {
             health,
             ports,
         } = wire;
-        let absent_network = if image.is_empty() { Network::Host } else { Network::Bridge };
+        let workload = workload(&image, pull, command)?;
+        let absent_network = workload.default_network();
         Self {
-            workload: workload(&image, pull, command)?,
+            workload,
             args,
             env: repeated::<_, EnvVar, _>("env", env)?,
             user: unless_empty(user, User::new).at("user")?,

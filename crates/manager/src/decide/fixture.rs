@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use warren_core::{
     change::Change,
-    check::{ByRole, HealthConfig},
+    check::ByRole,
     health::{Health, HealthStatus, TaskHealth},
     id::{NodeId, ServiceId, TaskId},
     node::{Availability, Driver, Labels, Node, NodeState},
     report::TaskReport,
     service::Service,
-    spec::{Network, PlacementRules, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload},
+    spec::{PlacementRules, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload},
     task::{EndKind, Phase, Placement, ReportMark, Task, TaskEnd, TaskStatus},
     time::Timestamp,
 };
@@ -37,23 +37,7 @@ pub fn later(draft: Draft, seconds: u64) -> Draft {
 }
 
 pub fn spec(name: &str, replicas: u32) -> ServiceSpec {
-    let template = TaskTemplate {
-        workload: Workload::Process { command: vec!["/bin/server".to_owned()] },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Host,
-        publish: Vec::new(),
-        health: HealthConfig::Auto,
-        ports: Vec::new(),
-    };
+    let template = TaskTemplate::new(Workload::Process { command: vec!["/bin/server".to_owned()] });
     let replicas = Replicas::new(replicas).unwrap();
     ServiceSpec {
         name: name.parse().unwrap(),

@@ -23,7 +23,7 @@ use warren_proto::v1::{
 
 use crate::{
     calls::Calls, config::Timing, counters::Counters, input::Handle, lookup, publish::Published,
-    rejection::Rejection,
+    rejection::Rejection, wakers::Wakers,
 };
 
 /// A worker that comes back names every task it has, with the last output of each check: so much
@@ -43,6 +43,8 @@ pub struct Context {
     pub ending: CancellationToken,
     /// Sessions and transfers run on it, and are awaited before the manager ends.
     pub tracker: TaskTracker,
+    /// Of the sessions.
+    pub wakers: Wakers,
 }
 
 /// A stream to a client.

@@ -49,6 +49,12 @@ pub struct TestWorld {
     drawn: AtomicU64,
 }
 
+impl TestWorld {
+    pub fn new() -> Self {
+        Self { start: Instant::now(), drawn: AtomicU64::new(1) }
+    }
+}
+
 impl World for TestWorld {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000).after(self.start.elapsed())
@@ -69,7 +75,7 @@ pub struct Running {
 impl Running {
     pub async fn over(store: MemoryStore) -> Self {
         let cluster = store.cluster();
-        let world = TestWorld { start: Instant::now(), drawn: AtomicU64::new(1) };
+        let world = TestWorld::new();
         // Two runs over one store must not draw the same ids.
         world.drawn.fetch_add(cluster.revision << 20, Ordering::Relaxed);
         let store: Box<dyn Store> = Box::new(store);

@@ -17,7 +17,9 @@ use warren_core::{
     task::{EndKind, Phase, Stop, StopCause, Task},
     time::Timestamp,
 };
-use warren_plan::{Plan, effective_health, plan, plan_dirty, summary::summarize, violations};
+use warren_plan::{
+    Plan, effective_health, observed_health, plan, plan_dirty, summary::summarize, violations,
+};
 
 use crate::world::World;
 
@@ -322,6 +324,7 @@ impl Model {
         assert_eq!(again.changes, [], "not idempotent");
         assert_eq!(violations(&self.world.cluster, now), []);
         check_size(&cluster, &full);
+        check_observed(&self.world.cluster, now);
         self.check_stops(&cluster);
         full
     }
@@ -461,6 +464,15 @@ fn check_size(before: &Cluster, plan: &Plan) {
             }
         };
         assert!(rows.insert(row), "written twice: {change:?}");
+    }
+}
+
+/// A row that is shown in place of the health that counts says the same.
+fn check_observed(cluster: &Cluster, now: Timestamp) {
+    for task in cluster.tasks() {
+        if let Some(observed) = observed_health(cluster, task, now) {
+            assert_eq!(observed.observed, effective_health(cluster, task, now), "{}", task.id);
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use warren_core::{
     bounds::Port,
     change::Change,
-    check::HealthConfig,
     cluster::Cluster,
     health::{AccusedRole, ExternalVerdict, Health, HealthStatus, TaskHealth},
     id::{NodeId, ServiceId, TaskId},
@@ -13,8 +12,8 @@ use warren_core::{
     rule::Rule,
     service::{ChecksPause, Service},
     spec::{
-        EnvVar, Network, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy,
-        ServiceSpec, TaskTemplate, Workload,
+        EnvVar, PlacementRules, Protocol, Publish, Pull, Replicas, RestartPolicy, ServiceSpec,
+        TaskTemplate, Workload,
     },
     task::{EndKind, Phase, Placement, StopCause, Task, TaskEnd},
     time::Timestamp,
@@ -325,24 +324,12 @@ pub fn template(ports: &[u32], version: u64) -> TaskTemplate {
         protocol: Protocol::Tcp,
     };
     TaskTemplate {
-        workload: Workload::Image {
+        env: vec![EnvVar::new("VERSION", version.to_string()).unwrap()],
+        publish: ports.iter().map(publish).collect(),
+        ..TaskTemplate::new(Workload::Image {
             image: "nginx".parse().unwrap(),
             pull: Pull::Missing,
             command: Vec::new(),
-        },
-        args: Vec::new(),
-        env: vec![EnvVar::new("VERSION", version.to_string()).unwrap()],
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Bridge,
-        publish: ports.iter().map(publish).collect(),
-        health: HealthConfig::Auto,
-        ports: Vec::new(),
+        })
     }
 }

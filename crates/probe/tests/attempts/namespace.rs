@@ -192,9 +192,12 @@ async fn a_connection_that_meets_only_itself_is_refused() {
         return;
     }
     let only = SocketAddr::new(LOOPBACK, 40_000);
-    let seen = look_at(&target(space.reach()), tcp(only), TIMEOUT).await;
-    assert_eq!(seen.outcome, REFUSED, "{}", seen.message);
-    assert!(seen.message.ends_with("it met only itself"), "{}", seen.message);
+    let kept = CheckKind::Http(HttpCheck::new(port(only)).kept().unwrap());
+    for kind in [tcp(only), http(only), kept] {
+        let seen = look_at(&target(space.reach()), kind, TIMEOUT).await;
+        assert_eq!(seen.outcome, REFUSED, "{}", seen.message);
+        assert!(seen.message.ends_with("it met only itself"), "{}", seen.message);
+    }
 }
 
 #[tokio::test]

@@ -13,9 +13,9 @@ use std::{
 
 use tempfile::TempDir;
 use warren_core::{
-    check::{Command, HealthConfig},
+    check::Command,
     id::{NodeId, ServiceId, TaskId},
-    spec::{Network, TaskTemplate, Workload},
+    spec::{TaskTemplate, Workload},
 };
 use warren_runtime::{
     Launch, Runtime, logs,
@@ -152,23 +152,7 @@ pub fn command(words: &[&str]) -> Launch {
 }
 
 pub fn template(workload: Workload) -> TaskTemplate {
-    TaskTemplate {
-        workload,
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Host,
-        publish: Vec::new(),
-        health: HealthConfig::Auto,
-        ports: Vec::new(),
-    }
+    TaskTemplate::new(workload)
 }
 
 pub fn words(words: &[&str]) -> Vec<String> {

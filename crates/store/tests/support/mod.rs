@@ -10,7 +10,7 @@ use warren_core::{
     id::{NodeId, ServiceId, TaskId},
     node::{Availability, Driver, Labels, Node, NodeState},
     service::Service,
-    spec::{Network, PlacementRules, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload},
+    spec::{PlacementRules, Replicas, RestartPolicy, ServiceSpec, TaskTemplate, Workload},
     task::{Placement, ReportMark, Task, TaskStatus},
     time::Timestamp,
 };
@@ -34,23 +34,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 pub fn service(id: u64, replicas: u32) -> Change {
-    let template = TaskTemplate {
-        workload: Workload::Process { command: vec!["/bin/true".to_owned()] },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Host,
-        publish: Vec::new(),
-        health: warren_core::check::HealthConfig::Auto,
-        ports: Vec::new(),
-    };
+    let template = TaskTemplate::new(Workload::Process { command: vec!["/bin/true".to_owned()] });
     let spec = ServiceSpec {
         name: format!("service-{id}").parse().unwrap(),
         replicas: Replicas::new(replicas).unwrap(),

@@ -33,10 +33,10 @@ impl TaskVerdicts {
         let known = self.health();
         self.roles = by_role(|role| {
             let (was, is) = (before.get(role).as_ref(), after.get(role).as_ref()?);
-            Some(match self.run(role).zip(was) {
+            Some(Box::new(match self.run(role).zip(was) {
                 Some((run, was)) => edited(run.clone(), was, is),
                 None => self.added(role, is, at),
-            })
+            }))
         });
         self.rearrange(task, before, after, now);
         self.settle(at);
@@ -75,7 +75,7 @@ impl TaskVerdicts {
                 Some(old) if !old.has_begun() => {}
                 Some(_) | None => watch.begin_at(now),
             }
-            Some(watch)
+            Some(Box::new(watch))
         });
         (self.sharing, self.watches) = (sharing, watches);
     }

@@ -23,8 +23,12 @@ const SHARE: f64 = 0.8;
 /// gets on: it is unhealthy when a partition has had work for `within` and its position has not
 /// moved. The end of each partition is asked of its broker, so a broker that is gone shows as well.
 ///
-/// Progress is what the service has taken from the consumer, whether it has committed it or not. A
-/// consumer beyond the number of partitions has none and is unhealthy: nothing tells it from one
+/// Progress is what the service has taken from the consumer, whether it has committed it or not.
+/// Where it has taken nothing since the partition became its own, what the group has committed
+/// counts, and without that what comes from the first look on, or with [`Kafka::earliest`] the
+/// whole partition.
+///
+/// A consumer beyond the number of partitions has none and is unhealthy: nothing tells it from one
 /// that is in no group.
 ///
 /// ```no_run
@@ -46,8 +50,18 @@ where
     K: KafkaConsumer<C> + Send + Sync + 'static,
     C: ConsumerContext + 'static,
 {
-    let topics = Arc::new(Topics { within, known: Mutex::default() });
+    let topics = Arc::new(Topics { within, earliest: false, known: Mutex::default() });
     Kafka { consumer, topics, thread: Thread::default(), context: PhantomData }
+}
+
+impl<K, C> Kafka<K, C> {
+    /// For a consumer with `auto.offset.reset=earliest`: what was in a partition before the first
+    /// look is work as well. The consumer itself does not tell how it is set.
+    pub fn earliest(mut self) -> Self {
+        let within = self.topics.within;
+        self.topics = Arc::new(Topics { within, earliest: true, known: Mutex::default() });
+        self
+    }
 }
 
 /// See [`kafka()`].
@@ -64,9 +78,10 @@ impl<K, C> fmt::Debug for Kafka<K, C> {
     }
 }
 
-/// What was seen by the runs before.
 struct Topics {
     within: Duration,
+    earliest: bool,
+    /// What was seen by the runs before.
     known: Mutex<BTreeMap<String, Consumer>>,
 }
 
@@ -99,9 +114,8 @@ impl Topics {
         for part in assignment.elements() {
             wanted.entry(part.topic().to_owned()).or_default().push(part.partition());
         }
-        let positions = consumer.position()?;
-        let ends = ends(consumer, &wanted, until)?;
-        let mut done = None;
+        // All questions come first: an answer that fails to come leaves what is known as it is.
+        let seen = Seen::ask(consumer, &wanted, self.earliest, until)?;
         // Nothing panics while it is held.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|topic, _| wanted.contains_key(topic));
@@ -110,16 +124,11 @@ impl Topics {
             let progress = known.entry(topic.clone()).or_insert_with(|| Consumer::new(self.within));
             let new = progress.keep(&numbers);
             for number in numbers {
-                let Some(end) = offset(&ends, &topic, number) else { continue };
+                let Some(end) = offset(&seen.ends, &topic, number) else { continue };
                 progress.end(number, end);
-                if let Some(position) = offset(&positions, &topic, number) {
+                let unknown = new.contains(&number).then_some(end);
+                if let Some(position) = seen.position(&topic, number).or(unknown) {
                     progress.position(number, position);
-                } else if new.contains(&number) {
-                    // It has taken nothing yet: the group's word counts, else what comes from now
-                    // on.
-                    let known = done.get_or_insert_with(|| consumer.committed(left(until)));
-                    let known = known.as_ref().map_err(Clone::clone)?;
-                    progress.position(number, offset(known, &topic, number).unwrap_or(end));
                 }
             }
             let (count, lag) =
@@ -131,24 +140,59 @@ impl Topics {
     }
 }
 
-/// Where the partitions end, by one question to each of their brokers. It waits behind the
-/// consumer's own fetch, which takes `fetch.wait.max.ms` when there is nothing to fetch.
-fn ends<C: ConsumerContext>(
+/// The answers of one run.
+struct Seen {
+    ends: TopicPartitionList,
+    /// From the best word for where the consumer is to the least.
+    positions: Vec<TopicPartitionList>,
+}
+
+impl Seen {
+    fn ask<C: ConsumerContext>(
+        consumer: &impl KafkaConsumer<C>,
+        wanted: &BTreeMap<String, Vec<i32>>,
+        earliest: bool,
+        until: Instant,
+    ) -> Result<Self, CheckError> {
+        let ends = offsets(consumer, wanted, Offset::End, until)?;
+        let taken = consumer.position()?;
+        let untouched =
+            taken.elements().iter().any(|part| !matches!(part.offset(), Offset::Offset(_)));
+        let mut positions = vec![taken];
+        // It has taken nothing of a partition since that became its own.
+        if untouched {
+            positions.push(consumer.committed(left(until))?);
+            if earliest {
+                positions.push(offsets(consumer, wanted, Offset::Beginning, until)?);
+            }
+        }
+        Ok(Self { ends, positions })
+    }
+
+    fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.positions.iter().find_map(|list| offset(list, topic, partition))
+    }
+}
+
+/// The first or the last offsets of partitions, by one question to each of their brokers. It waits
+/// behind the consumer's own fetch, which takes `fetch.wait.max.ms` when there is nothing to fetch.
+fn offsets<C: ConsumerContext>(
     consumer: &impl KafkaConsumer<C>,
     wanted: &BTreeMap<String, Vec<i32>>,
+    which: Offset,
     until: Instant,
 ) -> Result<TopicPartitionList, CheckError> {
     let mut asked = TopicPartitionList::new();
     for (topic, numbers) in wanted {
         for number in numbers {
-            asked.add_partition_offset(topic, *number, Offset::End)?;
+            asked.add_partition_offset(topic, *number, which)?;
         }
     }
-    let ends = consumer.offsets_for_times(asked, left(until))?;
-    for part in ends.elements() {
+    let told = consumer.offsets_for_times(asked, left(until))?;
+    for part in told.elements() {
         part.error()?;
     }
-    Ok(ends)
+    Ok(told)
 }
 
 fn offset(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64> {

@@ -2,6 +2,8 @@
 //! is exhausted shows as what it is.
 
 mod blocking;
+#[cfg(feature = "certificate")]
+mod certificate;
 mod consumer;
 #[cfg(feature = "disk")]
 mod disk;
@@ -22,6 +24,8 @@ mod redis;
 mod tcp;
 
 pub use self::blocking::{Blocking, blocking};
+#[cfg(feature = "certificate")]
+pub use self::certificate::{Certificate, certificate};
 pub use self::consumer::Consumer;
 #[cfg(feature = "disk")]
 pub use self::disk::{Disk, disk};

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
 mod http;
+mod kafka;
 mod machine;
 mod nats;
 mod postgres;

@@ -4,6 +4,7 @@
 
 mod actix;
 mod answers;
+mod crowd;
 mod grpc;
 mod lifecycle;
 mod listener;

@@ -23,8 +23,8 @@ use crate::{
 };
 
 /// Events that wait for the agent. Enough for every task of a large node to change at once;
-/// beyond it actors wait, which delays reports and loses none.
-const EVENTS_MAX: usize = 1024;
+/// beyond it actors wait, which delays reports and loses none, but also attempts.
+const EVENTS_MAX: usize = 32 * 1024;
 
 /// What the agent is told, from both ends.
 pub fn events() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
@@ -51,7 +51,7 @@ impl Agent {
             drivers,
             tracker,
             shutdown: context.shutdown.clone(),
-            context,
+            context: Arc::new(context),
             events,
             held: BTreeMap::new(),
             shared: Shared::default(),

@@ -48,7 +48,7 @@ mod tests {
 
     /// As if it had just come from the manager.
     fn assigned(service: u64, checks: Checks) -> Assignment {
-        let assignment = held().assignment;
+        let assignment = held().assignment().clone();
         let health = HealthConfig::Checks(Arc::new(checks));
         let template = TaskTemplate { health, ..(*assignment.template).clone() };
         let service = ServiceId::from_u64(service);

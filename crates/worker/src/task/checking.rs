@@ -2,44 +2,73 @@
 //! holds the verdicts and moves the attempts, which are part of it: with it they end.
 
 use std::{
+    collections::VecDeque,
+    fmt,
     future::poll_fn,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context as Polling, Poll},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
     time::Duration,
 };
 
+use futures::{
+    FutureExt,
+    future::{AbortHandle, AbortRegistration},
+};
 use tokio::time::Instant;
 use warren_core::{
     bounds::Ttl,
-    check::{ByRole, CheckKind, Checks, Role},
+    check::{ByRole, CheckKind, Checks},
     health::{Health, Verdict},
     id::TaskId,
     outcome::{Attempt, Outcome},
     spec::ServiceName,
     time::Timestamp,
-    wire::duration_to_wire,
 };
 use warren_probe::{Prober, Seen, Stake, Target};
-use warren_proto::v1 as pb;
 use warren_runtime::{Running, Runtime};
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
 
 use super::{
     Context,
+    observation::Observation,
+    rounds::Rounds,
     trials::{Trials, Turn},
 };
 use crate::{Clock, metrics::Meter};
 
-pub struct Checking {
+/// One task's checks, as its actor has them. With it they end.
+pub struct Checking(Arc<Watched>);
+
+/// What the actor, the rounds and the attempts under way share. An attempt touches this and what
+/// all tasks have in common: of much else the memory has gone cold since the last one.
+pub struct Watched {
     task: TaskId,
+    /// When the process started, on the monotonic clock.
+    anchor: Instant,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) prober: Arc<Prober>,
+    rounds: Arc<Rounds>,
+    state: Mutex<State>,
+    pub(super) target: Target,
+    /// For attempts by hand.
+    pub(super) turn: Turn,
+}
+
+struct State {
     verdicts: TaskVerdicts,
     groups: Vec<Group>,
     /// Nothing is attempted until then.
     paused_until: Option<Elapsed>,
-    sight: Arc<Sight>,
-    /// For attempts by hand.
-    turn: Turn,
+    /// The actor takes news. While it does not, nothing is begun that could make more.
+    attended: bool,
+    /// When the rounds come by, if they do.
+    queued: Option<Elapsed>,
+    /// So many attempts have been begun.
+    flights: u64,
+    /// At most one of each group, since a group with news begins nothing.
+    news: VecDeque<(Noted, Health)>,
+    actor: Option<Waker>,
 }
 
 /// What an attempt changed.
@@ -49,26 +78,6 @@ pub enum Noted {
     Changed,
     /// A streak that a restart of the worker must not forget.
     Streak,
-}
-
-/// A worker's live view of one task.
-#[derive(Debug, Clone)]
-pub struct Observation {
-    task: TaskId,
-    health: Health,
-    attempts: ByRole<Vec<Attempt>>,
-    next: ByRole<Option<Timestamp>>,
-    late: ByRole<Option<Duration>>,
-    paused_until: Option<Timestamp>,
-}
-
-/// What all attempts at a task need.
-struct Sight {
-    clock: Arc<dyn Clock>,
-    /// When the process started, on the monotonic clock.
-    anchor: Instant,
-    prober: Arc<Prober>,
-    target: Arc<Target>,
 }
 
 /// The groups that the newest task has. Tasks that begin after each other mostly have the same
@@ -103,12 +112,29 @@ enum GroupState {
     InFlight(Flight),
 }
 
-/// An attempt under way. Dropped, it has never been.
-type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
+/// An attempt under way. Given up, it has never been.
+struct Flight {
+    number: u64,
+    attempt: AbortHandle,
+}
+
+/// An attempt to be made.
+pub struct Begun {
+    watched: Arc<Watched>,
+    /// Of the group.
+    index: usize,
+    number: u64,
+    shared: Arc<CheckGroup>,
+    meter: Arc<Meter>,
+    due: Elapsed,
+    registration: AbortRegistration,
+}
 
 /// An attempt that has ended.
 struct Landed {
     attempt: Attempt,
+    /// So much after its due time it began.
+    late: Duration,
     /// At its timeout there was no answer, and it was given more.
     stretched: bool,
     ended: Elapsed,
@@ -132,55 +158,68 @@ impl Checking {
             Some(saved) => TaskVerdicts::restore(task, checks, started, &saved, elapsed),
             None => TaskVerdicts::new(task, checks, started),
         };
-        let mut checking = Self {
-            task,
+        let state = State {
             groups: loops(service, checks, &verdicts.health(), context),
             verdicts,
             paused_until: None,
-            sight: Arc::new(Sight {
-                clock: Arc::clone(&context.clock),
-                anchor: now.checked_sub(elapsed).unwrap_or(now),
-                prober: Arc::clone(&context.prober),
-                target: Arc::new(Target::new(task, running.reach.clone(), Arc::clone(runtime))),
-            }),
+            attended: false,
+            queued: None,
+            flights: 0,
+            news: VecDeque::new(),
+            actor: None,
+        };
+        let watched = Watched {
+            task,
+            anchor: now.checked_sub(elapsed).unwrap_or(now),
+            clock: Arc::clone(&context.clock),
+            prober: Arc::clone(&context.prober),
+            rounds: Arc::clone(&context.rounds),
+            state: Mutex::new(state),
+            target: Target::new(task, running.reach.clone(), Arc::clone(runtime)),
             turn: Turn::default(),
         };
-        checking.plan_attempts();
-        checking
+        let watched = Arc::new(watched);
+        watched.plan_attempts(&mut watched.state());
+        Self(watched)
+    }
+
+    /// For those who look at what is seen here.
+    pub const fn watched(&self) -> &Arc<Watched> {
+        &self.0
     }
 
     pub fn health(&self) -> Health {
-        self.verdicts.health()
+        self.0.state().verdicts.health()
     }
 
     /// The task is to be stopped: from here on only readiness is looked at.
     pub fn drain(&mut self) {
-        self.cancel_attempts();
-        self.verdicts.stop(self.sight.clock.now());
-        self.plan_attempts();
+        let mut state = self.0.state();
+        state.cancel_attempts();
+        state.verdicts.stop(self.0.clock.now());
+        self.0.plan_attempts(&mut state);
     }
 
     /// Attempts nothing until then, by the monotonic clock from here on, and cancels what is in
     /// flight. One that is over already, since nobody watched meanwhile, still parts what comes
     /// from what was.
     pub fn pause(&mut self, until: Timestamp) {
-        self.cancel_attempts();
-        self.sight.target.let_go();
-        self.verdicts.pause();
-        for group in &mut self.groups {
+        let mut state = self.0.state();
+        state.cancel_attempts();
+        self.0.target.let_go();
+        state.verdicts.pause();
+        for group in &mut state.groups {
             (group.last, group.run) = (None, 0);
         }
         // Wall clocks may disagree by any time; a pause still ends.
-        let left = until.since(self.sight.clock.now()).min(Ttl::MAX.get());
-        self.paused_until = Some(self.sight.anchor.elapsed() + left);
+        let left = until.since(self.0.clock.now()).min(Ttl::MAX.get());
+        state.paused_until = Some(self.0.anchor.elapsed() + left);
+        self.0.enqueue(&mut state);
     }
 
     /// Ends a pause, if there is one.
     pub fn resume(&mut self) {
-        if self.paused_until.take().is_some() {
-            tracing::info!(task.id = %self.task, "checks go on");
-            self.plan_attempts();
-        }
+        self.0.resume(&mut self.0.state());
     }
 
     /// Goes on with other checks; what is in flight is cancelled.
@@ -191,88 +230,243 @@ impl Checking {
         after: &Arc<Checks>,
         context: &Context,
     ) {
-        self.cancel_attempts();
-        self.sight.target.let_go();
-        let (at, elapsed) = (self.sight.clock.now(), self.sight.anchor.elapsed());
-        self.verdicts.edit(self.task, before, after, at, elapsed);
-        self.groups = loops(service, after, &self.verdicts.health(), context);
-        self.plan_attempts();
-    }
-
-    /// Nothing of them is recorded.
-    fn cancel_attempts(&mut self) {
-        for group in &mut self.groups {
-            group.state = GroupState::Idle;
-        }
+        let mut state = self.0.state();
+        state.cancel_attempts();
+        self.0.target.let_go();
+        let (at, elapsed) = (self.0.clock.now(), self.0.anchor.elapsed());
+        state.verdicts.edit(self.0.task, before, after, at, elapsed);
+        state.groups = loops(service, after, &state.verdicts.health(), context);
+        self.0.plan_attempts(&mut state);
     }
 
     /// The process is gone.
     pub fn exited(&mut self, why: String, at: Timestamp) -> Health {
-        self.cancel_attempts();
-        self.verdicts.exited(at, why);
-        self.verdicts.health()
+        let mut state = self.0.state();
+        state.cancel_attempts();
+        state.verdicts.exited(at, why);
+        state.verdicts.health()
     }
 
-    /// Until an attempt has changed something worth noting. Loses nothing when dropped.
-    pub async fn next(&mut self) -> Noted {
-        loop {
-            self.start_due();
-            let (soonest, anchor) = (self.soonest(), self.sight.anchor);
-            let due = async {
-                match soonest {
-                    Some(at) => tokio::time::sleep_until(anchor + at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                (group, landed) = poll_fn(|cx| self.poll_flights(cx)) => {
-                    if let Some(noted) = self.land(group, landed) {
-                        return noted;
-                    }
-                }
-                () = due => {}
+    /// Until an attempt has changed something worth noting, and the health that it has led to.
+    /// From then on until the next call nothing is begun. Loses nothing when dropped.
+    pub async fn next(&mut self) -> (Noted, Health) {
+        poll_fn(|cx| {
+            let mut state = self.0.state();
+            if let Some(news) = state.news.pop_front() {
+                state.attended = false;
+                return Poll::Ready(news);
             }
-        }
+            match &mut state.actor {
+                Some(actor) => actor.clone_from(cx.waker()),
+                None => state.actor = Some(cx.waker().clone()),
+            }
+            state.attended = true;
+            self.0.enqueue(&mut state);
+            Poll::Pending
+        })
+        .await
     }
+}
 
+impl Drop for Checking {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.attended = false;
+        state.cancel_attempts();
+    }
+}
+
+impl Watched {
     pub fn observation(&self) -> Observation {
         let mut attempts = ByRole::<Vec<Attempt>>::default();
         let (mut next, mut lateness) = (ByRole::default(), ByRole::default());
-        let (elapsed, now) = (self.sight.anchor.elapsed(), self.sight.clock.now());
+        let (elapsed, now) = (self.anchor.elapsed(), self.clock.now());
         let moment = |at: Elapsed| now.after(at.saturating_sub(elapsed));
-        for Group { shared, state, late, .. } in &self.groups {
+        let state = self.state();
+        for Group { shared, state: planned, late, .. } in &state.groups {
             for &role in shared.roles {
-                *attempts.get_mut(role) = self.verdicts.recent(role).cloned().collect();
-                *next.get_mut(role) = match state {
+                *attempts.get_mut(role) = state.verdicts.recent(role).cloned().collect();
+                *next.get_mut(role) = match planned {
                     GroupState::Due(at) => Some(moment(*at)),
                     GroupState::Idle | GroupState::InFlight(_) => None,
                 };
                 *lateness.get_mut(role) = *late;
             }
         }
-        let paused_until = self.paused_until.map(moment);
-        let health = self.verdicts.health();
+        let paused_until = state.paused_until.map(moment);
+        let health = state.verdicts.health();
         Observation { task: self.task, health, attempts, next, late: lateness, paused_until }
     }
 
-    pub fn trials(&self) -> Trials {
-        Trials {
-            clock: Arc::clone(&self.sight.clock),
-            prober: Arc::clone(&self.sight.prober),
-            target: Arc::clone(&self.sight.target),
-            groups: self.groups.iter().map(|group| Arc::clone(&group.shared)).collect(),
-            turn: self.turn.clone(),
+    pub fn trials(self: &Arc<Self>) -> Trials {
+        let groups = self.state().groups.iter().map(|group| Arc::clone(&group.shared)).collect();
+        Trials { watched: Arc::clone(self), groups }
+    }
+
+    /// The rounds have come by, as they were asked to for then.
+    pub fn come_by(self: &Arc<Self>, at: Instant, begin: &mut impl FnMut(Begun)) {
+        let mut state = self.state();
+        // They may have been asked to come sooner since, and then they did.
+        if state.queued.is_none_or(|queued| self.anchor + queued != at) {
+            return;
+        }
+        state.queued = None;
+        if state.attended {
+            self.start_due(&mut state, begin);
+            self.enqueue(&mut state);
+        }
+    }
+
+    fn start_due(self: &Arc<Self>, state: &mut State, begin: &mut impl FnMut(Begun)) {
+        let now = self.anchor.elapsed();
+        if state.paused_until.is_some_and(|until| until <= now) {
+            self.resume(state);
+        }
+        let State { groups, flights, .. } = state;
+        for (index, group) in groups.iter_mut().enumerate() {
+            let due = match group.state {
+                GroupState::Due(at) if at <= now => at,
+                GroupState::Due(_) | GroupState::Idle | GroupState::InFlight(_) => continue,
+            };
+            *flights += 1;
+            let number = *flights;
+            let (attempt, registration) = AbortHandle::new_pair();
+            group.state = GroupState::InFlight(Flight { number, attempt });
+            let (shared, meter) = (Arc::clone(&group.shared), Arc::clone(&group.meter));
+            let watched = Arc::clone(self);
+            begin(Begun { watched, index, number, shared, meter, due, registration });
+        }
+    }
+
+    async fn attempt(&self, shared: &CheckGroup, meter: &Meter, due: Elapsed) -> Landed {
+        let late = self.anchor.elapsed().saturating_sub(due);
+        let in_flight = meter.begin(late);
+        let at = self.clock.now();
+        let check = &shared.check;
+        let timeout = check.timing.timeout.get();
+        let seen = self.prober.attempt(&self.target, &check.kind, timeout).await;
+        drop(in_flight);
+        let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
+        meter.end(seen.outcome, seen.latency, queued, seen.stretched);
+        // A wait for a free slot is ours, so the attempt began after it.
+        let at = at.after(seen.waited);
+        let Seen { outcome, message, components, latency, stretched, .. } = seen;
+        let latency = whole_millis(latency);
+        let attempt = Attempt { at, latency, outcome, message, components };
+        Landed { attempt, late, stretched, ended: self.anchor.elapsed() }
+    }
+
+    /// An attempt that panicked, and has said so on standard error.
+    fn fell(&self, due: Elapsed) -> Landed {
+        let ended = self.anchor.elapsed();
+        let attempt = Attempt {
+            at: self.clock.now(),
+            latency: Duration::ZERO,
+            outcome: Outcome::Inconclusive,
+            message: "the worker itself failed in this attempt".to_owned(),
+            components: Box::default(),
+        };
+        Landed { attempt, late: ended.saturating_sub(due), stretched: false, ended }
+    }
+
+    /// Records what the attempt has seen, unless it was cancelled meanwhile.
+    fn land(self: &Arc<Self>, index: usize, number: u64, landed: Landed) {
+        let mut whole = self.state();
+        let state = &mut *whole;
+        let group = state.groups.get_mut(index).filter(|group| match &group.state {
+            GroupState::InFlight(flight) => flight.number == number,
+            GroupState::Idle | GroupState::Due(_) => false,
+        });
+        let Some(group) = group else { return };
+        group.state = GroupState::Idle;
+        let Landed { attempt, late, stretched, ended } = landed;
+        let decides = group.note_outcome(attempt.outcome, ended);
+        group.late = Some(late);
+        let role = group.shared.role;
+        tracing::debug!(
+            task.id = %self.task,
+            check.kind = group.shared.check.kind.name(),
+            role = role.name(),
+            outcome = ?attempt.outcome,
+            latency_ms = attempt.latency.as_millis(),
+            stretched,
+            said = attempt.message,
+            "attempt"
+        );
+        let noted = match state.verdicts.observe(role, attempt, ended) {
+            Some(health) => {
+                group.note_verdicts(&health, ended);
+                Some((Noted::Changed, health))
+            }
+            None => decides.then(|| (Noted::Streak, state.verdicts.health())),
+        };
+        if let Some(noted) = noted {
+            state.news.push_back(noted);
+            state.attended = false;
+            if let Some(actor) = state.actor.take() {
+                actor.wake();
+            }
+        }
+        self.plan_attempts(state);
+    }
+
+    fn resume(self: &Arc<Self>, state: &mut State) {
+        if state.paused_until.take().is_some() {
+            tracing::info!(task.id = %self.task, "checks go on");
+            self.plan_attempts(state);
         }
     }
 
     /// Asks when each group is due that has nothing planned or something still to come. What is
     /// overdue stays planned: it starts now, late.
-    fn plan_attempts(&mut self) {
-        if self.paused_until.is_some() {
-            return;
+    fn plan_attempts(self: &Arc<Self>, state: &mut State) {
+        if state.paused_until.is_none() {
+            state.plan_attempts(self.anchor.elapsed());
         }
-        let now = self.sight.anchor.elapsed();
+        self.enqueue(state);
+    }
+
+    /// Asks the rounds to come by, where they would not in time.
+    fn enqueue(self: &Arc<Self>, state: &mut State) {
+        let Some(at) = state.soonest().filter(|_| state.attended) else { return };
+        if state.queued.is_none_or(|queued| at < queued) {
+            state.queued = Some(at);
+            self.rounds.come_by(self.anchor + at, self);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Begun {
+    /// The attempt, to its record. One that panics takes nobody else's with it.
+    pub fn fly(self) -> (impl Future<Output = ()> + Send, AbortRegistration) {
+        let Self { watched, index, number, shared, meter, due, registration } = self;
+        let flight = async move {
+            let attempt = AssertUnwindSafe(watched.attempt(&shared, &meter, due));
+            let landed = attempt.catch_unwind().await;
+            let landed = landed.unwrap_or_else(|_panic| watched.fell(due));
+            watched.land(index, number, landed);
+        };
+        (flight, registration)
+    }
+}
+
+impl State {
+    /// Nothing of them is recorded.
+    fn cancel_attempts(&mut self) {
+        for group in &mut self.groups {
+            let before = std::mem::replace(&mut group.state, GroupState::Idle);
+            if let GroupState::InFlight(Flight { number: _, attempt }) = before {
+                attempt.abort();
+            }
+        }
+    }
+
+    fn plan_attempts(&mut self, now: Elapsed) {
         for group in &mut self.groups {
             match group.state {
                 GroupState::InFlight(_) => continue,
@@ -286,36 +480,6 @@ impl Checking {
         }
     }
 
-    fn start_due(&mut self) {
-        let now = self.sight.anchor.elapsed();
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.resume();
-        }
-        for group in &mut self.groups {
-            let late = match group.state {
-                GroupState::Due(at) if at <= now => now.saturating_sub(at),
-                GroupState::Due(_) | GroupState::Idle | GroupState::InFlight(_) => continue,
-            };
-            let (sight, shared) = (Arc::clone(&self.sight), Arc::clone(&group.shared));
-            group.late = Some(late);
-            let flight = attempt(sight, shared, Arc::clone(&group.meter), late);
-            group.state = GroupState::InFlight(Box::pin(flight));
-        }
-    }
-
-    /// Moves the attempts under way, until one has ended.
-    fn poll_flights(&mut self, cx: &mut Polling<'_>) -> Poll<(usize, Landed)> {
-        for (index, group) in self.groups.iter_mut().enumerate() {
-            if let GroupState::InFlight(flight) = &mut group.state
-                && let Poll::Ready(landed) = flight.as_mut().poll(cx)
-            {
-                group.state = GroupState::Idle;
-                return Poll::Ready((index, landed));
-            }
-        }
-        Poll::Pending
-    }
-
     fn soonest(&self) -> Option<Elapsed> {
         let due = |group: &Group| match group.state {
             GroupState::Due(at) => Some(at),
@@ -323,66 +487,12 @@ impl Checking {
         };
         self.groups.iter().filter_map(due).chain(self.paused_until).min()
     }
-
-    fn land(&mut self, index: usize, landed: Landed) -> Option<Noted> {
-        let Landed { attempt, stretched, ended } = landed;
-        let group = self.groups.get_mut(index)?;
-        let outcome = attempt.outcome;
-        let same = group.last.map(kind_of) == Some(kind_of(outcome));
-        group.run = if same { group.run.saturating_add(1) } else { 1 };
-        group.run_since = if same { group.run_since } else { ended };
-        group.last = Some(outcome);
-        let decides = group.run
-            <= match outcome {
-                Outcome::Pass => group.successes,
-                Outcome::Fail(_) | Outcome::Inconclusive => group.failures,
-            };
-        let role = group.shared.role;
-        tracing::debug!(
-            task.id = %self.task,
-            check.kind = group.shared.check.kind.name(),
-            role = role.name(),
-            outcome = ?outcome,
-            latency_ms = attempt.latency.as_millis(),
-            stretched,
-            said = attempt.message,
-            "attempt"
-        );
-        let changed = self.verdicts.observe(role, attempt, ended);
-        if let Some(health) = &changed {
-            group.note_verdicts(health, ended);
-        }
-        self.plan_attempts();
-        if changed.is_some() {
-            Some(Noted::Changed)
-        } else if decides {
-            Some(Noted::Streak)
-        } else {
-            None
-        }
-    }
 }
 
-async fn attempt(
-    sight: Arc<Sight>,
-    shared: Arc<CheckGroup>,
-    meter: Arc<Meter>,
-    late: Duration,
-) -> Landed {
-    let in_flight = meter.begin(late);
-    let at = sight.clock.now();
-    let check = &shared.check;
-    let timeout = check.timing.timeout.get();
-    let seen = sight.prober.attempt(&sight.target, &check.kind, timeout).await;
-    drop(in_flight);
-    let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
-    meter.end(seen.outcome, seen.latency, queued, seen.stretched);
-    // A wait for a free slot is ours, so the attempt began after it.
-    let at = at.after(seen.waited);
-    let Seen { outcome, message, components, latency, stretched, .. } = seen;
-    let latency = whole_millis(latency);
-    let attempt = Attempt { at, latency, outcome, message, components };
-    Landed { attempt, stretched, ended: sight.anchor.elapsed() }
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("task", &self.task).finish_non_exhaustive()
+    }
 }
 
 impl Groups {
@@ -443,6 +553,19 @@ impl Group {
         group
     }
 
+    /// Whether one of its roles may wait for this outcome.
+    fn note_outcome(&mut self, outcome: Outcome, ended: Elapsed) -> bool {
+        let same = self.last.map(kind_of) == Some(kind_of(outcome));
+        self.run = if same { self.run.saturating_add(1) } else { 1 };
+        self.run_since = if same { self.run_since } else { ended };
+        self.last = Some(outcome);
+        self.run
+            <= match outcome {
+                Outcome::Pass => self.successes,
+                Outcome::Fail(_) | Outcome::Inconclusive => self.failures,
+            }
+    }
+
     fn note_verdicts(&mut self, health: &Health, now: Elapsed) {
         let fails = self.fails_in(health);
         if fails && !self.fails {
@@ -469,24 +592,5 @@ const fn kind_of(outcome: Outcome) -> u8 {
         Outcome::Pass => 0,
         Outcome::Fail(_) => 1,
         Outcome::Inconclusive => 2,
-    }
-}
-
-impl From<Observation> for pb::Observation {
-    fn from(observation: Observation) -> Self {
-        let Observation { task, health, attempts, next, late, paused_until } = observation;
-        let roles = Role::ALL.into_iter().filter(|role| health.roles.get(*role).is_some());
-        let attempts = roles.map(|role| pb::RoleAttempts {
-            role: pb::Role::from(role).into(),
-            attempts: attempts.get(role).iter().map(Into::into).collect(),
-            next: next.get(role).map(Into::into),
-            late: late.get(role).map(duration_to_wire),
-        });
-        Self {
-            task_id: task.to_string(),
-            attempts: attempts.collect(),
-            health: Some((&health).into()),
-            paused_until: paused_until.map(Into::into),
-        }
     }
 }

@@ -27,7 +27,7 @@ const FACTS_WITHIN: Duration = Duration::from_secs(2);
 
 impl Actor {
     /// Removes what is left and tells how it ended.
-    pub(super) async fn finish(mut self, end: TaskEnd) {
+    pub(super) async fn finish(mut self, end: Box<TaskEnd>) {
         let runtime = Arc::clone(&self.runtime);
         let mut deleted = pin!(delete(&runtime, self.task()));
         let reason = end.reason.clone();
@@ -35,7 +35,7 @@ impl Actor {
         self.status.pid = None;
         if self.status.started_at.is_some() {
             // The runtime, which knew how it ended, is about to forget it.
-            self.set(Phase::Ended(end), reason);
+            self.set(Phase::Ended(*end), reason);
             self.secure().await;
             let in_time = timeout(TELL_AFTER, &mut deleted).await.is_ok();
             self.ended.send_replace(true);
@@ -47,7 +47,7 @@ impl Actor {
             // It may run for all we know, if the runtime did not answer, until it is deleted.
             deleted.await;
             self.ended.send_replace(true);
-            self.enter(Phase::Ended(end), reason).await;
+            self.enter(Phase::Ended(*end), reason).await;
         }
         self.keep_log().await;
     }
@@ -254,7 +254,7 @@ pub(super) fn describe(exit: &Exit) -> String {
 }
 
 /// Ends and removes a task that no actor has, log included.
-pub async fn remove(runtime: Arc<dyn Runtime>, task: TaskId, context: Context) {
+pub async fn remove(runtime: Arc<dyn Runtime>, task: TaskId, context: Arc<Context>) {
     tokio::select! {
         biased;
         () = context.shutdown.cancelled() => {}

@@ -3,14 +3,15 @@
 
 mod checking;
 mod end;
+mod observation;
 mod prepare;
-mod quiet;
+mod rounds;
 mod trials;
 mod watch_over;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -28,21 +29,23 @@ use warren_core::{
 use warren_probe::{Observer, Prober};
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
-use self::{checking::Groups, quiet::Quiet, watch_over::Eyes};
+use self::{
+    checking::{Groups, Watched},
+    rounds::Rounds,
+    watch_over::Eyes,
+};
 use crate::{Clock, Config, Metrics, agent::Event, held::Held};
 
-pub use checking::Observation;
 pub use end::remove;
+pub use observation::Observation;
 pub use trials::{NoCheck, Trials};
 
 /// Between tries while a runtime does not answer, doubling from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
-/// Questions that wait for one actor.
-const ASKS_MAX: usize = 8;
 
 /// What all actors share.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Context {
     pub events: mpsc::Sender<Event>,
     pub shutdown: CancellationToken,
@@ -51,7 +54,8 @@ pub struct Context {
     observer: Arc<Observer>,
     log_dir: PathBuf,
     metrics: Metrics,
-    groups: Arc<Groups>,
+    groups: Groups,
+    rounds: Arc<Rounds>,
     engine: tokio::runtime::Handle,
 }
 
@@ -71,9 +75,17 @@ impl Context {
             observer: Arc::clone(observer),
             log_dir: log_dir.clone(),
             metrics: metrics.clone(),
-            groups: Arc::default(),
+            groups: Groups::default(),
+            rounds: Arc::default(),
             engine: engine.handle().clone(),
         })
+    }
+
+    /// Starts the attempts of all tasks when they are due, until shutdown.
+    pub fn make_rounds(&self, tracker: &TaskTracker) {
+        let (rounds, shutdown) = (Arc::clone(&self.rounds), self.shutdown.clone());
+        let life = async move { shutdown.run_until_cancelled(rounds.make()).await };
+        tracker.spawn_on(life, &self.engine);
     }
 
     pub fn log_dir(&self) -> &Path {
@@ -107,19 +119,26 @@ pub enum Purpose {
     Secure(oneshot::Sender<()>),
 }
 
-/// What an actor is asked while its task runs.
-#[derive(Debug)]
-pub enum Question {
-    Observe(oneshot::Sender<Observation>),
-    /// What it takes to make attempts by hand.
-    Try(oneshot::Sender<Trials>),
+/// Where a task's checks are to be found while its process runs.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Weak<Watched>>);
+
+impl Seen {
+    fn set(&self, watched: &Arc<Watched>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(watched);
+    }
+
+    fn get(&self) -> Option<Arc<Watched>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
 }
 
 /// The agent's end of an actor.
 #[derive(Debug)]
 pub struct TaskHandle {
     orders: watch::Sender<Orders>,
-    pub asks: mpsc::Sender<Question>,
+    seen: Arc<Seen>,
     /// True once nothing more will be written to the task's log.
     pub ended: watch::Receiver<bool>,
 }
@@ -133,6 +152,16 @@ impl TaskHandle {
             *known = orders;
             news
         });
+    }
+
+    /// What is seen of the task right now, while its process runs.
+    pub fn observation(&self) -> Option<Observation> {
+        Some(self.seen.get()?.observation())
+    }
+
+    /// What it takes to make attempts by hand, while its process runs.
+    pub fn trials(&self) -> Option<Trials> {
+        Some(self.seen.get()?.trials())
     }
 
     /// End it and remove all that is left, log included.
@@ -201,15 +230,15 @@ impl Resume {
 /// Starts the actor of a task.
 pub fn spawn(
     tracker: &TaskTracker,
-    context: &Context,
+    context: &Arc<Context>,
     runtime: &Arc<dyn Runtime>,
     held: &Held,
     resume: Resume,
 ) -> TaskHandle {
-    let assignment = &held.assignment;
+    let assignment = held.assignment();
     let (orders_sender, orders) = watch::channel(Orders::of(assignment));
     let (ended, ended_receiver) = watch::channel(false);
-    let (asks_sender, asks) = mpsc::channel(ASKS_MAX);
+    let seen = Arc::new(Seen::default());
     let actor = Actor {
         launch: Launch {
             task: assignment.task,
@@ -219,63 +248,84 @@ pub fn spawn(
             template: Arc::clone(&assignment.template),
         },
         runtime: Arc::clone(runtime),
-        context: context.clone(),
+        context: Arc::clone(context),
         orders,
-        status: held.status.clone(),
-        health: held.health.clone(),
+        seen: Arc::clone(&seen),
+        status: held.status().clone(),
+        health: held.health().cloned(),
         ended,
     };
     let shutdown = context.shutdown.clone();
     let life = async move {
-        let mut shutdown = Quiet::new(Box::pin(shutdown.cancelled_owned()));
         tokio::select! {
             biased;
             // The task goes on without its actor; the next worker adopts it.
-            () = &mut shutdown => {}
-            () = actor.run(resume, asks) => {}
+            () = shutdown.cancelled() => {}
+            () = actor.run(resume) => {}
         }
     };
     tracker.spawn_on(life, &context.engine);
-    TaskHandle { orders: orders_sender, asks: asks_sender, ended: ended_receiver }
+    TaskHandle { orders: orders_sender, seen, ended: ended_receiver }
 }
 
 struct Actor {
     launch: Launch,
     runtime: Arc<dyn Runtime>,
-    context: Context,
+    context: Arc<Context>,
     orders: watch::Receiver<Orders>,
+    seen: Arc<Seen>,
     status: TaskStatus,
     health: Option<Health>,
     /// True once nothing more will be written to the log.
     ended: watch::Sender<bool>,
 }
 
-type Asks = mpsc::Receiver<Question>;
+/// What there is to do for an actor.
+enum Begun {
+    Running(Box<Running>),
+    Ended(Box<TaskEnd>),
+    /// All has been told but what is left to remove.
+    Over,
+}
 
 impl Actor {
-    async fn run(mut self, resume: Resume, asks: Asks) {
-        match self.live(resume, asks).await {
-            Some(end) => self.finish(end).await,
-            None => self.clean_up().await,
+    async fn run(mut self, resume: Resume) {
+        match self.live(resume).await {
+            Some(end) => Box::pin(self.finish(end)).await,
+            None => Box::pin(self.clean_up()).await,
         }
     }
 
-    /// How it ended, unless that was known before. Questions are answered no longer than that.
-    async fn live(&mut self, resume: Resume, asks: Asks) -> Option<TaskEnd> {
-        Some(match resume {
-            Resume::Fresh => match self.prepare().await {
-                Ok(running) => self.watch_over(running, asks).await,
+    /// How it ended, unless that was known before.
+    async fn live(&mut self, resume: Resume) -> Option<Box<TaskEnd>> {
+        let running = match self.begin_at(resume).await {
+            Begun::Running(running) => running,
+            Begun::Ended(end) => return Some(end),
+            Begun::Over => return None,
+        };
+        Some(if self.status.phase == Phase::Stopping {
+            let stop = async {
+                let eyes = Eyes::new(self.checking(&running).await, &self.orders);
+                self.stop(eyes, self.exit()).await
+            };
+            Box::new(Box::pin(stop).await)
+        } else {
+            Box::new(self.watch_over(running).await)
+        })
+    }
+
+    async fn begin_at(&mut self, resume: Resume) -> Begun {
+        let ended = match resume {
+            Resume::Fresh => match Box::pin(self.prepare()).await {
+                Ok(running) => return Begun::Running(Box::new(running)),
                 Err(end) => end,
             },
-            Resume::Running(running) if self.status.phase == Phase::Stopping => {
-                let eyes = Eyes::new(self.checking(&running).await, asks, &self.orders);
-                self.stop(eyes, self.exit()).await
-            }
-            Resume::Running(running) => self.watch_over(running, asks).await,
+            Resume::Running(running) => return Begun::Running(Box::new(running)),
             Resume::Exited(exit) => self.ended_unseen(&exit),
             Resume::Gone => self.ended_unseen(&end::unknown_exit(self.now())),
-            Resume::Leftover | Resume::Done => return None,
-        })
+            Resume::Leftover | Resume::Done => return Begun::Over,
+        };
+        Begun::Ended(Box::new(ended))
     }
 
     fn now(&self) -> Timestamp {

@@ -8,26 +8,22 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use warren_core::{check::Role, trial::Trial};
-use warren_probe::{Prober, Target};
 use warren_verdict::CheckGroup;
 
-use crate::Clock;
+use super::checking::Watched;
 
 /// Between the starts of two attempts at one task by hand: whoever asks in a loop shall not load
 /// the task more than a quick check of its own would.
 const GAP: Duration = Duration::from_millis(100);
 
 /// One at a time, and when the next one may begin.
-pub type Turn = Arc<Mutex<Option<Instant>>>;
+pub type Turn = Mutex<Option<Instant>>;
 
 /// What it takes to make them. Holds the task's network open, so drop it soon.
 #[derive(Debug)]
 pub struct Trials {
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) prober: Arc<Prober>,
-    pub(super) target: Arc<Target>,
+    pub(super) watched: Arc<Watched>,
     pub(super) groups: Vec<Arc<CheckGroup>>,
-    pub(super) turn: Turn,
 }
 
 /// Why there is nothing to try.
@@ -54,13 +50,14 @@ impl Trials {
 
     pub async fn make(&self, wanted: &CheckGroup) -> Trial {
         let CheckGroup { role: _, roles, check } = wanted;
-        let mut turn = self.turn.lock().await;
+        let Watched { clock, prober, target, turn, .. } = &*self.watched;
+        let mut turn = turn.lock().await;
         if let Some(not_before) = *turn {
             sleep_until(not_before).await;
         }
         *turn = Some(Instant::now() + GAP);
-        let asked = self.clock.now();
-        let seen = self.prober.attempt(&self.target, &check.kind, check.timing.timeout.get()).await;
+        let asked = clock.now();
+        let seen = prober.attempt(target, &check.kind, check.timing.timeout.get()).await;
         seen.trial(asked, roles.to_vec(), check.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! While the process runs: attempts are made, their verdicts published, its exit noticed.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use warren_core::{
@@ -15,87 +15,75 @@ use warren_core::{
 use warren_runtime::{Exit, Running, Runtime, RuntimeError};
 
 use super::{
-    Actor, Asks, Orders, Purpose, Question, RETRY_FIRST, RETRY_LAST,
+    Actor, Orders, Purpose, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
     prepare::facts,
-    quiet::Quiet,
 };
 use crate::Clock;
 
 /// What an actor attends to while its task's process is there.
 pub(super) struct Eyes {
     pub(super) checking: Checking,
-    asks: Asks,
-    orders: Ordered,
+    orders: watch::Receiver<Orders>,
 }
-
-/// Other orders have come; gives back who told.
-type Ordered = Quiet<Pin<Box<dyn Future<Output = watch::Receiver<Orders>> + Send>>>;
 
 pub(super) enum Seen {
     Ordered,
-    Noted(Noted),
-    Asked(Question),
+    Noted(Noted, Box<Health>),
 }
 
 impl Eyes {
-    pub(super) fn new(checking: Checking, asks: Asks, orders: &watch::Receiver<Orders>) -> Self {
-        Self { checking, asks, orders: ordered(orders.clone()) }
+    pub(super) fn new(checking: Checking, orders: &watch::Receiver<Orders>) -> Self {
+        Self { checking, orders: orders.clone() }
     }
 
     /// Loses nothing when dropped.
     pub(super) async fn next(&mut self) -> Seen {
         tokio::select! {
             biased;
-            orders = &mut self.orders => {
-                self.orders = ordered(orders);
-                Seen::Ordered
-            }
-            Some(question) = self.asks.recv() => Seen::Asked(question),
-            noted = self.checking.next() => Seen::Noted(noted),
+            () = changed(&mut self.orders) => Seen::Ordered,
+            (noted, health) = self.checking.next() => Seen::Noted(noted, Box::new(health)),
         }
     }
 }
 
-fn ordered(mut orders: watch::Receiver<Orders>) -> Ordered {
-    Quiet::new(Box::pin(async move {
-        // A lost agent means that the worker stops, and then nobody wants anything.
-        if orders.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        orders
-    }))
+/// Other orders have come.
+async fn changed(orders: &mut watch::Receiver<Orders>) {
+    // A lost agent means that the worker stops, and then nobody wants anything.
+    if orders.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 impl Actor {
     /// Until the process has ended, by itself or as the manager wanted.
-    pub(super) async fn watch_over(&mut self, running: Running, asks: Asks) -> TaskEnd {
-        let checking = self.begin(&running).await;
-        let mut eyes = Eyes::new(checking, asks, &self.orders);
-        let mut exit = Quiet::new(Box::pin(self.exit()));
+    ///
+    /// What is not waited for most of the time is boxed: while it sleeps, an actor shall not carry
+    /// the room for it.
+    pub(super) async fn watch_over(&mut self, running: Box<Running>) -> TaskEnd {
+        let checking = Box::pin(self.begin(&running)).await;
+        drop(running);
+        let mut eyes = Eyes::new(checking, &self.orders);
+        let mut exit = Box::pin(self.exit());
         // What was wanted before the process ran, or before this worker did.
-        self.tune(&mut eyes.checking).await;
+        Box::pin(self.tune(&mut eyes.checking)).await;
         while self.is_wanted() {
             let seen = tokio::select! {
                 biased;
                 exit = &mut exit => return self.ended_while_running(&mut eyes.checking, &exit),
                 seen = eyes.next() => seen,
             };
-            self.attend(seen, &mut eyes).await;
+            Box::pin(self.attend(seen, &mut eyes)).await;
         }
-        self.stop(eyes, exit).await
+        Box::pin(self.stop(eyes, exit)).await
     }
 
     pub(super) async fn attend(&mut self, seen: Seen, eyes: &mut Eyes) {
-        let checking = &mut eyes.checking;
         match seen {
-            Seen::Ordered => self.tune(checking).await,
-            Seen::Noted(noted) => self.note(noted, checking.health()).await,
-            // The one who asked may have gone away.
-            Seen::Asked(Question::Observe(reply)) => drop(reply.send(checking.observation())),
-            Seen::Asked(Question::Try(reply)) => drop(reply.send(checking.trials())),
+            Seen::Ordered => self.tune(&mut eyes.checking).await,
+            Seen::Noted(noted, health) => self.note(noted, *health).await,
         }
     }
 
@@ -128,6 +116,7 @@ impl Actor {
         let checking = Checking::new(self.task(), name, &checks, running, runtime, context, saved);
         self.status.checks = Some(checks);
         self.health = Some(checking.health());
+        self.seen.set(checking.watched());
         checking
     }
 

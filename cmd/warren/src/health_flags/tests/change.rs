@@ -1,34 +1,27 @@
 //! What the flags of `service update` change of the checks that there are.
 
 use clap::Parser;
-use warren_core::spec::{Network, TaskTemplate, Workload};
+use warren_core::spec::{TaskTemplate, Workload};
 
 use super::{super::*, Flags, checks, named_ports, read, refused, secs};
 
 fn template(health: HealthConfig) -> TaskTemplate {
     TaskTemplate {
-        workload: Workload::Process { command: vec!["/bin/true".to_owned()] },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Host,
-        publish: Vec::new(),
         health,
         ports: named_ports(),
+        ..TaskTemplate::new(Workload::Process { command: vec!["/bin/true".to_owned()] })
     }
 }
 
 fn update(known: &HealthConfig, words: &[&str]) -> Result<HealthConfig, String> {
+    without(known, &[], words)
+}
+
+fn without(known: &HealthConfig, gone: &[Role], words: &[&str]) -> Result<HealthConfig, String> {
     let flags = Flags::try_parse_from([&["x"], words].concat()).unwrap().flags;
-    assert_eq!(any(&flags), !words.is_empty());
-    changed(&flags, &template(known.clone())).map_err(|failure| failure.to_string())
+    let change = Change { flags: &flags, gone };
+    assert_eq!(change.is_any(), !(words.is_empty() && gone.is_empty()));
+    change.of(&template(known.clone())).map_err(|failure| failure.to_string())
 }
 
 fn known() -> HealthConfig {
@@ -90,6 +83,43 @@ fn the_flag_of_a_role_takes_the_place_of_its_check_alone() {
     assert_eq!(after.readiness, said.readiness);
     let first = of(update(&HealthConfig::Auto, &["--readiness-tcp", "1"]));
     assert_eq!((first.startup, first.liveness), (None, None));
+}
+
+// C-95
+#[test]
+fn the_check_of_a_role_is_taken_away_alone() {
+    let before = of(Ok(known()));
+    let after = of(without(&known(), &[Role::Liveness], &["--health-interval", "5s"]));
+    assert_eq!(after.liveness, None);
+    let retimed = of(update(&known(), &["--health-interval", "5s"]));
+    assert_eq!((&after.startup, &after.readiness), (&retimed.startup, &retimed.readiness));
+    let after = of(without(&known(), &[Role::Startup, Role::Readiness], &[]));
+    assert_eq!(after, Checks { startup: None, readiness: None, ..before });
+}
+
+#[test]
+fn what_cannot_be_taken_away_is_refused() {
+    let liveness = [Role::Liveness];
+    let only = HealthConfig::Checks(Arc::new(checks(&["--liveness-tcp", "1"])));
+    let by_role = "the service has no checks by role: name --health-* or --no-healthcheck";
+    let all = "what names the checks of all roles leaves none to take away";
+    let cases: [(&HealthConfig, &[Role], &[&str], &str); 7] = [
+        (&only, &liveness, &[], "--health-rm: no check would be left: say --no-healthcheck"),
+        (&only, &[Role::Startup], &[], "--health-rm: the service has no check for startup"),
+        (&known(), &[Role::Startup; 2], &[], "--health-rm: the service has no check for startup"),
+        (&known(), &liveness, &["--health-tcp", "1"], &format!("--health-rm: {all}")),
+        (&known(), &liveness, &["--no-healthcheck"], &format!("--health-rm: {all}")),
+        (&HealthConfig::Auto, &liveness, &[], &format!("--health-rm: {by_role}")),
+        (
+            &known(),
+            &liveness,
+            &["--liveness-tcp", "1"],
+            "--health-rm liveness contradicts --liveness-tcp",
+        ),
+    ];
+    for (known, gone, words, why) in cases {
+        assert_eq!(without(known, gone, words).unwrap_err(), why);
+    }
 }
 
 #[test]

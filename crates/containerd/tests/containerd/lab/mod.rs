@@ -24,7 +24,7 @@ use nix::{
 use tempfile::TempDir;
 use warren_containerd::{CniConfig, Config, Containerd};
 use warren_core::{
-    check::{self, HealthConfig},
+    check::{self},
     id::{NodeId, ServiceId, TaskId},
     spec::{Network, Pull, TaskTemplate, Workload},
 };
@@ -285,21 +285,9 @@ impl Lab {
 /// A shell that waits.
 fn template() -> TaskTemplate {
     TaskTemplate {
-        workload: image(BUSYBOX),
         args: words("sleep 600"),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
         network: Network::None,
-        publish: Vec::new(),
-        health: HealthConfig::Auto,
-        ports: Vec::new(),
+        ..TaskTemplate::new(image(BUSYBOX))
     }
 }
 

@@ -159,25 +159,13 @@ pub fn assignment(task: TaskId, checks: Checks) -> Assignment {
         HealthConfig::Checks(checks.into())
     };
     let template = TaskTemplate {
-        workload: Workload::Image {
+        network: Network::Host,
+        health,
+        ..TaskTemplate::new(Workload::Image {
             image: "web".parse().unwrap(),
             pull: Pull::Missing,
             command: Vec::new(),
-        },
-        args: Vec::new(),
-        env: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        mounts: Vec::new(),
-        cpu_millis: None,
-        memory_bytes: None,
-        stop_signal: None,
-        stop_grace_period: TaskTemplate::DEFAULT_STOP_GRACE,
-        network: Network::Host,
-        publish: Vec::new(),
-        health,
-        ports: Vec::new(),
+        })
     };
     Assignment {
         task,
