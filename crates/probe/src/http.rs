@@ -167,7 +167,10 @@ impl<'a> Visit<'a> {
                 let (stream, sent) = self.connect_and_send(request).await?;
                 (Either::Left(stream), sent)
             }
-            Some(tls) => (Either::Right(Box::new(self.shake_hands(tls, Alpn::Http1).await?)), 0),
+            Some(tls) => {
+                let stream = Box::pin(self.shake_hands(tls, Alpn::Http1)).await?;
+                (Either::Right(Box::new(stream)), 0)
+            }
         })
     }
 

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use warren_core::{
-    check::{Check, CheckKind, FileCheck, GrpcCheck, HttpCheck, Role},
+    check::{Check, CheckKind, FileCheck, Role},
     clause::Clause,
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
@@ -57,8 +57,8 @@ pub struct Target {
     pub(crate) exec_turn: Semaphore,
     pub(crate) files: Files,
     /// Connections that outlive an attempt.
-    pub(crate) kept_http: Kept<HttpCheck, http::Connection>,
-    pub(crate) kept_grpc: Kept<GrpcCheck, grpc::Connection>,
+    pub(crate) kept_http: Kept<http::Connection>,
+    pub(crate) kept_grpc: Kept<grpc::Connection>,
 }
 
 /// What one attempt saw. The caller says when it was.

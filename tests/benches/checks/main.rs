@@ -1,9 +1,10 @@
 //! What a check costs: `make bench-checks`.
 //!
 //! One process answers, another one asks, in a network namespace of their own, so that no
-//! connection table of the host fills. All have the same priority. In turn ask the bare socket loop, the worker and `HAProxy`,
-//! all of them the same targets at the same pace, and what each takes of the processor is read
-//! from /proc. Prints a table and, last, one line of JSON. It never fails on a timing.
+//! connection table of the host fills. All have the same priority. In turn ask the bare socket
+//! loop, the worker and `HAProxy`, all of them the same targets at the same pace, and what each
+//! takes of the processor is read from /proc. Prints a table and, last, one line of JSON. It never
+//! fails on a timing.
 
 mod answer;
 mod bare;

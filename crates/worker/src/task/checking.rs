@@ -19,18 +19,19 @@ use tokio::time::Instant;
 use warren_core::{
     bounds::Ttl,
     check::{ByRole, CheckKind, Checks},
-    health::{Health, Verdict},
+    health::Health,
     id::TaskId,
     outcome::{Attempt, Outcome},
     spec::ServiceName,
     time::Timestamp,
 };
-use warren_probe::{Prober, Seen, Stake, Target};
+use warren_probe::{Prober, Seen, Target};
 use warren_runtime::{Running, Runtime};
-use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts, groups};
+use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts};
 
 use super::{
     Context,
+    group::{Flight, Group, GroupState, loops},
     observation::Observation,
     rounds::Rounds,
     trials::{Trials, Turn},
@@ -78,44 +79,6 @@ pub enum Noted {
     Changed,
     /// A streak that a restart of the worker must not forget.
     Streak,
-}
-
-/// The groups that the newest task has. Tasks that begin after each other mostly have the same
-/// checks, and then they share them.
-#[derive(Debug, Default)]
-pub struct Groups(Mutex<Newest>);
-
-type Newest = Option<(Arc<Checks>, Vec<Arc<CheckGroup>>)>;
-
-struct Group {
-    shared: Arc<CheckGroup>,
-    meter: Arc<Meter>,
-    _stake: Stake,
-    state: GroupState,
-    /// The most that any of its roles wants in a row. Beyond them a streak decides nothing.
-    failures: u32,
-    successes: u32,
-    /// Consecutive outcomes of one kind, the last one's.
-    last: Option<Outcome>,
-    run: u32,
-    /// So much after its due time the last attempt began.
-    late: Option<Duration>,
-    run_since: Elapsed,
-    /// One of its roles has the verdict that it fails.
-    fails: bool,
-}
-
-enum GroupState {
-    /// Nothing is planned: it waits for startup, or has had its last attempt.
-    Idle,
-    Due(Elapsed),
-    InFlight(Flight),
-}
-
-/// An attempt under way. Given up, it has never been.
-struct Flight {
-    number: u64,
-    attempt: AbortHandle,
 }
 
 /// An attempt to be made.
@@ -209,7 +172,7 @@ impl Checking {
         self.0.target.let_go();
         state.verdicts.pause();
         for group in &mut state.groups {
-            (group.last, group.run) = (None, 0);
+            group.forget();
         }
         // Wall clocks may disagree by any time; a pause still ends.
         let left = until.since(self.0.clock.now()).min(Ttl::MAX.get());
@@ -456,14 +419,8 @@ impl Begun {
 }
 
 impl State {
-    /// Nothing of them is recorded.
     fn cancel_attempts(&mut self) {
-        for group in &mut self.groups {
-            let before = std::mem::replace(&mut group.state, GroupState::Idle);
-            if let GroupState::InFlight(Flight { number: _, attempt }) = before {
-                attempt.abort();
-            }
-        }
+        self.groups.iter_mut().for_each(Group::cancel);
     }
 
     fn plan_attempts(&mut self, now: Elapsed) {
@@ -495,102 +452,8 @@ impl fmt::Debug for Watched {
     }
 }
 
-impl Groups {
-    fn of(&self, checks: &Arc<Checks>) -> Vec<Arc<CheckGroup>> {
-        // Nothing panics while it is held.
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*newest {
-            Some((known, groups)) if Arc::ptr_eq(known, checks) => groups.clone(),
-            Some(_) | None => {
-                let groups: Vec<_> = groups(checks).into_iter().map(Arc::new).collect();
-                *newest = Some((Arc::clone(checks), groups.clone()));
-                groups
-            }
-        }
-    }
-}
-
-/// One for each check that is attempted apart from the others.
-fn loops(
-    service: &ServiceName,
-    checks: &Arc<Checks>,
-    health: &Health,
-    context: &Context,
-) -> Vec<Group> {
-    let group = |shared| Group::new(shared, service, checks, health, context);
-    context.groups.of(checks).into_iter().map(group).collect()
-}
-
-impl Group {
-    fn new(
-        shared: Arc<CheckGroup>,
-        service: &ServiceName,
-        checks: &Checks,
-        health: &Health,
-        context: &Context,
-    ) -> Self {
-        let stake = context.observer.stake(shared.check.timing.timeout.get());
-        let meter = context.metrics.meter(service, shared.check.kind.name(), shared.role);
-        let (mut failures, mut successes) = (0, 0);
-        for check in shared.roles.iter().filter_map(|role| checks.get(*role).as_ref()) {
-            failures = failures.max(check.timing.failures.get());
-            successes = successes.max(check.timing.successes.get());
-        }
-        let mut group = Self {
-            shared,
-            meter,
-            _stake: stake,
-            state: GroupState::Idle,
-            failures,
-            successes,
-            last: None,
-            run: 0,
-            run_since: Elapsed::ZERO,
-            fails: false,
-            late: None,
-        };
-        group.fails = group.fails_in(health);
-        group
-    }
-
-    /// Whether one of its roles may wait for this outcome.
-    fn note_outcome(&mut self, outcome: Outcome, ended: Elapsed) -> bool {
-        let same = self.last.map(kind_of) == Some(kind_of(outcome));
-        self.run = if same { self.run.saturating_add(1) } else { 1 };
-        self.run_since = if same { self.run_since } else { ended };
-        self.last = Some(outcome);
-        self.run
-            <= match outcome {
-                Outcome::Pass => self.successes,
-                Outcome::Fail(_) | Outcome::Inconclusive => self.failures,
-            }
-    }
-
-    fn note_verdicts(&mut self, health: &Health, now: Elapsed) {
-        let fails = self.fails_in(health);
-        if fails && !self.fails {
-            self.meter.detected(now.saturating_sub(self.run_since));
-        }
-        self.fails = fails;
-    }
-
-    fn fails_in(&self, health: &Health) -> bool {
-        let mut roles =
-            self.shared.roles.iter().filter_map(|role| health.roles.get(*role).as_ref());
-        roles.any(|role| role.verdict == Verdict::Failing)
-    }
-}
-
 /// Records are kept to the millisecond.
 const fn whole_millis(latency: Duration) -> Duration {
     #[expect(clippy::cast_possible_truncation, reason = "an attempt lasts a day at most")]
     Duration::from_millis(latency.as_millis() as u64)
-}
-
-const fn kind_of(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Pass => 0,
-        Outcome::Fail(_) => 1,
-        Outcome::Inconclusive => 2,
-    }
 }

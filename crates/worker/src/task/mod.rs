@@ -3,6 +3,7 @@
 
 mod checking;
 mod end;
+mod group;
 mod observation;
 mod prepare;
 mod rounds;
@@ -29,11 +30,7 @@ use warren_core::{
 use warren_probe::{Observer, Prober};
 use warren_runtime::{Exit, Found, FoundState, Launch, Running, Runtime, RuntimeError, logs};
 
-use self::{
-    checking::{Groups, Watched},
-    rounds::Rounds,
-    watch_over::Eyes,
-};
+use self::{checking::Watched, group::Groups, rounds::Rounds, watch_over::Eyes};
 use crate::{Clock, Config, Metrics, agent::Event, held::Held};
 
 pub use end::remove;
