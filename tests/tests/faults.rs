@@ -75,6 +75,7 @@ fn while_containerd_is_dead_tasks_are_unknown_and_none_is_replaced() {
     let tasks = || ["web.1", "web.2"].map(|slot| (warren.task_id(slot), warren.task_pid(slot)));
     let before = tasks();
     machine.kill_containerd();
+    let killed = Instant::now();
     eventually("both tasks to be unknown", LIMIT, || {
         let shown = warren.ok("service inspect web");
         if shown.contains("2/2 unknown") { Ok(()) } else { Err(shown) }
@@ -97,9 +98,18 @@ fn while_containerd_is_dead_tasks_are_unknown_and_none_is_replaced() {
     };
     assert!(count("result=\"error\"") >= 6, "{page}");
     assert_eq!(count("result=\"failure\"") + count("result=\"timeout\""), 0, "{page}");
+    eventually("containerd to have been dead for ten seconds", LIMIT, || {
+        let shown = warren.ok("service inspect web");
+        assert!(shown.contains("2/2 unknown"), "{shown}");
+        assert_eq!(tasks(), before);
+        let dead = killed.elapsed();
+        if dead >= Duration::from_secs(10) { Ok(()) } else { Err(format!("{dead:?}")) }
+    });
     machine.start_containerd();
     warren.shows("web", "Health: 2/2 healthy", LIMIT);
     assert_eq!(tasks(), before);
+    let events = warren.ok("event ls");
+    assert!(!events.contains("take over"), "{events}");
     warren.ok("service rm web --wait");
 }
 

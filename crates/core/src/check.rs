@@ -12,7 +12,7 @@ mod text;
 mod tls;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::{
     Invalid,
@@ -87,6 +87,12 @@ pub type Checks = ByRole<Option<Check>>;
 
 impl Checks {
     pub const NONE: Self = Self { startup: None, liveness: None, readiness: None };
+
+    /// The same, as all tasks without checks share it.
+    pub fn none() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<Checks>> = LazyLock::new(|| Arc::new(Checks::NONE));
+        Arc::clone(&SHARED)
+    }
 
     /// One check for liveness and readiness, as docker's HEALTHCHECK and `--health-*` mean it. A
     /// start period gives it the startup role as well.
@@ -270,8 +276,10 @@ impl HealthConfig {
         match (self, from_image, published) {
             (Self::Checks(checks), _, _) => Arc::clone(checks),
             // Cannot fail: a template whose image stands for no preset is refused.
-            (Self::Preset(preset), _, _) => preset.checks(image).unwrap_or(Checks::NONE).into(),
-            (Self::Disabled, _, _) | (Self::Auto, None, None) => Checks::NONE.into(),
+            (Self::Preset(preset), _, _) => {
+                preset.checks(image).map_or_else(|_| Checks::none(), Arc::new)
+            }
+            (Self::Disabled, _, _) | (Self::Auto, None, None) => Checks::none(),
             (Self::Auto, Some(checks), _) => checks.clone().into(),
             (Self::Auto, None, Some(port)) => {
                 // Nobody said how long it takes to listen, so it has startup's patience for it.

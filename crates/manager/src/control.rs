@@ -20,7 +20,7 @@ use warren_core::{
     service::Service,
     time::Timestamp,
 };
-use warren_plan::{Dirty, Plan, Policy, plan, plan_dirty};
+use warren_plan::{AtRest, Dirty, Plan, Policy, plan_dirty};
 
 use crate::{
     apart::apart,
@@ -49,6 +49,7 @@ pub struct Control {
     /// When the pause of a service's checks ends.
     pauses: BTreeMap<ServiceId, Timestamp>,
     wake_at: Option<Timestamp>,
+    at_rest: AtRest,
     safety_pass: Instant,
     /// The first turn has been.
     started: bool,
@@ -89,6 +90,7 @@ impl Control {
             expiries: BTreeMap::new(),
             pauses: BTreeMap::new(),
             wake_at: None,
+            at_rest: AtRest::default(),
             started: false,
             inputs,
             batches,
@@ -289,14 +291,15 @@ impl Control {
     fn plan(&mut self, before: &Cluster, draft: &mut Draft) {
         let (now, seed) = (draft.now(), self.world.random());
         let due = self.wake_at.is_some_and(|at| at <= now) || self.safety_pass <= Instant::now();
-        let Plan { changes, wake_at } = if due {
+        let dirty = if due {
             self.safety_pass = Instant::now() + self.timing.safety_pass;
             self.wake_at = None;
-            plan(draft.cluster(), &self.policy, now, seed)
+            Dirty::all(draft.cluster())
         } else {
-            let dirty = Dirty::of(before, draft.cluster(), draft.changes());
-            plan_dirty(draft.cluster(), &self.policy, now, seed, dirty)
+            Dirty::of(before, draft.cluster(), draft.changes())
         };
+        let Plan { changes, wake_at } =
+            plan_dirty(draft.cluster(), &self.policy, now, seed, dirty, &mut self.at_rest);
         for change in changes {
             draft.put(change);
         }

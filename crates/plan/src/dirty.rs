@@ -9,10 +9,14 @@ use warren_core::{
     id::{NodeId, ServiceId, TaskId},
 };
 
+use crate::health::{is_live, is_well};
+
 /// What must be planned again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dirty {
     pub services: BTreeSet<ServiceId>,
+    /// Tasks of theirs were well and are well: nothing to plan, where the service was at rest.
+    pub nudged: BTreeSet<ServiceId>,
     pub nodes: BTreeSet<NodeId>,
     /// Nodes came, went or were heard of.
     pub presence: bool,
@@ -47,6 +51,7 @@ impl Dirty {
         Self {
             told,
             services: cluster.services().map(|service| service.id).collect(),
+            nudged: BTreeSet::new(),
             nodes: cluster.nodes().map(|node| node.id).collect(),
             presence: true,
         }
@@ -56,19 +61,27 @@ impl Dirty {
     pub fn of(before: &Cluster, after: &Cluster, changes: &[Change]) -> Self {
         let mut dirty = Self::default();
         for change in changes {
-            dirty.note(before, change);
-            dirty.note(after, change);
+            if let Some(service) = nudged(before, after, change) {
+                dirty.nudged.insert(service);
+            } else {
+                dirty.note(before, change);
+                dirty.note(after, change);
+            }
         }
         dirty
     }
 
     /// Nothing is to be planned.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.nodes.is_empty() && !self.presence
+        self.services.is_empty()
+            && self.nudged.is_empty()
+            && self.nodes.is_empty()
+            && !self.presence
     }
 
     pub fn append(&mut self, mut other: Self) {
         self.services.append(&mut other.services);
+        self.nudged.append(&mut other.nudged);
         self.nodes.append(&mut other.nodes);
         self.presence |= other.presence;
         self.told.append(other.told);
@@ -132,4 +145,12 @@ impl Dirty {
             | Change::TrimEvents(_) => {}
         }
     }
+}
+
+/// A live task was well by its worker's word and still is, and nobody else has a say: whatever
+/// changed of it, such as its readiness, concerns a service that is not at rest alone.
+fn nudged(before: &Cluster, after: &Cluster, change: &Change) -> Option<ServiceId> {
+    let Change::PutHealth(id, _) = change else { return None };
+    let task = after.task(*id).filter(|task| is_live(task))?;
+    (is_well(before, *id) && is_well(after, *id)).then_some(task.service)
 }

@@ -6,6 +6,7 @@ use warren_core::{
     check::Role,
     cluster::Cluster,
     health::{Health, HealthStatus, RoleHealth, Standing, TaskHealth, Verdict},
+    id::TaskId,
     node::{Node, NodeState},
     outcome::{Evidence, Outcome},
     service::Service,
@@ -59,6 +60,12 @@ pub fn standing(cluster: &Cluster, task: &Task, now: Timestamp) -> Standing {
 pub(crate) fn lost_node<'c>(cluster: &'c Cluster, task: &Task) -> Option<&'c Arc<Node>> {
     let node = task.node().and_then(|id| cluster.node(id))?;
     (node.state == NodeState::Lost && !task.has_ended()).then_some(node)
+}
+
+/// By its worker's word, which nobody else disputes.
+pub(crate) fn is_well(cluster: &Cluster, task: TaskId) -> bool {
+    let well = |h: &Arc<TaskHealth>| h.observed.status.is_good() && h.external.is_empty();
+    cluster.health(task).is_some_and(well)
 }
 
 /// Has neither ended nor been told to.

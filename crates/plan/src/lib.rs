@@ -25,7 +25,7 @@ mod violations;
 
 pub use dirty::Dirty;
 pub use health::{effective_health, observed_health, standing, title};
-pub use plan::{Plan, plan, plan_dirty};
+pub use plan::{AtRest, Plan, plan, plan_dirty};
 pub use policy::Policy;
 pub use slot::holder;
 pub use violations::{Violation, violations};

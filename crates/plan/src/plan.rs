@@ -1,8 +1,16 @@
 //! The whole plan: nodes, then services, then placement, then what may be forgotten.
 
-use warren_core::{change::Change, cluster::Cluster, time::Timestamp};
+use std::collections::BTreeSet;
 
-use crate::{Dirty, Policy, dirty::Told, draft::Draft, node, placement, retention, service};
+use warren_core::{change::Change, cluster::Cluster, id::ServiceId, time::Timestamp};
+
+use crate::{
+    Dirty, Policy,
+    dirty::Told,
+    draft::Draft,
+    node, placement, retention,
+    service::{self, is_at_rest},
+};
 
 /// What is written bears on more: a replacement lets the next canary of a node go, what is
 /// forgotten may have held something up. Each round is about less; more rounds than these would
@@ -19,9 +27,26 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
 }
 
+/// The services in which nothing was wanted when they were planned last. For whoever plans what is
+/// dirty again and again; begins empty, and what it does not know is planned.
+#[derive(Debug, Clone, Default)]
+pub struct AtRest(BTreeSet<ServiceId>);
+
 /// Plans everything.
 pub fn plan(cluster: &Cluster, policy: &Policy, now: Timestamp, seed: u64) -> Plan {
-    plan_dirty(cluster, policy, now, seed, Dirty::all(cluster))
+    plan_dirty(cluster, policy, now, seed, Dirty::all(cluster), &mut AtRest::default())
+}
+
+impl AtRest {
+    fn note(&mut self, cluster: &Cluster, looked_at: BTreeSet<ServiceId>) {
+        for id in looked_at {
+            if cluster.service(id).is_some_and(|service| is_at_rest(cluster, service)) {
+                self.0.insert(id);
+            } else {
+                self.0.remove(&id);
+            }
+        }
+    }
 }
 
 /// Plans only what is dirty, and all tasks that wait for a node. Where nothing else changed
@@ -31,9 +56,13 @@ pub fn plan_dirty(
     policy: &Policy,
     now: Timestamp,
     seed: u64,
-    dirty: Dirty,
+    mut dirty: Dirty,
+    at_rest: &mut AtRest,
 ) -> Plan {
     let mut draft = Draft::new(cluster, policy, now, seed);
+    let nudged = std::mem::take(&mut dirty.nudged);
+    dirty.services.extend(nudged.difference(&at_rest.0));
+    let mut looked_at = dirty.services.clone();
     let mut todo = dirty;
     let mut told = Told::default();
     for _ in 0..ROUNDS_MAX {
@@ -49,6 +78,7 @@ pub fn plan_dirty(
         }
         let mut touched = draft.take_touched();
         todo.services.append(&mut touched.services);
+        looked_at.extend(&todo.services);
         told.append(touched.told);
         for &id in &todo.services {
             service::reconcile(&mut draft, id);
@@ -62,6 +92,7 @@ pub fn plan_dirty(
             break;
         }
     }
+    at_rest.note(&draft.cluster, looked_at);
     told.append(todo.told);
     retention::bound_events(&mut draft, &told);
     retention::trim_events(&mut draft);

@@ -9,7 +9,6 @@ use std::{
 use warren_core::{
     cluster::Cluster,
     event::{Decision, EventKind},
-    health::TaskHealth,
     id::{NodeId, ServiceId},
     node::NodeState,
     restraint::Restraint,
@@ -24,7 +23,7 @@ use crate::{
     breaker::Breaker,
     draft::Draft,
     guard::{Gates, Held, Pace},
-    health::{is_live, title},
+    health::{is_live, is_well, title},
     node,
     slot::Slot,
     step::Step,
@@ -60,7 +59,7 @@ pub(crate) fn reconcile(draft: &mut Draft<'_>, id: ServiceId) {
 /// One good task in each slot where it should be, and nothing held: no rule wants anything, and no
 /// passing of time will. Nearly all services are like that nearly always, so this is looked at
 /// first.
-fn is_at_rest(cluster: &Cluster, service: &Service) -> bool {
+pub(crate) fn is_at_rest(cluster: &Cluster, service: &Service) -> bool {
     let mut filled = 0;
     for task in cluster.tasks_of(service.id) {
         if task.held.is_some() {
@@ -74,13 +73,10 @@ fn is_at_rest(cluster: &Cluster, service: &Service) -> bool {
             continue;
         }
         filled += 1;
-        let good = |health: &Arc<TaskHealth>| {
-            health.observed.status.is_good() && health.external.is_empty()
-        };
         let is_plain = task.slot == filled
             && task.revision == service.template_revision
             && node.state != NodeState::Lost
-            && cluster.health(task.id).is_some_and(good);
+            && is_well(cluster, task.id);
         if !is_plain || node::moves(cluster, service, task).is_some() {
             return false;
         }

@@ -54,16 +54,24 @@ pub struct Link {
     /// Whose word it carries; nobody's whose messages are looked at.
     oracle: Option<(String, Arc<Oracle>)>,
     tracker: TaskTracker,
-    parted: AtomicBool,
+    /// By lane.
+    parted: [AtomicBool; 2],
+    /// The connection breaks within the piece after so many more of that lane.
+    severs: Mutex<Option<(Lane, u32)>>,
     /// Wakes in the order in which was waited; a watch would draw lots.
     mended: Notify,
     cut: Mutex<CancellationToken>,
 }
 
+/// From the node to the manager, or back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lane {
+pub enum Lane {
     Up,
     Down,
+}
+
+impl Lane {
+    pub const ALL: [Self; 2] = [Self::Up, Self::Down];
 }
 
 impl Link {
@@ -82,7 +90,8 @@ impl Link {
             door: Arc::clone(door),
             oracle,
             tracker: tracker.clone(),
-            parted: AtomicBool::new(false),
+            parted: Default::default(),
+            severs: Mutex::default(),
             mended: Notify::new(),
             cut: Mutex::default(),
         })
@@ -111,8 +120,25 @@ impl Link {
         std::mem::take(&mut *self.cut.lock().unwrap()).cancel();
     }
 
-    pub fn part(&self, parted: bool) {
-        self.parted.store(parted, Ordering::Relaxed);
+    /// Both ends hear of it, and neither knows how much of the last message has come.
+    pub fn sever(&self, lane: Lane, after: u32) {
+        *self.severs.lock().unwrap() = Some((lane, after));
+    }
+
+    fn is_severed_by_this(&self, lane: Lane) -> bool {
+        let mut severs = self.severs.lock().unwrap();
+        match &mut *severs {
+            Some((on, left)) if *on == lane && *left > 0 => *left -= 1,
+            Some((on, _)) if *on == lane => return severs.take().is_some(),
+            Some(_) | None => {}
+        }
+        false
+    }
+
+    pub fn part(&self, lanes: &[Lane], parted: bool) {
+        for lane in lanes {
+            self.parted[*lane as usize].store(parted, Ordering::Relaxed);
+        }
         if !parted {
             self.mended.notify_waiters();
         }
@@ -170,8 +196,13 @@ impl Link {
             if lane == Lane::Down && self.door.muted.load(Ordering::Relaxed) {
                 continue;
             }
-            if to.write_all(&buffer[..count]).await.is_err() {
+            let severed = self.is_severed_by_this(lane);
+            let passes = if severed { count / 2 } else { count };
+            if to.write_all(&buffer[..passes]).await.is_err() {
                 return;
+            }
+            if severed {
+                self.cut();
             }
         }
         // The other end is told in its turn; if it is gone too, nobody is left to hear.
@@ -189,7 +220,7 @@ impl Link {
             sleep(latency).await;
             self.until_slot(lane).await;
             let mended = self.mended.notified();
-            if !self.parted.load(Ordering::Relaxed) {
+            if !self.parted[lane as usize].load(Ordering::Relaxed) {
                 return;
             }
             mended.await;

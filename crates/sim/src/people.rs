@@ -74,6 +74,8 @@ impl People {
             }
             Step::Cut { .. }
             | Step::Part { .. }
+            | Step::Mute { .. }
+            | Step::Sever { .. }
             | Step::Crash { .. }
             | Step::FailWrite { .. }
             | Step::SlowDisk { .. }

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use crate::{
     app::{Habit, Mood},
     life::{Moment, Write},
+    net::Lane,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,19 @@ pub enum Step {
     Part {
         nodes: Vec<u32>,
         long: Duration,
+    },
+    /// Nothing passes in that direction, and nobody hears of it: the session is half open.
+    Mute {
+        node: u32,
+        lane: Lane,
+        long: Duration,
+    },
+    /// So many more pieces pass in that direction; of the next one a half does, and the connection
+    /// breaks.
+    Sever {
+        node: u32,
+        lane: Lane,
+        after: u32,
     },
     /// The process ends at that moment, and is started again after a while.
     Crash {
@@ -169,6 +183,12 @@ impl fmt::Display for Step {
             Self::Stop { slot } => write!(f, "stop {slot}"),
             Self::Cut { node } => write!(f, "cut n{node}"),
             Self::Part { nodes, long } => write!(f, "part {} {}", list(nodes), millis(*long)),
+            Self::Mute { node, lane, long } => {
+                write!(f, "mute n{node} {} {}", lane_word(*lane), millis(*long))
+            }
+            Self::Sever { node, lane, after } => {
+                write!(f, "sever n{node} {} {after}", lane_word(*lane))
+            }
             Self::Crash { who, at, down } => {
                 write!(f, "crash {who} {} {}", at.word(), millis(*down))
             }
@@ -211,6 +231,12 @@ impl FromStr for Step {
             ["stop", ref slot] => Self::Stop { slot: named(slot) },
             ["cut", which] => Self::Cut { node: node(which)? },
             ["part", which, long] => Self::Part { nodes: nodes(which)?, long: span(long)? },
+            ["mute", which, lane, long] => {
+                Self::Mute { node: node(which)?, lane: lane_of(lane)?, long: span(long)? }
+            }
+            ["sever", which, lane, after] => {
+                Self::Sever { node: node(which)?, lane: lane_of(lane)?, after: number(after)? }
+            }
             ["crash", who, at, down] => {
                 let at = MOMENTS.iter().find(|(_, word)| *word == at);
                 let at = at.ok_or_else(|| format!("{text:?}: no such moment"))?.0;
@@ -278,6 +304,18 @@ fn node(text: &str) -> Result<u32, String> {
 
 fn nodes(text: &str) -> Result<Vec<u32>, String> {
     text.split(',').map(node).collect()
+}
+
+const fn lane_word(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Up => "up",
+        Lane::Down => "down",
+    }
+}
+
+fn lane_of(text: &str) -> Result<Lane, String> {
+    let lane = Lane::ALL.into_iter().find(|lane| lane_word(*lane) == text);
+    lane.ok_or_else(|| format!("{text:?} is neither up nor down"))
 }
 
 fn list(nodes: &[u32]) -> String {

@@ -12,6 +12,7 @@ use crate::{
     chance::Chance,
     cluster::play,
     life::Moment,
+    net::Lane,
     script::{Script, Step, Who},
 };
 
@@ -51,7 +52,7 @@ struct Maker {
 
 impl Maker {
     fn step(&mut self) -> Step {
-        match self.chance.between(0, 21) {
+        match self.chance.between(0, 25) {
             0 | 1 => self.change(),
             2 => Step::Stop { slot: self.slot() },
             3 => Step::Cut { node: self.node() },
@@ -74,6 +75,15 @@ impl Maker {
             16 => {
                 let seconds = i64::try_from(self.chance.between(0, 400)).unwrap() - 200;
                 Step::Clock { who: self.who(), seconds }
+            }
+            22 | 23 => {
+                let (node, lane) = (self.node(), self.chance.pick(&Lane::ALL));
+                Step::Mute { node, lane, long: self.long(90_000) }
+            }
+            24 | 25 => {
+                let (node, lane) = (self.node(), self.chance.pick(&Lane::ALL));
+                let after = u32::try_from(self.chance.between(0, 12)).unwrap();
+                Step::Sever { node, lane, after }
             }
             17 | 18 => {
                 let which = if self.chance.one_in(2) { self.name() } else { self.slot() };

@@ -8,6 +8,7 @@ use crate::{
     cluster::Sim,
     disk::Manners,
     life::Moment,
+    net::Lane,
     node::Node,
     script::{Step, Who},
 };
@@ -29,7 +30,9 @@ impl Sim {
                 return;
             }
             Step::Cut { node } => self.node(*node).link.cut(),
-            Step::Part { nodes, long } => self.part(nodes, *long),
+            Step::Part { nodes, long } => self.part(nodes, &Lane::ALL, *long),
+            Step::Mute { node, lane, long } => self.part(&[*node], &[*lane], *long),
+            Step::Sever { node, lane, after } => self.node(*node).link.sever(*lane, *after),
             Step::Crash { who, at, down } => match who {
                 Who::Manager => self.manager.crash(*at, *down),
                 Who::Node(number) => self.node(*number).crash(*at, *down),
@@ -55,7 +58,7 @@ impl Sim {
             Step::Heal => {
                 self.manager.database.manners.heal();
                 self.each(|node| {
-                    node.link.part(false);
+                    node.link.part(&Lane::ALL, false);
                     node.disk.manners.heal();
                     node.machine.heal();
                 });
@@ -64,13 +67,14 @@ impl Sim {
         self.transcript.say("script", step.to_string());
     }
 
-    fn part(&self, nodes: &[u32], long: Duration) {
+    fn part(&self, nodes: &[u32], lanes: &[Lane], long: Duration) {
         for number in nodes {
             let link = Arc::clone(&self.node(*number).link);
-            link.part(true);
+            let lanes = lanes.to_vec();
+            link.part(&lanes, true);
             self.tracker.spawn(async move {
                 sleep(long).await;
-                link.part(false);
+                link.part(&lanes, false);
             });
         }
     }

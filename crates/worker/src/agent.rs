@@ -99,7 +99,8 @@ pub struct Agent {
     tracker: TaskTracker,
     shutdown: CancellationToken,
     events: mpsc::Receiver<Event>,
-    held: BTreeMap<TaskId, Held>,
+    // Boxed: a tree keeps room for more than it has.
+    held: BTreeMap<TaskId, Box<Held>>,
     shared: Shared,
     /// What runtimes hold and no assignment names. Kept until the manager has spoken.
     orphans: BTreeMap<TaskId, (Arc<dyn Runtime>, Found)>,
@@ -235,7 +236,7 @@ impl Agent {
         let orphan = self.orphans.remove(&id).map(|(_, found)| found);
         let status = TaskStatus::pending(self.context.clock.now());
         self.starts.insert(id, Resume::after_restart(&status, orphan));
-        self.held.insert(id, Held::new(assignment, status, None));
+        self.held.insert(id, Box::new(Held::new(assignment, status, None)));
         self.news.insert(id);
     }
 
@@ -342,7 +343,7 @@ impl Agent {
 
     async fn save(&mut self) -> Result<(), StateFault> {
         self.unsaved = false;
-        self.file.save(self.held.values_mut().map(Held::record)).await
+        self.file.save(self.held.values_mut().map(|held| held.record())).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
@@ -26,14 +27,16 @@ use warren_proto::v1::{
 
 type Stream_<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Puts in one message: a few hundred KiB.
-const CHUNK: usize = 500;
+/// Puts in one message: some dozen KiB.
+const CHUNK: usize = 100;
 /// What a worker may say at once: it says hello with all of its tasks.
 const MESSAGE_MAX: usize = 64 << 20;
 
 #[derive(Debug)]
 pub struct Manager {
     assignments: Vec<Assignment>,
+    /// Between two messages with some of them.
+    pause: Duration,
     well: Mutex<HashSet<String>>,
     count: watch::Sender<usize>,
     /// The server, and who listens to each worker.
@@ -41,9 +44,10 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn start(assignments: Vec<Assignment>) -> (Arc<Self>, Channel) {
+    pub fn start(assignments: Vec<Assignment>, pause: Duration) -> (Arc<Self>, Channel) {
         let manager = Arc::new(Self {
             assignments,
+            pause,
             well: Mutex::default(),
             count: watch::Sender::default(),
             serving: Mutex::default(),
@@ -115,6 +119,7 @@ impl Session for Service {
             let _ = down.send(message(assign(true, &[]))).await;
             for chunk in manager.assignments.chunks(CHUNK) {
                 let _ = down.send(message(assign(false, chunk))).await;
+                tokio::time::sleep(manager.pause).await;
             }
             while let Ok(Some(pb::WorkerMessage { message: said })) = inbound.message().await {
                 let reports = match said {

@@ -5,7 +5,7 @@ use std::{thread::sleep, time::Duration};
 use serde_json::json;
 
 use crate::{
-    Options,
+    BEHIND, Options,
     child::{self, Process},
     haproxy::{self, Haproxy},
     show::{Row, as_f64, table},
@@ -14,6 +14,10 @@ use crate::{
 
 /// Until caches, buffers and the pace are what they stay.
 const WARM_UP: Duration = Duration::from_secs(2);
+
+/// The period of checks that have been attempted and sleep. Their tasks start at a pace at which
+/// few attempts are under way at a time: what those take, an allocator keeps.
+pub const IDLE: Duration = Duration::from_hours(1);
 
 pub fn run(options: &Options) {
     let Options { plan, mixed, .. } = options;
@@ -40,8 +44,18 @@ pub fn run(options: &Options) {
         let plan = Plan { netns: true, ..*plan };
         ours(&Options { plan, ..options.clone() }, name, "worker", "fresh")
     });
+    add("worker, HTTP, ahead", &|name| {
+        against(&["answer", BEHIND], options, name, ["worker", "fresh"])
+    });
     add("worker, TCP", &|name| ours(options, name, "worker", "tcp"));
-    add("worker, unchecked tasks", &|name| ours(options, name, "worker", "none"));
+    let idle = Plan { period: IDLE, ..*plan };
+    let idle = |name: &str, targets, mode| {
+        let plan = Plan { targets, ..idle };
+        ours(&Options { plan, ..options.clone() }, name, "worker", mode)
+    };
+    add("worker, idle, one task", &|name| idle(name, 1, "none"));
+    add("worker, idle, no checks", &|name| idle(name, plan.targets, "none"));
+    add("worker, idle, one check", &|name| idle(name, plan.targets, "fresh"));
     if let Some(version) = haproxy::version() {
         add(&format!("HAProxy {version}"), &|name| haproxy(options, name));
     }
@@ -52,7 +66,7 @@ pub fn run(options: &Options) {
 fn run_mixed(options: &Options) {
     let plan = Plan { targets: options.plan.targets / 2, ..options.plan };
     let options = Options { plan, ..options.clone() };
-    let row = ours(&options, "worker, HTTP and TCP", "worker", "mixed");
+    let row = ours(&options, "worker, of every kind", "worker", "mixed");
     println!("\n{}", table(std::slice::from_ref(&row)));
     let line = json!({
         "checks": plan.targets * 2,
@@ -67,13 +81,25 @@ fn run_mixed(options: &Options) {
 
 /// One of our own processes, that says itself how late it was.
 fn ours(options: &Options, name: &str, role: &str, mode: &str) -> Row {
-    let mut answers = Process::start(&["answer".to_owned()]);
+    against(&["answer"], options, name, [role, mode])
+}
+
+fn against(answers: &[&str], options: &Options, name: &str, [role, mode]: [&str; 2]) -> Row {
+    let answers: Vec<_> = answers.iter().map(|arg| (*arg).to_owned()).collect();
+    let mut answers = Process::start(&answers);
     let [targets, period, netns] = options.plan.to_args();
     let args = [role.to_owned(), mode.to_owned(), targets, period, netns];
     let mut asks = Process::start(&args);
     let pid = asks.pid();
     let mut row = measure(options, name, pid, &mut answers, || asks.ask("late"));
-    row.late_ms = numbers(&asks.ask("late"));
+    let late = numbers::<4>(&asks.ask("late"));
+    row.late_ms = late.map(|[p50, p99, most, _]| [p50, p99, most]);
+    if options.mixed
+        && let Some([.., attempts]) = late
+    {
+        // Not all of them are seen by the one who answers.
+        row = row.over(attempts / as_f64(options.seconds));
+    }
     drop(asks);
     row.time_wait = child::time_wait();
     row
@@ -133,8 +159,8 @@ fn summary(rows: &[Row], plan: &Plan) -> serde_json::Value {
     let haproxy = cpu("HAProxy");
     let ratio = |ours: Option<f64>| Some(round(ours? / haproxy?));
     let worker = row("worker, HTTP fresh");
-    let each = |checked: &Row, not: &Row| {
-        let bytes = checked.resident_bytes.saturating_sub(not.resident_bytes);
+    let each = |(more, less): (&Row, &Row)| {
+        let bytes = more.resident_bytes.saturating_sub(less.resident_bytes);
         bytes / u64::try_from(plan.targets).unwrap()
     };
     json!({
@@ -146,7 +172,8 @@ fn summary(rows: &[Row], plan: &Plan) -> serde_json::Value {
         "ratio_fresh": ratio(fresh),
         "ratio_kept": ratio(kept),
         "lateness_p99_ms": worker.and_then(|row| row.late_ms).map(|[_, p99, _]| p99),
-        "bytes_per_check": worker.zip(row("worker, unchecked")).map(|(a, b)| each(a, b)),
+        "bytes_per_task": row("worker, idle, no").zip(row("worker, idle, one task")).map(each),
+        "bytes_per_check": row("worker, idle, one check").zip(row("worker, idle, no")).map(each),
         "time_wait": worker.map(|row| row.time_wait),
     })
 }

@@ -20,7 +20,8 @@ impl Lateness {
         self.tenths[bucket] += 1;
     }
 
-    /// As text, as `worker` says it too: p50, p99 and the most, in milliseconds. Begins anew.
+    /// As text, as `worker` says it too: p50, p99 and the most, in milliseconds, and how many
+    /// there were. Begins anew.
     pub fn take(&mut self) -> String {
         let tenths = std::mem::take(&mut self.tenths);
         let total: u64 = tenths.iter().sum();
@@ -34,7 +35,7 @@ impl Lateness {
         };
         let (p50, p99) = (quantile(0.5), quantile(0.99));
         let most = as_f64(tenths.len() as u64) / 10.0;
-        format!("{p50:.1} {p99:.1} {most:.1}")
+        format!("{p50:.1} {p99:.1} {most:.1} {total}")
     }
 }
 
@@ -52,6 +53,13 @@ pub struct Row {
 }
 
 impl Row {
+    /// If there were so many attempts in a second.
+    pub fn over(self, per_second: f64) -> Self {
+        let part = self.per_second / per_second;
+        let (user_us, system_us) = (self.user_us * part, self.system_us * part);
+        Self { per_second, user_us, system_us, ..self }
+    }
+
     pub fn cpu_us(&self) -> f64 {
         self.user_us + self.system_us
     }

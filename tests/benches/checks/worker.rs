@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use warren_core::{
     assignment::Assignment,
     bounds::{Delay, Period, Port, Threshold, Timeout},
-    check::{Check, CheckKind, Checks, HealthConfig, HttpCheck, TcpCheck, Timing},
+    check::{
+        Check, CheckKind, Checks, Command, ExecCheck, HealthConfig, HttpCheck, Parts, Payload,
+        TcpCheck, TextMatch, Timing,
+    },
     id::{NodeId, ServiceId},
     node::Labels,
     spec::{Network, Pull, TaskTemplate, Workload},
@@ -20,6 +23,7 @@ use warren_worker::{Config, Drivers, Engine, Metrics, StateFile, SystemClock};
 use crate::{
     child,
     manager::Manager,
+    rounds::IDLE,
     runtime::{AllRun, task},
     show::as_f64,
     targets::{PORT, Plan},
@@ -32,9 +36,17 @@ pub fn run(plan: &Plan, mode: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let tasks: Vec<_> = (0..plan.targets).map(|target| assignment(plan, mode, target)).collect();
+    let kinds: Vec<_> = kinds(mode).into_iter().map(|checks| template(checks, plan)).collect();
+    let tasks: Vec<_> = (0..plan.targets)
+        .map(|target| {
+            // Those of a kind one after the other, as those of a service come.
+            let kind = target * kinds.len() / plan.targets;
+            assignment(target, kind, &kinds[kind])
+        })
+        .collect();
     runtime.block_on(async {
-        let (manager, channel) = Manager::start(tasks);
+        let pause = if plan.period == IDLE { Duration::from_millis(20) } else { Duration::ZERO };
+        let (manager, channel) = Manager::start(tasks, pause);
         let state = StateFile::open(&dir, NodeId::from_u64(9)).unwrap();
         let config = config(&dir, metrics);
         let drivers = Drivers::new([Arc::new(AllRun { netns: plan.netns }) as Arc<dyn Runtime>]);
@@ -106,7 +118,7 @@ fn lateness(registry: &Registry) -> Vec<(f64, u64)> {
 }
 
 /// p50 and p99, interpolated within their buckets as Prometheus does it, and the bound of the
-/// bucket that the latest is in; in milliseconds.
+/// bucket that the latest is in, in milliseconds; and how many there were.
 fn since(before: &[(f64, u64)], now: &[(f64, u64)]) -> String {
     let earlier = |at: usize| before.get(at).map_or(0, |(_, count)| *count);
     let counts: Vec<(f64, u64)> =
@@ -125,22 +137,33 @@ fn since(before: &[(f64, u64)], now: &[(f64, u64)]) -> String {
         0.0
     };
     let most = counts.iter().find(|(_, count)| *count == total).map_or(0.0, |(bound, _)| *bound);
-    format!("{:.2} {:.2} {:.1}", quantile(0.5), quantile(0.99), most * 1e3)
+    format!("{:.2} {:.2} {:.1} {total}", quantile(0.5), quantile(0.99), most * 1e3)
 }
 
-fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
-    let checks = match mode {
-        "none" => Checks::NONE,
-        "tcp" => readiness(plan, tcp()),
-        "mixed" => mixed(plan),
-        "kept" => readiness(plan, kept()),
-        _ => readiness(plan, http()),
-    };
+/// Of each kind of task, what its readiness asks and what its liveness.
+type Asked = [Option<CheckKind>; 2];
+
+fn kinds(mode: &str) -> Vec<Asked> {
+    match mode {
+        "none" => vec![[None, None]],
+        "tcp" => vec![[Some(tcp()), None]],
+        "kept" => vec![[Some(kept()), None]],
+        "mixed" => {
+            [http(), kept(), talk(), exec(), all()].map(|kind| [Some(kind), Some(tcp())]).into()
+        }
+        _ => vec![[Some(http()), None]],
+    }
+}
+
+fn template(asked: Asked, plan: &Plan) -> Arc<TaskTemplate> {
+    let [readiness, liveness] =
+        asked.map(|kind| kind.map(|kind| Check { kind, timing: timing(plan) }));
+    let checks = Checks { readiness, liveness, ..Checks::NONE };
     let health = match checks {
         Checks::NONE => HealthConfig::Disabled,
         checks => HealthConfig::Checks(checks.into()),
     };
-    let template = TaskTemplate {
+    Arc::new(TaskTemplate {
         network: Network::Host,
         health,
         ..TaskTemplate::new(Workload::Image {
@@ -148,27 +171,20 @@ fn assignment(plan: &Plan, mode: &str, target: usize) -> Assignment {
             pull: Pull::Missing,
             command: Vec::new(),
         })
-    };
+    })
+}
+
+fn assignment(target: usize, kind: usize, template: &Arc<TaskTemplate>) -> Assignment {
     Assignment {
         task: task(target),
-        service: ServiceId::from_u64(2),
-        service_name: "web".parse().unwrap(),
+        service: ServiceId::from_u64(2 + kind as u64),
+        service_name: format!("web-{kind}").parse().unwrap(),
         slot: u32::try_from(target).unwrap() + 1,
-        template: Arc::new(template),
+        template: Arc::clone(template),
         not_before: Timestamp::EPOCH,
         stop: None,
         checks_paused_until: None,
     }
-}
-
-fn readiness(plan: &Plan, kind: CheckKind) -> Checks {
-    Checks { readiness: Some(Check { kind, timing: timing(plan) }), ..Checks::NONE }
-}
-
-/// Two for each task.
-fn mixed(plan: &Plan) -> Checks {
-    let liveness = Some(Check { kind: tcp(), timing: timing(plan) });
-    Checks { liveness, ..readiness(plan, http()) }
 }
 
 fn http() -> CheckKind {
@@ -182,6 +198,22 @@ fn kept() -> CheckKind {
 
 fn tcp() -> CheckKind {
     CheckKind::Tcp(TcpCheck::new(port()))
+}
+
+/// Asks and listens.
+fn talk() -> CheckKind {
+    let send = Payload::new(*b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    let expect = Some(TextMatch::contains("200 OK").unwrap());
+    CheckKind::Tcp(TcpCheck { send, expect, ..TcpCheck::new(port()) })
+}
+
+/// Without containerd and runc, which are not what is measured.
+fn exec() -> CheckKind {
+    CheckKind::Exec(ExecCheck::new(Command::argv(vec!["true".to_owned()]).unwrap()))
+}
+
+fn all() -> CheckKind {
+    CheckKind::All(Parts::new(vec![tcp(), http()]).unwrap())
 }
 
 fn port() -> Port {

@@ -13,7 +13,7 @@ use warren_core::{
     task::{EndKind, Task},
     time::Timestamp,
 };
-use warren_plan::{Dirty, Policy, plan, plan_dirty};
+use warren_plan::{AtRest, Dirty, Policy, plan, plan_dirty};
 
 use crate::{
     numbers::row,
@@ -63,7 +63,7 @@ fn cost(tasks: usize) -> Cost {
         cluster.apply(&change);
         let begun = Instant::now();
         let dirty = Dirty::of(&before, &cluster, std::slice::from_ref(&change));
-        let planned = plan_dirty(&cluster, &policy, now, 8, dirty);
+        let planned = plan_dirty(&cluster, &policy, now, 8, dirty, &mut AtRest::default());
         took += begun.elapsed();
         assert!(!planned.changes.is_empty());
         // As it was: the next one finds the same cluster.
@@ -87,7 +87,9 @@ fn filled(tasks: usize, policy: &Policy) -> Cluster {
         let before = cluster.clone();
         cluster.apply(&change);
         let dirty = Dirty::of(&before, &cluster, std::slice::from_ref(&change));
-        for change in plan_dirty(&cluster, policy, now, number as u64, dirty).changes {
+        let mut at_rest = AtRest::default();
+        let plan = plan_dirty(&cluster, policy, now, number as u64, dirty, &mut at_rest);
+        for change in plan.changes {
             cluster.apply(&change);
         }
     }

@@ -18,7 +18,8 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_plan::{
-    Plan, effective_health, observed_health, plan, plan_dirty, summary::summarize, violations,
+    AtRest, Dirty, Plan, effective_health, observed_health, plan, plan_dirty, summary::summarize,
+    violations,
 };
 
 use crate::world::World;
@@ -116,6 +117,7 @@ fn wish() -> impl Strategy<Value = Wish> {
 struct Model {
     world: World,
     wake_at: Option<Timestamp>,
+    at_rest: AtRest,
     /// Slots whose once ready task was stopped for its health, and none served since.
     bare: BTreeMap<(ServiceId, u32), Timestamp>,
     /// The largest budget that each service ever had.
@@ -125,7 +127,8 @@ struct Model {
 impl Model {
     fn new() -> Self {
         let world = World::new(NODES);
-        Self { world, wake_at: None, bare: BTreeMap::new(), budgets: BTreeMap::new() }
+        let (bare, budgets) = (BTreeMap::new(), BTreeMap::new());
+        Self { world, wake_at: None, at_rest: AtRest::default(), bare, budgets }
     }
 
     fn pick(&self, number: usize, fits: impl Fn(&Task) -> bool) -> Option<TaskId> {
@@ -311,8 +314,10 @@ impl Model {
         assert_eq!(full, plan(&cluster, &policy, now, seed), "not deterministic");
         if self.wake_at.is_some_and(|at| at <= now) {
             self.wake_at = full.wake_at;
+            let all = Dirty::all(&cluster);
+            assert_eq!(plan_dirty(&cluster, &policy, now, seed, all, &mut self.at_rest), full);
         } else {
-            let part = plan_dirty(&cluster, &policy, now, seed, dirty.clone());
+            let part = plan_dirty(&cluster, &policy, now, seed, dirty.clone(), &mut self.at_rest);
             assert_eq!(part.changes, full.changes, "planning {dirty:?} is not planning all");
             self.wake_at = self.wake_at.into_iter().chain(part.wake_at).min();
         }

@@ -50,9 +50,9 @@ impl World {
     }
 
     pub fn apply(&mut self, change: &Change) {
-        self.dirty.note(&self.cluster, change);
+        let before = self.cluster.clone();
         self.cluster.apply(change);
-        self.dirty.note(&self.cluster, change);
+        self.dirty.append(Dirty::of(&before, &self.cluster, std::slice::from_ref(change)));
     }
 
     pub fn node(&mut self, number: u64, state: NodeState) {

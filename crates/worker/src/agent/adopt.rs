@@ -69,7 +69,7 @@ impl Agent {
             shared::checks(&task.assignment.template, &mut task.status);
             let id = task.assignment.task;
             let resume = Resume::after_restart(&task.status, found.remove(&id).map(|(_, f)| f));
-            agent.held.insert(id, Held::remembered(task));
+            agent.held.insert(id, Box::new(Held::remembered(task)));
             agent.starts.insert(id, resume);
         }
         agent.orphans = found;
