@@ -24,6 +24,10 @@ impl Certificates {
         let scripts = manual::scripts("docs/operations.md");
         let (_, script) = scripts.iter().find(|(_, script)| script.contains("openssl")).unwrap();
         let script = script.replace("-days 365 ", &format!("-days {days} "));
+        // By the same CA, a client's that is over.
+        let over = "certificate over extendedKeyUsage=clientAuth";
+        let at_once = "eval \"$(declare -f certificate | sed 's/-days [0-9]*/-days 0/')\"";
+        let script = format!("{script}\n{at_once}\n{over}\n");
         let mut bash = Command::new("bash");
         let output = bash.args(["-euc", &script]).current_dir(directory).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));

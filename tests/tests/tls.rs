@@ -2,6 +2,7 @@
 //! commands, and with everything that can be wrong about them.
 
 use std::{
+    net::SocketAddr,
     process::{Command, Output},
     time::Duration,
 };
@@ -50,6 +51,15 @@ fn refused(host: &str, flags: &[String], sentence: &str) {
     assert!(said.contains(sentence), "{sentence}: {said}");
 }
 
+/// A certificate that has just ended is taken until its second is over.
+fn in_the_end_refused(host: &str, flags: &[String], sentence: &str) {
+    eventually("the second to be over", LIMIT, || {
+        let output = ask(host, flags);
+        if output.status.success() { Err(text(&output)) } else { Ok(()) }
+    });
+    refused(host, flags, sentence);
+}
+
 /// The component that tells of the process's own certificate.
 fn certificate(body: &str) -> (String, String) {
     let report: Value = serde_json::from_str(body).unwrap();
@@ -57,6 +67,16 @@ fn certificate(body: &str) -> (String, String) {
     let part = parts.iter().find(|part| part["name"] == "certificate").unwrap();
     let word = |name: &str| part[name].as_str().unwrap_or_default().to_owned();
     (word("status"), word("message"))
+}
+
+/// Unready since its certificate is over, and not only until it has been looked at.
+fn expired(address: SocketAddr) {
+    eventually("the certificate's end", LIMIT, || {
+        let (code, body) = get(address, "/health/ready?verbose");
+        let (status, message) = certificate(&body);
+        let told = status == "unhealthy" && message.starts_with("expired at ");
+        if code == 503 && told { Ok(()) } else { Err(body) }
+    });
 }
 
 #[test]
@@ -167,24 +187,17 @@ fn a_certificate_that_ends_is_told_before_and_after() {
     assert_eq!(status, "degraded");
     assert!(message.ends_with("4 days left"), "{message}");
     assert_eq!(get(at, "/health/ready").0, 200);
-    let (host, expired) = (format!("https://{address}"), [soon.ca(), over.pair("ada")].concat());
-    eventually("the second in which it ends to be over", LIMIT, || {
-        let output = ask(&host, &expired);
-        if output.status.success() { Err(text(&output)) } else { Ok(()) }
-    });
-    refused(&host, &expired, "and still valid?");
+    let host = format!("https://{address}");
+    in_the_end_refused(&host, &soon.of("over"), "and still valid?");
     assert_eq!(first.stop(), Some(0));
 
     let (second, address) = manager(&machine, over.of_manager());
-    let body = wait_for(second.health_address(), "/health/ready?verbose", 503);
-    let (status, message) = certificate(&body);
-    assert_eq!(status, "unhealthy");
-    assert!(message.starts_with("expired at "), "{message}");
+    expired(second.health_address());
     assert_eq!(get(second.health_address(), "/liveness").0, 200);
-    refused(&format!("https://{address}"), &over.of("ada"), "its certificate has expired");
-    let worker = worker(&machine, &format!("https://{address}"), over.of("node-a"));
-    let body = wait_for(worker.health_address(), "/health/ready?verbose", 503);
-    assert_eq!(certificate(&body).0, "unhealthy");
+    let host = format!("https://{address}");
+    in_the_end_refused(&host, &over.of("ada"), "its certificate has expired");
+    let worker = worker(&machine, &host, over.of("node-a"));
+    expired(worker.health_address());
     eventually("the worker's warning", LIMIT, || {
         let log = worker.log();
         let told = log.lines().any(|line| {
