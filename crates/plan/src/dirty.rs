@@ -7,6 +7,7 @@ use warren_core::{
     cluster::Cluster,
     event::Event,
     id::{NodeId, ServiceId, TaskId},
+    task::Task,
 };
 
 use crate::health::{is_live, is_well};
@@ -20,6 +21,8 @@ pub struct Dirty {
     pub nodes: BTreeSet<NodeId>,
     /// Nodes came, went or were heard of.
     pub presence: bool,
+    /// What the nodes have given away: where there was no room there may be, and the other way.
+    pub room: bool,
     /// Of what the history has got longer.
     pub told: Told,
 }
@@ -54,6 +57,7 @@ impl Dirty {
             nudged: BTreeSet::new(),
             nodes: cluster.nodes().map(|node| node.id).collect(),
             presence: true,
+            room: true,
         }
     }
 
@@ -66,6 +70,7 @@ impl Dirty {
             } else {
                 dirty.note(before, change);
                 dirty.note(after, change);
+                dirty.room |= moves_room(before, change);
             }
         }
         dirty
@@ -77,6 +82,7 @@ impl Dirty {
             && self.nudged.is_empty()
             && self.nodes.is_empty()
             && !self.presence
+            && !self.room
     }
 
     pub fn append(&mut self, mut other: Self) {
@@ -84,6 +90,7 @@ impl Dirty {
         self.nudged.append(&mut other.nudged);
         self.nodes.append(&mut other.nodes);
         self.presence |= other.presence;
+        self.room |= other.room;
         self.told.append(other.told);
     }
 
@@ -125,6 +132,7 @@ impl Dirty {
     /// A change of the planner itself, which has looked already at what it planned. `before` is
     /// the cluster without it.
     pub(crate) fn note_own(&mut self, before: &Cluster, change: &Change) {
+        self.room |= moves_room(before, change);
         match change {
             Change::PutEvent(event) => self.told.note(event),
             Change::PutTask(task) => self.nodes.extend(task.node()),
@@ -153,4 +161,23 @@ fn nudged(before: &Cluster, after: &Cluster, change: &Change) -> Option<ServiceI
     let Change::PutHealth(id, _) = change else { return None };
     let task = after.task(*id).filter(|task| is_live(task))?;
     (is_well(before, *id) && is_well(after, *id)).then_some(task.service)
+}
+
+/// Whether a node gives away more or less than `before`, or may take other tasks.
+fn moves_room(before: &Cluster, change: &Change) -> bool {
+    match change {
+        Change::PutTask(task) => {
+            let taken = |task: &Task| task.node().filter(|_| !task.has_ended());
+            before.task(task.id).and_then(|known| taken(known)) != taken(task)
+        }
+        Change::RemoveTask(_) | Change::PutNode(_) | Change::RemoveNode(_) => true,
+        // Of its own tasks, which are tried anyway.
+        Change::PutService(_)
+        | Change::RemoveService(_)
+        | Change::PutHealth(..)
+        | Change::PutRestraint(_)
+        | Change::PutEvent(_)
+        | Change::RemoveEvent(_)
+        | Change::TrimEvents(_) => false,
+    }
 }

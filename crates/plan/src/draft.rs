@@ -66,6 +66,11 @@ impl<'a> Draft<'a> {
         std::mem::take(&mut self.touched)
     }
 
+    /// Whether what the nodes have given away has changed since then.
+    pub const fn has_moved_room(&self) -> bool {
+        self.touched.room
+    }
+
     /// Look again then at the latest. A moment that has come needs no waking.
     pub fn wake(&mut self, at: Timestamp) {
         if self.now < at {

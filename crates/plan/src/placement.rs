@@ -3,11 +3,12 @@
 //! A task is placed only when its backoff is over: a node that was picked minutes ago is a
 //! worse pick than one that is picked now.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use warren_core::{
     cluster::Cluster,
     event::{Decision, EventKind},
+    id::ServiceId,
     node::NodeState,
     rule::Rule,
     service::Service,
@@ -20,10 +21,12 @@ use crate::{
     ledger::{Candidate, Ledger},
 };
 
-/// Gives a node to every task that waits for one and may have it.
-pub(crate) fn place_waiting(draft: &mut Draft<'_>) {
+/// Gives a node to every task that waits for one and may have it, of these services or of all.
+pub(crate) fn place_waiting(draft: &mut Draft<'_>, of: Option<&BTreeSet<ServiceId>>) {
+    let concerns =
+        |task: &&Arc<Task>| is_live(task) && of.is_none_or(|of| of.contains(&task.service));
     let mut waiting: Vec<Arc<Task>> =
-        draft.cluster.tasks_waiting().filter(|task| is_live(task)).map(Arc::clone).collect();
+        draft.cluster.tasks_waiting().filter(concerns).map(Arc::clone).collect();
     // Whoever waits longest goes first.
     waiting.sort_by_key(|task| (task.not_before, task.service, task.slot, task.id));
     let mut ledger = None;

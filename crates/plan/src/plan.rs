@@ -49,8 +49,9 @@ impl AtRest {
     }
 }
 
-/// Plans only what is dirty, and all tasks that wait for a node. Where nothing else changed
-/// since the last plan and its `wake_at` has not come, that is the same as planning everything.
+/// Plans only what is dirty, and the tasks that wait for a node where the nodes' room has changed.
+/// Where nothing else changed since the last plan and its `wake_at` has not come, that is the same
+/// as planning everything.
 pub fn plan_dirty(
     cluster: &Cluster,
     policy: &Policy,
@@ -80,10 +81,15 @@ pub fn plan_dirty(
         todo.services.append(&mut touched.services);
         looked_at.extend(&todo.services);
         told.append(touched.told);
+        todo.room |= touched.room;
         for &id in &todo.services {
             service::reconcile(&mut draft, id);
         }
-        placement::place_waiting(&mut draft);
+        if todo.presence || todo.room || draft.has_moved_room() {
+            placement::place_waiting(&mut draft, None);
+        } else {
+            placement::place_waiting(&mut draft, Some(&todo.services));
+        }
         for &id in &todo.services {
             retention::forget(&mut draft, id);
         }
