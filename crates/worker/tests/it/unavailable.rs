@@ -127,3 +127,15 @@ async fn a_check_that_the_runtime_cannot_make_becomes_unknown_when_it_lasts_and_
     let unhealthy = |r: &_| health_status(r) == Some(HealthStatus::Unhealthy);
     assert!(!world.manager.reports(TASK).iter().any(unhealthy));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_says_nothing_of_the_task_and_others_follow() {
+    let world = World::running(liveness(timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    let before = world.manager.count();
+    world.runtime.find(Finds::Panic);
+    let unknown = world.manager.report(TASK, is(HealthStatus::Unknown)).await;
+    assert!(is_ready(&unknown), "what is known still counts for traffic");
+    world.runtime.find(Finds::Good);
+    world.manager.report_after(before, TASK, is(HealthStatus::Healthy)).await;
+}

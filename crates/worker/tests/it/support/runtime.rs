@@ -55,6 +55,8 @@ pub enum Finds {
     /// Good and bad, one after the other.
     ByTurns,
     RuntimeDown,
+    /// A fault of our own.
+    Panic,
 }
 
 #[derive(Debug)]
@@ -288,7 +290,7 @@ impl Runtime for FakeRuntime {
             match state.finds {
                 Finds::ByTurns if state.execs.len().is_multiple_of(2) => Finds::Bad,
                 Finds::ByTurns => Finds::Good,
-                always @ (Finds::Good | Finds::Bad | Finds::RuntimeDown) => always,
+                always @ (Finds::Good | Finds::Bad | Finds::RuntimeDown | Finds::Panic) => always,
             }
         });
         // An attempt takes some time.
@@ -302,6 +304,7 @@ impl Runtime for FakeRuntime {
             Finds::Good | Finds::ByTurns => exited(0, "fine"),
             Finds::Bad => exited(1, "broken"),
             Finds::RuntimeDown => Err(unavailable()),
+            Finds::Panic => panic!("as the test wants"),
         }
     }
 }
