@@ -22,6 +22,7 @@ mod publish;
 mod pulse;
 mod rejection;
 mod rpc;
+mod serve;
 mod session;
 mod status;
 mod tally;

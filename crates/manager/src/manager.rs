@@ -1,29 +1,17 @@
 //! Opens the store, and runs the control loop and the servers until one of them ends.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
-use futures::{FutureExt, Stream, TryStreamExt};
+use futures::FutureExt;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
     time::timeout,
 };
-use tokio_stream::{
-    StreamExt,
-    wrappers::{ReceiverStream, UnixListenerStream},
-};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    service::Routes,
-    transport::{
-        Server,
-        server::{Connected, TcpIncoming},
-    },
-};
+use tonic::service::Routes;
 use warren_core::cluster::Cluster;
 use warren_plan::Policy;
 use warren_store::{CommitFault, OpenFault, RedbStore, Store};
@@ -39,14 +27,11 @@ use crate::{
     publish::Published,
     pulse::Pulse,
     rpc::{Context, routes},
+    serve,
     wakers::Wakers,
     world::{RealWorld, World},
     writer::{AHEAD, Writer},
 };
-
-/// Half-open connections are found within the sum of these two, which is one grace.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that is needed to serve. Nothing runs before [`Manager::serve`].
 pub struct Manager {
@@ -67,6 +52,8 @@ pub enum ManagerFault {
     Reflection(#[from] tonic_reflection::server::Error),
     #[error("a listener of the manager has failed")]
     Serve(#[from] tonic::transport::Error),
+    #[error("the manager's socket cannot be served by a thread of its own")]
+    Socket(#[source] io::Error),
     #[error("a listener of the manager has ended by itself")]
     ListenerEnded,
     #[error("a part of the manager has panicked")]
@@ -150,7 +137,7 @@ impl Manager {
         let mut servers = JoinSet::new();
         for listener in listeners {
             sockets.extend(socket_path(&listener));
-            servers.spawn(listen(listener, routes.clone(), ending.clone()));
+            servers.spawn(serve::at(listener, routes.clone(), ending.clone()));
         }
         let result = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
@@ -182,9 +169,7 @@ fn end_of_loop(ended: Result<Result<(), CommitFault>, JoinError>) -> Result<(), 
     Ok(ended??)
 }
 
-fn end_of_listener(
-    ended: Result<Result<(), tonic::transport::Error>, JoinError>,
-) -> Result<(), ManagerFault> {
+fn end_of_listener(ended: Result<Result<(), ManagerFault>, JoinError>) -> Result<(), ManagerFault> {
     ended??;
     Err(ManagerFault::ListenerEnded)
 }
@@ -200,46 +185,4 @@ fn remove_socket(path: &PathBuf) {
     if let Err(error) = fs::remove_file(path) {
         tracing::debug!(%error, path = %path.display(), "socket is not removed");
     }
-}
-
-async fn listen(
-    listener: Listener,
-    routes: Routes,
-    ending: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
-    let server = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
-    match listener {
-        Listener::Unix { listener, path: _ } => {
-            serve(server, UnixListenerStream::new(listener), routes, ending).await
-        }
-        Listener::Tcp(listener) => serve(server, without_delay(listener), routes, ending).await,
-        Listener::Tls(listener, tls) => {
-            serve(server.tls_config(*tls)?, without_delay(listener), routes, ending).await
-        }
-        Listener::Memory(connections) => {
-            let incoming = StreamExt::map(ReceiverStream::new(connections), io::Result::Ok);
-            serve(server, incoming, routes, ending).await
-        }
-    }
-}
-
-fn without_delay(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
-}
-
-async fn serve<IO>(
-    mut server: Server,
-    incoming: impl Stream<Item = io::Result<IO>> + Send,
-    routes: Routes,
-    ending: CancellationToken,
-) -> Result<(), tonic::transport::Error>
-where
-    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    server
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming.into_stream(), ending.cancelled_owned())
-        .await
 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use warren_manager::{Manager, ManagerConfig, Policy, Timing, bind_tcp};
+use warren_manager::{Manager, ManagerConfig, Policy, Timing, bind_tcp, bind_unix};
+
+/// In its data directory, for people.
+const SOCKET: &str = "warren.sock";
 
 /// In the process that was started: serves until it is killed. Says where.
 pub fn run(args: &[String]) {
@@ -21,18 +24,22 @@ pub fn run(args: &[String]) {
         let begun = Instant::now();
         let listener = bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None).await.unwrap();
         let address = listener.tcp_address().unwrap();
+        let socket = bind_unix(&data_dir.join(SOCKET)).await.unwrap();
         let config =
             ManagerConfig { data_dir, timing: Timing::default(), policy: Policy::default() };
         let manager = tokio::task::block_in_place(|| Manager::open(config)).unwrap();
         println!("{address} {}", begun.elapsed().as_millis());
-        manager.serve(vec![listener], CancellationToken::new()).await.unwrap();
+        manager.serve(vec![listener, socket], CancellationToken::new()).await.unwrap();
     });
 }
 
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    /// For workers.
     pub address: SocketAddr,
+    /// For people.
+    pub socket: PathBuf,
     /// Of its start, what the database took.
     pub opened_ms: u64,
 }
@@ -51,7 +58,7 @@ impl Process {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let (address, opened) = line.trim_end().split_once(' ').expect("the manager has ended");
         let (address, opened_ms) = (address.parse().unwrap(), opened.parse().unwrap());
-        Self { child, address, opened_ms }
+        Self { child, address, socket: data_dir.join(SOCKET), opened_ms }
     }
 
     /// What all its threads have taken of the processor.

@@ -3,10 +3,11 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{sync::watch, time::sleep};
 use tonic::transport::{Channel, Endpoint};
 use warren_proto::v1::{
     self as pb, health_api_client::HealthApiClient, services_client::ServicesClient,
@@ -42,12 +43,12 @@ async fn measure(options: Options) {
     let address = manager.address;
     let fleet = Fleet::start(address, sessions);
     fleet.sessions(sessions).await;
-    let api = Api::connect(address.to_string()).await;
+    let api = Api::connect(&manager.socket).await;
     let mut json = vec![("tasks", tasks.to_string()), ("sessions", sessions.to_string())];
     fill(&manager, &fleet, &api, tasks, &mut json).await;
     rest(&manager, &api, options.seconds, &mut json).await;
     decide(&fleet, tasks / PER_SERVICE, options.decisions, &mut json).await;
-    burst(&manager, &fleet, &api, options, &mut json).await;
+    burst(&manager, &fleet, options, &mut json).await;
     row("memory of the process, MiB", &(manager.resident_bytes() >> 20).to_string());
     manager.kill();
     restart(dir.path(), address, &fleet, &mut json).await;
@@ -96,7 +97,7 @@ async fn rest(manager: &Process, api: &Api, seconds: u64, json: &mut Json) {
 async fn restart(dir: &Path, address: SocketAddr, fleet: &Fleet, json: &mut Json) {
     let begun = Instant::now();
     let manager = Process::start(dir, address.port());
-    let api = Api::connect(address.to_string()).await;
+    let api = Api::connect(&manager.socket).await;
     api.page(0).await;
     let restart_ms = begun.elapsed().as_millis();
     row("killed, then started: the API answers after, ms", &restart_ms.to_string());
@@ -139,11 +140,11 @@ async fn decide(fleet: &Fleet, services: usize, count: usize, json: &mut Json) {
 }
 
 /// Every task loses its traffic, or gets it back, all at once; and somebody looks.
-async fn burst(manager: &Process, fleet: &Fleet, api: &Api, options: Options, json: &mut Json) {
+async fn burst(manager: &Process, fleet: &Fleet, options: Options, json: &mut Json) {
     let Options { tasks, rounds, .. } = options;
     let (done, is_done) = watch::channel(false);
-    let mut looks = JoinSet::new();
-    looks.spawn(look(api.clone(), tasks / PER_SERVICE, is_done));
+    let (socket, services) = (manager.socket.clone(), tasks / PER_SERVICE);
+    let looks = thread::spawn(move || look(&socket, services, &is_done));
     let (mut took, cpu) = (Duration::ZERO, manager.cpu());
     for round in 0..rounds {
         let before = *fleet.seen.acked.borrow();
@@ -156,7 +157,7 @@ async fn burst(manager: &Process, fleet: &Fleet, api: &Api, options: Options, js
     }
     let cpu = manager.cpu().saturating_sub(cpu).as_secs_f64() * 1e6;
     done.send_replace(true);
-    let pages = looks.join_next().await.unwrap().unwrap();
+    let pages = looks.join().unwrap();
     let changes = as_f64((tasks * rounds) as u64);
     let per_s = changes / took.as_secs_f64();
     row("bursts: health changes durable and acknowledged /s", &format!("{per_s:.0}"));
@@ -169,17 +170,22 @@ async fn burst(manager: &Process, fleet: &Fleet, api: &Api, options: Options, js
     json.push(("task_ls_p99_ms", format!("{p99:.2}")));
 }
 
-async fn look(api: Api, services: usize, done: watch::Receiver<bool>) -> Samples {
-    let mut samples = Samples::default();
-    let mut number = 0;
-    while !*done.borrow() {
-        number = (number + 7) % services;
-        let begun = Instant::now();
-        api.page(number).await;
-        samples.add(begun.elapsed());
-        sleep(LOOK).await;
-    }
-    samples
+/// Beside the workers, whose own turns a person does not wait for.
+fn look(socket: &Path, services: usize, done: &watch::Receiver<bool>) -> Samples {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let api = Api::connect(socket).await;
+        let mut samples = Samples::default();
+        let mut number = 0;
+        while !*done.borrow() {
+            number = (number + 7) % services;
+            let begun = Instant::now();
+            api.page(number).await;
+            samples.add(begun.elapsed());
+            sleep(LOOK).await;
+        }
+        samples
+    })
 }
 
 /// As a person's commands use it.
@@ -187,8 +193,9 @@ async fn look(api: Api, services: usize, done: watch::Receiver<bool>) -> Samples
 struct Api(Channel);
 
 impl Api {
-    async fn connect(address: String) -> Self {
-        Self(Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap())
+    async fn connect(socket: &Path) -> Self {
+        let address = format!("unix://{}", socket.display());
+        Self(Endpoint::from_shared(address).unwrap().connect().await.unwrap())
     }
 
     async fn create(&self, number: usize) {
