@@ -46,14 +46,19 @@ fn unrest_of(sim: &Sim, cluster: &Cluster, service: &Service) -> Option<String> 
     let now = sim.manager.clock.read();
     let living: Vec<&Task> =
         cluster.tasks_of(service.id).map(|task| &**task).filter(|task| !task.has_ended()).collect();
-    let slots: Vec<u32> = living.iter().map(|task| task.slot).collect();
+    // Two programs that bind one port cannot share a node: one waits, and the others wait for it
+    // with their update.
+    let crowded = service.spec.template.binds_host_ports() && living.len() > sim.nodes.len();
+    // So does one that was to take over while a node was lost, and what was there works on.
+    let is_there = |id: TaskId| living.iter().any(|task| task.id == id);
+    let waits_beside =
+        |task: &Task| crowded && task.node().is_none() && task.replaces.is_some_and(is_there);
+    let filled = living.iter().filter(|task| !waits_beside(task));
+    let slots: Vec<u32> = filled.map(|task| task.slot).collect();
     let wanted: Vec<u32> = (1..=service.spec.replicas.get()).collect();
     if slots != wanted {
         return Some(format!("slots {slots:?} are filled, and {wanted:?} are wanted"));
     }
-    // Two programs that bind one port cannot share a node: one waits, and the others wait for it
-    // with their update.
-    let crowded = service.spec.template.binds_host_ports() && living.len() > sim.nodes.len();
     living.iter().find_map(|task| {
         let health = effective_health(cluster, task, now);
         let works = task.status.phase == Phase::Running
