@@ -58,22 +58,15 @@ impl Change<'_> {
     }
 
     fn without(&self, health: HealthConfig) -> Result<HealthConfig, Failure> {
-        let mut checks = match (scope(self.flags), health) {
-            (Scope::All, _) => {
-                let why = "what names the checks of all roles leaves none to take away";
-                return Err(Failure::flag(FLAG, why));
-            }
-            (Scope::Nothing | Scope::Timing | Scope::Roles, HealthConfig::Checks(checks)) => {
-                Checks::clone(&checks)
-            }
-            (
-                Scope::Nothing | Scope::Timing | Scope::Roles,
-                HealthConfig::Auto | HealthConfig::Preset(_) | HealthConfig::Disabled,
-            ) => {
-                let why = "the service has no checks by role: name --health-* or --no-healthcheck";
-                return Err(Failure::flag(FLAG, why));
-            }
+        if matches!(scope(self.flags), Scope::All) {
+            let why = "what names the checks of all roles leaves none to take away";
+            return Err(Failure::flag(FLAG, why));
+        }
+        let HealthConfig::Checks(checks) = health else {
+            let why = "the service has no checks by role: name --health-* or --no-healthcheck";
+            return Err(Failure::flag(FLAG, why));
         };
+        let mut checks = Checks::clone(&checks);
         for &role in self.gone {
             let said = role_flags(self.flags, role);
             if !said.given.is_empty() {
