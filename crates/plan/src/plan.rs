@@ -85,7 +85,7 @@ pub fn plan_dirty(
         for &id in &todo.services {
             service::reconcile(&mut draft, id);
         }
-        if todo.presence || todo.room || draft.has_moved_room() {
+        if todo.room || draft.has_moved_room() {
             placement::place_waiting(&mut draft, None);
         } else {
             placement::place_waiting(&mut draft, Some(&todo.services));
