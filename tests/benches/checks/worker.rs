@@ -148,6 +148,7 @@ fn kinds(mode: &str) -> Vec<Asked> {
         "none" => vec![[None, None]],
         "tcp" => vec![[Some(tcp()), None]],
         "kept" => vec![[Some(kept()), None]],
+        "two" => vec![[Some(http()), Some(tcp())]],
         "mixed" => {
             [http(), kept(), talk(), exec(), all()].map(|kind| [Some(kind), Some(tcp())]).into()
         }
