@@ -9,7 +9,7 @@ use warren_core::{
     change::Change,
     cluster::Cluster,
     event::{Event, EventKind},
-    health::TaskHealth,
+    health::{RoleHealth, TaskHealth},
     id::{NodeId, ServiceId, TaskId},
     service::Service,
     spec::{
@@ -228,4 +228,14 @@ fn history_is_read_from_a_sequence_and_trimmed_up_to_one() {
     let left = |after| cluster.events_after(after).map(|e| e.sequence).collect::<Vec<_>>();
     assert_eq!((left(0), left(4), left(u64::MAX)), (vec![3, 4, 5], vec![5], vec![]));
     assert_eq!(cluster.last_event(), 5);
+}
+
+/// The manager holds a hundred thousand of them: see "What the manager costs" in
+/// `docs/architecture.md`.
+#[test]
+fn the_rows_of_a_task_are_small() {
+    let [task, health, role] =
+        [size_of::<Task>(), size_of::<TaskHealth>(), size_of::<RoleHealth>()];
+    // With the two counts of an Arc, what allocators give out for 256 and 128 bytes.
+    assert!(task <= 240 && health <= 112 && role <= 112, "{task} {health} {role}");
 }

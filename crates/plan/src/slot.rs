@@ -233,7 +233,7 @@ impl<'a> Slot<'a> {
 
     /// What holds its replacement.
     pub fn held(&self) -> Option<&Hold> {
-        self.tasks.iter().find_map(|task| task.held.as_ref())
+        self.tasks.iter().find_map(|task| task.held.as_deref())
     }
 
     pub fn is_held_by(&self, rule: Rule) -> bool {

@@ -51,13 +51,13 @@ impl World {
             message: String::new(),
             components: components.iter().map(|name| (*name).to_owned()).collect(),
         };
-        *health.observed.roles.get_mut(Role::Liveness) = Some(RoleHealth {
+        *health.observed.roles.get_mut(Role::Liveness) = Some(Box::new(RoleHealth {
             verdict: Verdict::Failing,
             since: self.now,
             streak: Streak::Failures(3),
             flapping_since: None,
             last: Some(last),
-        });
+        }));
         self.apply(&Change::PutHealth(id, Box::new(health)));
     }
 
