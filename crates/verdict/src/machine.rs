@@ -352,9 +352,9 @@ impl TaskVerdicts {
         self.watches.get(self.sharing.lead(role)).as_deref()
     }
 
-    fn role_health(&self, role: Role) -> Option<RoleHealth> {
+    fn role_health(&self, role: Role) -> Option<Box<RoleHealth>> {
         let last = self.watch(role).and_then(Watch::last);
-        self.run(role).map(|run| run.health(last))
+        self.run(role).map(|run| Box::new(run.health(last)))
     }
 }
 

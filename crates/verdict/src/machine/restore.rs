@@ -74,7 +74,7 @@ const fn known_beneath(saved: &Health) -> Known {
 
 /// Whether a recorded health is of a task whose process was gone.
 fn has_ended(saved: &Health) -> bool {
-    let roles = || Role::ALL.into_iter().filter_map(|role| saved.roles.get(role).as_ref());
+    let roles = || Role::ALL.into_iter().filter_map(|role| saved.roles.get(role).as_deref());
     let gone = |role: &RoleHealth| {
         role.last.as_ref().is_some_and(|last| last.outcome == Outcome::Fail(Evidence::Gone))
     };

@@ -125,7 +125,7 @@ pub fn tell_all(verdicts: &mut TaskVerdicts, role: Role, from: Elapsed, outcomes
 }
 
 pub fn role_of(health: &Health, role: Role) -> Option<&RoleHealth> {
-    health.roles.get(role).as_ref()
+    health.roles.get(role).as_deref()
 }
 
 pub fn verdict(verdicts: &TaskVerdicts, role: Role) -> Option<Verdict> {
