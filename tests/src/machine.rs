@@ -64,6 +64,11 @@ impl Machine {
         &self.bridge
     }
 
+    /// Where the tasks on the bridge reach what listens on this machine.
+    pub fn gateway(&self) -> String {
+        self.subnet.replace(".0/24", ".1")
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.path().join("containerd/containerd.sock")
     }

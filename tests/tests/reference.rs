@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use warren_tests::{
-    Daemon, Machine, Warren, binary, eventually,
+    Daemon, Machine, Warren, binary, eventually, have_root,
     http::{get, wait_for},
     text,
 };
@@ -28,13 +28,18 @@ struct Database {
 
 impl Database {
     fn start(machine: &Machine) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self::at(machine, port)
+        Self::at(machine, free_port(), "127.0.0.1")
     }
 
-    fn at(machine: &Machine, port: u16) -> Self {
+    /// Reached from everywhere, for tasks in containers.
+    fn everywhere(machine: &Machine) -> Self {
+        Self::at(machine, free_port(), "0.0.0.0")
+    }
+
+    fn at(machine: &Machine, port: u16, bind: &str) -> Self {
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--port"]).arg(port.to_string());
+        command.args(["--bind", bind, "--protected-mode", "no", "--save", "", "--port"]);
+        command.arg(port.to_string());
         command.arg("--dir").arg(machine.path());
         Self { daemon: Daemon::start(command, machine.path().join("redis.log")), port }
     }
@@ -43,7 +48,7 @@ impl Database {
     fn restart(self, machine: &Machine) -> Self {
         let Self { daemon, port } = self;
         daemon.kill();
-        Self::at(machine, port)
+        Self::at(machine, port, "127.0.0.1")
     }
 
     fn push(&self, mail: &str) {
@@ -56,6 +61,10 @@ impl Database {
         assert!(output.status.success(), "{}", text(&output));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn create(warren: &Warren, name: &str, replicas: u32, environment: &str) {
@@ -175,4 +184,40 @@ fn a_loop_that_hangs_is_seen_by_liveness_and_replaced() {
         let log = warren.ok("task logs mailer.1");
         if log.contains("again") { Ok(()) } else { Err(log) }
     });
+}
+
+/// Liveness asks for the database as well, which it never should: it hangs, and all that ask fail.
+/// R-27, C-132
+#[test]
+fn containers_whose_answers_name_the_same_broken_component_are_held_but_for_one() {
+    if !have_root("reference") {
+        return;
+    }
+    let machine = Machine::new();
+    let database = Database::everywhere(&machine);
+    let warren = machine.run();
+    warren.import("redis");
+    let program = binary().with_file_name("payments");
+    let mount = format!("--mount {}:/payments:ro --entrypoint /payments", program.display());
+    warren.ok(&format!(
+        "service create payments --image warren-test/redis:1 {mount} --replicas 3 \
+         --env DATABASE=redis://{}:{}/ --env WARREN_TASK_IP=0.0.0.0 \
+         --liveness-http path=/health,port=8080,period=300ms,timeout=5s,failures=2",
+        machine.gateway(),
+        database.port
+    ));
+    warren.shows("payments", "Health: 3/3 healthy", LIMIT);
+    let tasks = || ["payments.1", "payments.2", "payments.3"].map(|slot| warren.task_id(slot));
+    let before = tasks();
+
+    database.daemon.signal(Signal::SIGSTOP);
+    let shown = eventually("the guard", LIMIT, || {
+        let shown = warren.ok("service inspect payments");
+        if shown.contains("Held by component: ") { Ok(shown) } else { Err(shown) }
+    });
+    assert!(shown.contains("ledger"), "{shown}");
+    database.daemon.signal(Signal::SIGCONT);
+    warren.shows("payments", "Health: 3/3 healthy", LIMIT);
+    let kept = tasks().iter().filter(|task| before.contains(task)).count();
+    assert!(kept >= 2, "{kept} of 3 are kept: {}", warren.ok("task ls payments --all"));
 }

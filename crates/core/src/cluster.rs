@@ -1,9 +1,13 @@
 //! All that the manager knows, as one value. A clone is O(1), so a reader's snapshot costs
 //! nothing and never sees half a batch.
 
+mod open;
+
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
+
+use self::open::Open;
 
 use crate::{
     change::Change,
@@ -11,7 +15,7 @@ use crate::{
     event::Event,
     health::TaskHealth,
     id::{NodeId, ServiceId, TaskId},
-    node::Node,
+    node::{Driver, LabelKey, Node},
     restraint::Restraint,
     service::Service,
     spec::ServiceName,
@@ -34,6 +38,7 @@ pub struct Cluster {
     /// Of each node, those that are neither ended nor told to end. No zeros.
     load: OrdMap<NodeId, u32>,
     nodes: OrdMap<NodeId, Arc<Node>>,
+    open: Open,
     events: OrdMap<u64, Arc<Event>>,
     events_of_task: OrdSet<(TaskId, u64)>,
     events_of_service: OrdSet<(ServiceId, u64)>,
@@ -118,6 +123,25 @@ impl Cluster {
         self.nodes.get(&id)
     }
 
+    /// Those that take tasks and have the driver: first those that are not accused, then those with
+    /// the fewest tasks, see [`load`](Self::load), then by id.
+    pub fn open_nodes(&self, driver: Driver) -> impl Iterator<Item = &Arc<Node>> {
+        self.open.nodes(driver).filter_map(|id| self.nodes.get(&id))
+    }
+
+    pub fn open_count(&self, driver: Driver) -> usize {
+        self.open.count(driver)
+    }
+
+    /// The values that the label has on nodes that take tasks, each once.
+    pub fn open_values(&self, label: &LabelKey) -> impl Iterator<Item = &String> {
+        self.open.values(label)
+    }
+
+    pub fn open_values_count(&self, label: &LabelKey) -> usize {
+        self.open.values_count(label)
+    }
+
     pub fn restraint(&self) -> &Arc<Restraint> {
         &self.restraint
     }
@@ -162,12 +186,8 @@ impl Cluster {
             Change::PutHealth(id, health) => {
                 self.health.insert(*id, Arc::new((**health).clone()));
             }
-            Change::PutNode(node) => {
-                self.nodes.insert(node.id, Arc::new((**node).clone()));
-            }
-            Change::RemoveNode(id) => {
-                self.nodes.remove(id);
-            }
+            Change::PutNode(node) => self.put_node(node),
+            Change::RemoveNode(id) => self.remove_node(*id),
             Change::PutRestraint(restraint) => {
                 self.restraint = Arc::new((**restraint).clone());
             }
@@ -219,7 +239,7 @@ impl Cluster {
         if let Some(node) = task.node() {
             self.by_node.insert((node, task.id), Arc::clone(task));
             if is_load(task) {
-                *self.load.entry(node).or_default() += 1;
+                self.set_load(node, self.load(node) + 1);
             }
         }
     }
@@ -230,11 +250,30 @@ impl Cluster {
         let Some(node) = task.node() else { return };
         self.by_node.remove(&(node, task.id));
         if is_load(task) {
-            let load = self.load.get(&node).copied().unwrap_or_default();
-            match load.checked_sub(1) {
-                None | Some(0) => self.load.remove(&node),
-                Some(rest) => self.load.insert(node, rest),
-            };
+            self.set_load(node, self.load(node).saturating_sub(1));
+        }
+    }
+
+    fn set_load(&mut self, id: NodeId, load: u32) {
+        if let Some(node) = self.nodes.get(&id) {
+            self.open.remove_turn(node, self.load(id));
+            self.open.insert_turn(node, load);
+        }
+        match load {
+            0 => self.load.remove(&id),
+            _ => self.load.insert(id, load),
+        };
+    }
+
+    fn put_node(&mut self, node: &Node) {
+        self.remove_node(node.id);
+        self.open.insert(node, self.load(node.id));
+        self.nodes.insert(node.id, Arc::new(node.clone()));
+    }
+
+    fn remove_node(&mut self, id: NodeId) {
+        if let Some(gone) = self.nodes.remove(&id) {
+            self.open.remove(&gone, self.load(id));
         }
     }
 

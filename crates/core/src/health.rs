@@ -86,7 +86,8 @@ pub struct Health {
     pub was_ready: bool,
     /// Why the status is what it is, for a person. Empty when there is nothing to explain.
     pub reason: String,
-    pub roles: ByRole<Option<RoleHealth>>,
+    /// Most tasks have one or two of the three.
+    pub roles: ByRole<Option<Box<RoleHealth>>>,
 }
 
 impl Health {

@@ -29,9 +29,9 @@ pub struct Task {
     /// The task that this one takes over from.
     pub replaces: Option<TaskId>,
     /// The manager's wish; once set it stays.
-    pub stop: Option<Stop>,
+    pub stop: Option<Box<Stop>>,
     /// Its replacement is due, and held.
-    pub held: Option<Hold>,
+    pub held: Option<Box<Hold>>,
     /// The worker's account.
     pub status: TaskStatus,
     /// The last report that was taken; older ones are refused.
@@ -126,7 +126,7 @@ pub enum Phase {
     Preparing,
     Running,
     Stopping,
-    Ended(TaskEnd),
+    Ended(Box<TaskEnd>),
 }
 
 impl Phase {

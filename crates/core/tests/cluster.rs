@@ -1,7 +1,7 @@
 //! The cluster's indexes say what a look at every row would say, whatever happened before.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
 use warren_core::{
@@ -9,8 +9,9 @@ use warren_core::{
     change::Change,
     cluster::Cluster,
     event::{Event, EventKind},
-    health::TaskHealth,
+    health::{RoleHealth, TaskHealth},
     id::{NodeId, ServiceId, TaskId},
+    node::{Accusation, Availability, AvailabilityKind, Driver, Labels, Node, NodeState},
     service::Service,
     spec::{
         PlacementRules, Replicas, RestartPolicy, ServiceName, ServiceSpec, TaskTemplate, Workload,
@@ -57,6 +58,37 @@ fn task(id: u64, service: u64, slot: u32, node: Option<u64>) -> Task {
     }
 }
 
+/// Of all kinds, by the bits of `look`: closed, accused, with labels and drivers.
+fn node(id: u64, look: u8) -> Node {
+    let is = |bit: u8| look & (1 << bit) != 0;
+    let zone = |value: &str| Labels::from([("zone".parse().unwrap(), value.to_owned())]);
+    let drained = AvailabilityKind::Drained;
+    let accused = Accusation { since: Timestamp::EPOCH, reason: String::new(), canary: None };
+    Node {
+        id: NodeId::from_u64(id),
+        name: format!("n{id}"),
+        state: if is(0) { NodeState::Lost } else { NodeState::Up },
+        since: Timestamp::EPOCH,
+        registered_at: Timestamp::EPOCH,
+        drivers: [Some(Driver::Containerd), is(1).then_some(Driver::Process)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        version: String::new(),
+        epoch: 1,
+        cpus: 1,
+        memory_bytes: 1,
+        labels: if is(2) { zone("a") } else { zone("b") },
+        operator_labels: if is(3) { zone("c") } else { Labels::new() },
+        availability: match is(4) {
+            true => Availability { kind: drained, ..Availability::active(Timestamp::EPOCH) },
+            false => Availability::active(Timestamp::EPOCH),
+        },
+        accused: is(5).then_some(accused),
+        doubted: None,
+    }
+}
+
 fn event(sequence: u64) -> Event {
     Event {
         sequence,
@@ -75,12 +107,16 @@ fn event(sequence: u64) -> Event {
 /// Few ids, so that changes meet: services are renamed and removed, tasks placed again and moved
 /// to another slot.
 fn change() -> impl Strategy<Value = Change> {
-    let node = prop::option::of(0..3_u64);
+    let on = prop::option::of(0..3_u64);
+    // Most take tasks.
+    let look = (any::<u8>(), any::<u8>()).prop_map(|(a, b)| a & (b | 0b1110));
     prop_oneof![
+        3 => (0..3_u64, look).prop_map(|(id, look)| Change::PutNode(Box::new(node(id, look)))),
+        1 => (0..3_u64).prop_map(|id| Change::RemoveNode(NodeId::from_u64(id))),
         3 => (0..3_u64, 0..NAMES.len())
             .prop_map(|(id, name)| Change::PutService(Box::new(service(id, name)))),
         1 => (0..3_u64).prop_map(|id| Change::RemoveService(ServiceId::from_u64(id))),
-        6 => (0..8_u64, 0..3_u64, 1..4_u32, node).prop_map(|(id, service, slot, node)| {
+        6 => (0..8_u64, 0..3_u64, 1..4_u32, on).prop_map(|(id, service, slot, node)| {
             Change::PutTask(Box::new(task(id, service, slot, node)))
         }),
         2 => (0..8_u64).prop_map(|id| Change::RemoveTask(TaskId::from_u64(id))),
@@ -135,6 +171,21 @@ fn assert_indexes_equal_a_scan(cluster: &Cluster) {
     }
 }
 
+fn assert_open_nodes_equal_a_scan(cluster: &Cluster) {
+    for driver in [Driver::Containerd, Driver::Process] {
+        let fits = |node: &&Arc<Node>| node.is_open() && node.drivers.contains(&driver);
+        let mut scan: Vec<_> = cluster.nodes().filter(fits).collect();
+        scan.sort_by_key(|node| (node.accused.is_some(), cluster.load(node.id), node.id));
+        assert_eq!(cluster.open_count(driver), scan.len());
+        assert!(cluster.open_nodes(driver).eq(scan));
+    }
+    let zone = "zone".parse().unwrap();
+    let open = cluster.nodes().filter(|node| node.is_open());
+    let scan: BTreeSet<_> = open.filter_map(|node| node.label(&zone)).collect();
+    assert_eq!(cluster.open_values_count(&zone), scan.len());
+    assert!(cluster.open_values(&zone).eq(scan));
+}
+
 fn apply(cluster: &mut Cluster, changes: &[Change]) {
     for change in changes {
         cluster.apply(change);
@@ -148,6 +199,7 @@ proptest! {
         for change in &changes {
             cluster.apply(change);
             assert_indexes_equal_a_scan(&cluster);
+            assert_open_nodes_equal_a_scan(&cluster);
         }
     }
 
@@ -168,6 +220,9 @@ proptest! {
         }
         for task in cluster.tasks() {
             loaded.apply(&Change::PutTask(Box::new((**task).clone())));
+        }
+        for node in cluster.nodes() {
+            loaded.apply(&Change::PutNode(Box::new((**node).clone())));
         }
         for service in cluster.services() {
             loaded.apply(&Change::PutService(Box::new((**service).clone())));
@@ -228,4 +283,14 @@ fn history_is_read_from_a_sequence_and_trimmed_up_to_one() {
     let left = |after| cluster.events_after(after).map(|e| e.sequence).collect::<Vec<_>>();
     assert_eq!((left(0), left(4), left(u64::MAX)), (vec![3, 4, 5], vec![5], vec![]));
     assert_eq!(cluster.last_event(), 5);
+}
+
+/// The manager holds a hundred thousand of them: see "What the manager costs" in
+/// `docs/architecture.md`.
+#[test]
+fn the_rows_of_a_task_are_small() {
+    let [task, health, role] =
+        [size_of::<Task>(), size_of::<TaskHealth>(), size_of::<RoleHealth>()];
+    // With the two counts of an Arc, what allocators give out for 256 and 128 bytes.
+    assert!(task <= 240 && health <= 112 && role <= 112, "{task} {health} {role}");
 }

@@ -73,7 +73,7 @@ impl Told {
         let pause = service.and_then(|service| service.checks_paused.as_ref());
         Self {
             not_before: task.not_before,
-            stop: wanted_stop(task).map(Box::new),
+            stop: wanted_stop(task),
             template: template.map(Arc::clone),
             paused_until: pause.map(|pause| pause.until),
         }
@@ -99,12 +99,12 @@ pub fn same(told: &Task, task: &Task) -> bool {
 }
 
 /// A worker that has lost its disk must not start again what has ended.
-fn wanted_stop(task: &Task) -> Option<Stop> {
+fn wanted_stop(task: &Task) -> Option<Box<Stop>> {
     match (&task.stop, &task.status.phase) {
         (Some(stop), _) => Some(stop.clone()),
         (None, Phase::Ended(end)) => {
             let reason = "it has ended".to_owned();
-            Some(Stop { cause: StopCause::Requested, reason, at: end.at })
+            Some(Box::new(Stop { cause: StopCause::Requested, reason, at: end.at }))
         }
         (None, Phase::Pending | Phase::Preparing | Phase::Running | Phase::Stopping) => None,
     }
@@ -122,7 +122,7 @@ fn assignment(service: &Service, task: &Task) -> Option<Assignment> {
         slot: task.slot,
         template: Arc::clone(template),
         not_before: task.not_before,
-        stop,
+        stop: stop.map(|stop| *stop),
         checks_paused_until: service.checks_paused.as_ref().map(|pause| pause.until),
     })
 }

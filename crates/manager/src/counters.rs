@@ -133,7 +133,7 @@ impl Counters {
 
     /// What is held when the manager starts.
     pub(crate) fn start(&self, cluster: &Cluster) {
-        for guard in cluster.tasks().filter_map(|task| self.guard(task.held.as_ref())) {
+        for guard in cluster.tasks().filter_map(|task| self.guard(task.held.as_deref())) {
             guard.held.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -146,7 +146,7 @@ impl Counters {
     pub(crate) fn batch(&self, before: &Cluster, batch: &[Change], now: Timestamp) {
         for change in batch {
             match change {
-                Change::PutTask(task) => self.hold(before, task.id, task.held.as_ref()),
+                Change::PutTask(task) => self.hold(before, task.id, task.held.as_deref()),
                 Change::RemoveTask(id) => self.hold(before, *id, None),
                 Change::PutHealth(id, health) => self.tallies.health(before, *id, health, now),
                 Change::PutEvent(event) => {
@@ -172,7 +172,7 @@ impl Counters {
 
     fn hold(&self, before: &Cluster, id: TaskId, after: Option<&Hold>) {
         let task = before.task(id);
-        let held = task.and_then(|task| task.held.as_ref());
+        let held = task.and_then(|task| task.held.as_deref());
         if held.map(|held| held.rule) == after.map(|held| held.rule) {
             return;
         }

@@ -142,7 +142,7 @@ mod tests {
         cluster.apply(&Change::PutTask(Box::new(successor.clone())));
         assert_eq!(found(&cluster), (TASK, TASK));
         let (cause, at) = (StopCause::CalledOff, successor.created_at);
-        successor.stop = Some(Stop { cause, reason: String::new(), at });
+        successor.stop = Some(Box::new(Stop { cause, reason: String::new(), at }));
         cluster.apply(&Change::PutTask(Box::new(successor.clone())));
         assert_eq!(found(&cluster), (TASK, TASK), "called off");
         successor.status = ended(0);

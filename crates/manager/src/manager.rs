@@ -6,7 +6,7 @@ use futures::FutureExt;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::{JoinError, JoinSet},
     time::timeout,
 };
@@ -28,6 +28,7 @@ use crate::{
     pulse::Pulse,
     rpc::{Context, routes},
     serve,
+    session::IN_HAND_MAX,
     wakers::Wakers,
     world::{RealWorld, World},
     writer::{AHEAD, Writer},
@@ -89,6 +90,7 @@ impl Manager {
             ending: CancellationToken::new(),
             tracker: TaskTracker::new(),
             wakers: Wakers::default(),
+            in_hand: Arc::new(Semaphore::new(IN_HAND_MAX)),
         };
         let (sender, batches) = mpsc::channel(AHEAD);
         let wakers = context.wakers.clone();

@@ -24,9 +24,9 @@ use crate::assign;
 /// client that reconnects is back within a few.
 const REVISIONS_MAX: usize = 4096;
 
-/// All changes that are kept, of all revisions: some ten bytes each, the rest is shared with the
-/// cluster itself.
-const CHANGES_MAX: usize = 65_536;
+/// All changes that are kept, of all revisions: half a second of a burst, and hours of rest. Each
+/// keeps its task and its health as they were then, which is a kilobyte where both have moved on.
+const CHANGES_MAX: usize = 16_384;
 
 /// A moment of the cluster. A clone shares everything.
 #[derive(Debug, Clone)]
@@ -200,7 +200,9 @@ impl Entry {
         let mut health = self.shown().clone();
         for role in Role::ALL {
             // The reason says what matters; the rest would make snapshots too large for clients.
-            if let Some(RoleHealth { last: Some(last), .. }) = health.roles.get_mut(role) {
+            if let Some(RoleHealth { last: Some(last), .. }) =
+                health.roles.get_mut(role).as_deref_mut()
+            {
                 last.message = String::new();
             }
         }

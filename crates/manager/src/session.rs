@@ -20,6 +20,7 @@ use warren_proto::v1::{
 use crate::{
     assign::Assigned,
     calls::Outbox,
+    decide,
     input::{Handle, Hello, Input, Joined, NodeInput, Silence},
     phi::Phi,
     presence::SessionId,
@@ -29,7 +30,12 @@ use crate::{
 
 /// Messages of one session that are decided together: what has piled up while the batch before
 /// was on its way to the disk.
-const BATCH_MAX: usize = 256;
+const BATCH_MAX: u32 = 256;
+
+/// Reports that all sessions together have in hand: what the control loop takes in four batches of
+/// its own. A report that waits in its stream is a tenth of one that is decoded, and a thousand
+/// sessions may have a hundred each to say at once.
+pub const IN_HAND_MAX: usize = 16_384;
 
 /// As long as DNS allows a host's name to be.
 const NODE_NAME_MAX: usize = 253;
@@ -118,7 +124,11 @@ impl Pulse {
         if let Some(&score) = scores.last() {
             self.phi.beat(now);
             calls.note_score(node, session, score);
-            handle.note(NodeInput::Score { node, session, score }).await;
+            // Nearly never news, and the control loop has better to do than to hear so.
+            let published = handle.published();
+            if published.cluster.node(node).is_some_and(|node| decide::node::is_news(node, score)) {
+                handle.note(NodeInput::Score { node, session, score }).await;
+            }
         }
     }
 }
@@ -161,13 +171,19 @@ impl Talk<'_> {
         let Self { context, node, epoch, outbox } = self;
         let (node, epoch, grace) = (*node, *epoch, context.timing.grace);
         loop {
-            let Ok(heard) = timeout_at(pulse.deadline(grace), hear(inbound)).await else {
+            let Ok(first) = timeout_at(pulse.deadline(grace), inbound.message()).await else {
                 if pulse.last_heard + grace <= Instant::now() {
                     return Err(Rejection::Late(format!("nothing was heard for {grace:?}")));
                 }
                 pulse.suspects(&context.handle).await;
                 continue;
             };
+            // Held until what is heard now is durable.
+            let Ok(mut in_hand) = context.in_hand.acquire_many(BATCH_MAX).await else {
+                return Ok(());
+            };
+            let heard = hear(first, inbound);
+            drop(in_hand.split(BATCH_MAX as usize - heard.messages.len()));
             // A connection that breaks is no word of the node.
             let silent = heard.messages.is_empty();
             let Decoded { reports, acks, scores } = decode_messages(context, heard.messages)?;
@@ -233,10 +249,13 @@ struct Heard {
     ended: bool,
 }
 
-/// Waits for one message and takes with it what has arrived already.
-async fn hear(inbound: &mut Streaming<pb::WorkerMessage>) -> Heard {
+/// The first message, and with it what has arrived already.
+fn hear(
+    first: Result<Option<pb::WorkerMessage>, Status>,
+    inbound: &mut Streaming<pb::WorkerMessage>,
+) -> Heard {
     let mut messages = Vec::new();
-    let mut next = Some(inbound.message().await);
+    let mut next = Some(first);
     while let Some(result) = next {
         match result {
             Ok(Some(message)) => messages.push(message),
@@ -246,7 +265,7 @@ async fn hear(inbound: &mut Streaming<pb::WorkerMessage>) -> Heard {
                 return Heard { messages, ended: true };
             }
         }
-        if messages.len() >= BATCH_MAX {
+        if messages.len() >= BATCH_MAX as usize {
             break;
         }
         next = inbound.message().now_or_never();

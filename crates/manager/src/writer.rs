@@ -67,10 +67,11 @@ impl Writer {
             let before = Arc::clone(&self.published.borrow());
             // Not `now`, which was before the disk had its turn.
             self.counters.batch(&before.cluster, &changes, self.world.now());
-            changes.iter().for_each(journal::log);
             let next = Arc::new(before.next(cluster, &changes, now));
             self.published.send_replace(Arc::clone(&next));
             self.wakers.wake(next.woken());
+            // Nobody waits for the log, whose reader may be slow.
+            changes.iter().for_each(journal::log);
         });
         Ok(())
     }

@@ -14,7 +14,10 @@ use crate::{Policy, health::broken_components, slot::Slot};
 pub(crate) struct Breaker {
     pub rule: Rule,
     pub reason: String,
-    canary: u32,
+    /// When a new task works the others are looked at once more, up to then: what was broken for
+    /// all may be whole again.
+    pub until: Option<Timestamp>,
+    canary: Option<u32>,
     slots: BTreeSet<u32>,
 }
 
@@ -26,13 +29,20 @@ struct Burst {
     rule: Rule,
     slots: usize,
     window: Duration,
+    /// So long after a new task works the others have been looked at once more.
+    look: Duration,
 }
 
 impl Breaker {
     /// Each closes when many slots fail within one moment, or for the same component within some
-    /// minutes, and stays closed while as many fail, until a task that was made since works. What
-    /// names a component comes first: it says more.
-    pub fn all(slots: &BTreeMap<u32, Slot<'_>>, policy: &Policy, replicas: u32) -> Vec<Self> {
+    /// minutes, and stays closed while as many fail, until a task that was made since works and
+    /// the others have had one more look. What names a component comes first: it says more.
+    pub fn all(
+        slots: &BTreeMap<u32, Slot<'_>>,
+        policy: &Policy,
+        replicas: u32,
+        now: Timestamp,
+    ) -> Vec<Self> {
         let mut failing = Failing::new();
         let mut by_component: BTreeMap<&str, Failing> = BTreeMap::new();
         for (number, slot) in slots.range(..=replicas) {
@@ -42,10 +52,14 @@ impl Breaker {
                 by_component.entry(name).or_default().push((at, *number));
             }
         }
+        let failing_slots = || failing.iter().filter_map(|(_, number)| slots.get(number));
+        let looks = failing_slots().filter_map(Slot::next_look);
+        let look = looks.max().unwrap_or_default().min(policy.next_look_max);
         let burst = Burst {
             rule: Rule::Component,
             slots: policy.component_slots(replicas),
             window: policy.component_window,
+            look,
         };
         let named = by_component.into_iter().filter_map(|(name, failing)| {
             let count = failing.len();
@@ -53,21 +67,22 @@ impl Breaker {
                 "{count} of {replicas} slots fail and say that {name} is broken, which a restart \
                  would not mend"
             );
-            Self::closed(slots, failing, &burst, &why)
+            Self::closed(slots, failing, &burst, &why, now)
         });
         let mut breakers: Vec<Self> = named.collect();
-        let moments = failing.iter().filter_map(|(_, number)| slots.get(number)?.moment());
+        let moments = failing_slots().filter_map(Slot::moment);
         let burst = Burst {
             rule: Rule::Dependency,
             slots: policy.breaker_slots(replicas),
             window: moments.fold(policy.moment, Duration::max),
+            look,
         };
         let count = failing.len();
         let why = format!(
             "{count} of {replicas} slots fail since one moment, which a restart of all would not \
              mend"
         );
-        breakers.extend(Self::closed(slots, failing, &burst, &why));
+        breakers.extend(Self::closed(slots, failing, &burst, &why, now));
         breakers
     }
 
@@ -76,6 +91,7 @@ impl Breaker {
         mut failing: Failing,
         burst: &Burst,
         why: &str,
+        now: Timestamp,
     ) -> Option<Self> {
         if failing.len() < burst.slots {
             return None;
@@ -89,7 +105,10 @@ impl Breaker {
         };
         let begun = || failing.windows(burst.slots).find(together).map(|run| run[0].0);
         let from = already.or_else(begun)?;
-        if slots.values().any(|slot| slot.serves_since(from, burst.window)) {
+        let works = slots.values().filter_map(|slot| slot.serves_since(from, burst.window)).min();
+        let until = works.map(|works| works.after(burst.look));
+        // By the worker's clock: where that is wrong nobody waits for it.
+        if until.is_some_and(|until| until <= now || now.after(2 * burst.look) < until) {
             return None;
         }
         let slots_of: BTreeSet<u32> = failing.into_iter().map(|(_, number)| number).collect();
@@ -104,11 +123,18 @@ impl Breaker {
             (barred, !begun, !kept, *number)
         };
         let canary = slots_of.iter().copied().min_by_key(order)?;
-        let reason = format!("{why}: slot {canary} is tried first");
-        Some(Self { rule: burst.rule, reason, canary, slots: slots_of })
+        let (canary, what) = match until {
+            None => (Some(canary), format!("slot {canary} is tried first")),
+            Some(_) => (None, "a new task works, and the others are looked at again".to_owned()),
+        };
+        let reason = format!("{why}: {what}");
+        Some(Self { rule: burst.rule, reason, until, canary, slots: slots_of })
     }
 
-    pub fn holds(&self, slot: u32) -> bool {
-        slot != self.canary && self.slots.contains(&slot)
+    /// What has ended will not recover, so it waits for no further look.
+    pub fn holds(&self, slot: u32, rule: Rule) -> bool {
+        let may_recover = rule == Rule::Unhealthy;
+        let waits = may_recover || (rule == Rule::Ended && self.until.is_none());
+        waits && self.canary != Some(slot) && self.slots.contains(&slot)
     }
 }

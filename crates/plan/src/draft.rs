@@ -105,7 +105,7 @@ impl<'a> Draft<'a> {
         let held = match (&task.held, by) {
             (Some(held), Some((rule, _))) if held.rule == rule => return,
             (_, Some((rule, reason))) => {
-                Some(Hold { rule, since: self.now, reason: reason.to_owned() })
+                Some(Box::new(Hold { rule, since: self.now, reason: reason.to_owned() }))
             }
             (_, None) => None,
         };
@@ -144,7 +144,7 @@ impl<'a> Draft<'a> {
         let message = format!("{} is stopped: {reason}", title(service, task));
         let mut next = task.clone();
         let decision = Decision { rule, seen: reason.clone() };
-        next.stop = Some(Stop { cause, reason, at: self.now });
+        next.stop = Some(Box::new(Stop { cause, reason, at: self.now }));
         next.held = None;
         self.put_task(next);
         self.decide(EventKind::TaskStopping, service, Some(task), decision, message);
@@ -160,7 +160,7 @@ impl<'a> Draft<'a> {
             reason: reason.to_owned(),
         };
         let mut next = task.clone();
-        next.status.phase = Phase::Ended(end);
+        next.status.phase = Phase::Ended(Box::new(end));
         next.status.since = self.now;
         self.put_task(next);
         let message = format!("{} has ended: {reason}", title(service, task));

@@ -108,13 +108,11 @@ impl Slot<'_> {
         if let Some((rule, reason)) = self.barred(case) {
             return held(rule, reason, None);
         }
-        let failed = matches!(case.rule, Rule::Unhealthy | Rule::Ended);
-        let breaker = gates.breakers.iter().find(|breaker| breaker.holds(self.number));
-        if let Some(breaker) = breaker
-            && failed
+        let mut breakers = gates.breakers.iter();
+        if let Some(breaker) = breakers.find(|breaker| breaker.holds(self.number, case.rule))
             && !self.is_released_at(case.at)
         {
-            return held(breaker.rule, breaker.reason.clone(), None);
+            return held(breaker.rule, breaker.reason.clone(), breaker.until);
         }
         if case.budgeted && gates.budget == 0 {
             let reason = "as many of its service as may be are in replacement".to_owned();

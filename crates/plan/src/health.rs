@@ -109,7 +109,7 @@ pub(crate) fn is_soft(cluster: &Cluster, task: &Task, now: Timestamp) -> bool {
     let roles = &health.observed.roles;
     let mut failing = [Role::Startup, Role::Liveness]
         .into_iter()
-        .filter_map(|role| roles.get(role).as_ref())
+        .filter_map(|role| roles.get(role).as_deref())
         .filter(|role| role.verdict == Verdict::Failing)
         .peekable();
     let late = |role: &RoleHealth| {

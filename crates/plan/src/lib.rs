@@ -16,6 +16,7 @@ mod node;
 mod placement;
 mod plan;
 mod policy;
+mod ranking;
 mod retention;
 mod service;
 mod slot;

@@ -18,7 +18,8 @@ use warren_core::{
 use crate::{
     draft::Draft,
     health::{is_live, title},
-    ledger::{Candidate, Ledger},
+    ledger::{Ledger, choice},
+    ranking::Candidate,
 };
 
 /// Gives a node to every task that waits for one and may have it, of these services or of all.
@@ -29,7 +30,7 @@ pub(crate) fn place_waiting(draft: &mut Draft<'_>, of: Option<&BTreeSet<ServiceI
         draft.cluster.tasks_waiting().filter(concerns).map(Arc::clone).collect();
     // Whoever waits longest goes first.
     waiting.sort_by_key(|task| (task.not_before, task.service, task.slot, task.id));
-    let mut ledger = None;
+    let mut ledger = Ledger::default();
     let mut refused = Vec::new();
     for task in waiting {
         let Some(service) = draft.cluster.service(task.service).map(Arc::clone) else {
@@ -47,33 +48,31 @@ pub(crate) fn place_waiting(draft: &mut Draft<'_>, of: Option<&BTreeSet<ServiceI
             draft.place(&task, Placement::Waiting(reason));
             continue;
         }
-        let ledger = ledger.get_or_insert_with(|| Ledger::new(&draft.cluster));
-        let cluster = draft.cluster.clone();
-        let candidate =
-            Candidate { cluster: &cluster, service: &service, task: &task, old: old.as_deref() };
-        match ledger.choose(&candidate) {
-            Some((node, suitable)) => {
-                draft.place(&task, Placement::On(node.id));
-                let message = format!("{} is placed on {}", title(&service, &task), node.name);
-                let seen = format!("the best of {suitable} nodes that it may be on");
-                let decision = Decision { rule: Rule::Placed, seen };
-                draft.decide(EventKind::TaskPlaced, &service, Some(&task), decision, message);
-            }
-            None => refused.push((service, task, old)),
-        }
+        let candidate = Candidate {
+            cluster: &draft.cluster,
+            service: &service,
+            task: &task,
+            old: old.as_deref(),
+        };
+        let Some(node) = ledger.choose(&candidate) else {
+            refused.push((service, task, old));
+            continue;
+        };
+        let decision = Decision { rule: Rule::Placed, seen: choice(&candidate) };
+        draft.place(&task, Placement::On(node.id));
+        let message = format!("{} is placed on {}", title(&service, &task), node.name);
+        draft.decide(EventKind::TaskPlaced, &service, Some(&task), decision, message);
     }
     // Only now, so that the reasons are those of the cluster as it will be.
-    if let Some(ledger) = ledger {
-        let cluster = draft.cluster.clone();
-        for (service, task, old) in refused {
-            let candidate = Candidate {
-                cluster: &cluster,
-                service: &service,
-                task: &task,
-                old: old.as_deref(),
-            };
-            draft.place(&task, Placement::Waiting(ledger.why_nowhere(&candidate)));
-        }
+    for (service, task, old) in refused {
+        let candidate = Candidate {
+            cluster: &draft.cluster,
+            service: &service,
+            task: &task,
+            old: old.as_deref(),
+        };
+        let reason = ledger.why_nowhere(&candidate);
+        draft.place(&task, Placement::Waiting(reason));
     }
 }
 

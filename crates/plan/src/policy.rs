@@ -30,6 +30,9 @@ pub struct Policy {
     /// Slots that name the same failing component hold each other when they fail within so long:
     /// a shared dependency reaches the checks of all in a few periods and retries.
     pub component_window: Duration,
+    /// Once a task that was made since works, what still fails is held until it has been looked at
+    /// once more, or for so long where its checks are further apart.
+    pub next_look_max: Duration,
     /// So many percent of a node's tasks, and at least three, that fail at one moment accuse it.
     pub accuse_percent: u32,
     /// Failures within so long, of several services that fail nowhere else, cordon a node; and
@@ -80,6 +83,8 @@ impl Default for Policy {
             breaker_percent: 10,
             moment: Duration::from_secs(10),
             component_window: Duration::from_mins(5),
+            // A period and a timeout of the command line's defaults, and some.
+            next_look_max: Duration::from_mins(1),
             accuse_percent: 40,
             cordon_window: Duration::from_mins(10),
             cordon_services: 3,

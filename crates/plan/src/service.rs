@@ -196,7 +196,7 @@ fn gates(draft: &Draft<'_>, slots: &BTreeMap<u32, Slot<'_>>, replicas: u32) -> G
         moves: budget.saturating_sub(moving),
         turn: (1..=replicas).all(|number| slots.get(&number).is_some_and(Slot::is_settled)),
         pace: Pace::new(draft.cluster.restraint(), draft.policy, draft.now),
-        breakers: Breaker::all(slots, draft.policy, replicas),
+        breakers: Breaker::all(slots, draft.policy, replicas, draft.now),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use warren_core::{
-    check::Role,
+    check::{Role, Timing},
     cluster::Cluster,
     health::{HealthStatus, Standing},
     rule::{Hold, Rule},
@@ -233,35 +233,43 @@ impl<'a> Slot<'a> {
 
     /// What holds its replacement.
     pub fn held(&self) -> Option<&Hold> {
-        self.tasks.iter().find_map(|task| task.held.as_ref())
+        self.tasks.iter().find_map(|task| task.held.as_deref())
     }
 
     pub fn is_held_by(&self, rule: Rule) -> bool {
         self.held().is_some_and(|held| held.rule == rule)
     }
 
-    /// A task that was made since then works, or one that was made so little before and has come
-    /// to work since.
-    pub fn serves_since(&self, at: Timestamp, before: Duration) -> bool {
-        self.live().filter(|live| !live.stale && live.serves()).any(|live| {
-            let (health, made) = (self.cluster.health(live.task.id), live.task.created_at);
-            let came = health.is_some_and(|health| at <= health.observed.ready_since);
-            at <= made || (came && at <= made.after(before))
-        })
+    /// Since when a task works that was made since then, or that was made so little before and has
+    /// come to work since.
+    pub fn serves_since(&self, at: Timestamp, before: Duration) -> Option<Timestamp> {
+        let newer = self.live().filter(|live| !live.stale && live.serves()).filter_map(|live| {
+            let made = live.task.created_at;
+            let ready_since = self.cluster.health(live.task.id)?.observed.ready_since;
+            let came = at <= ready_since && at <= made.after(before);
+            (at <= made || came).then_some(ready_since)
+        });
+        newer.min()
     }
 
     /// Within so long, tasks that are looked at one after the other fail together.
     pub fn moment(&self) -> Option<Duration> {
+        self.longest(|timing| 2 * timing.period.get())
+    }
+
+    /// After so long each of its checks has been attempted once more.
+    pub fn next_look(&self) -> Option<Duration> {
+        self.longest(|timing| timing.period.get() + timing.timeout.get())
+    }
+
+    fn longest(&self, of: impl Fn(&Timing) -> Duration) -> Option<Duration> {
         let task = self.holder.as_ref().map(|live| &live.task).or_else(|| self.last())?;
         let checks = task.status.checks.as_ref();
-        let longest = checks.and_then(|checks| {
-            Role::ALL
-                .into_iter()
-                .filter_map(|role| checks.get(role).as_ref())
-                .map(|c| c.timing.period)
-                .max()
-        });
-        Some(longest.map_or(Duration::ZERO, |period| 2 * period.get()))
+        let timings = Role::ALL
+            .into_iter()
+            .filter_map(|role| checks?.get(role).as_ref())
+            .map(|check| of(&check.timing));
+        Some(timings.max().unwrap_or_default())
     }
 
     /// Somebody let it go since.

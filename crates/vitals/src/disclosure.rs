@@ -1,6 +1,9 @@
 //! Who is told the details.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+};
 
 use http::{HeaderMap, header};
 
@@ -12,7 +15,11 @@ const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"
 pub enum Disclosure {
     /// Nobody.
     Never,
-    /// Whoever asks from this machine itself, and not through a proxy. The default.
+    /// Whoever asks from this machine itself, over loopback or from one of its own addresses, and
+    /// not through a proxy. The default. In a container that is whoever is within its network
+    /// namespace, as Warren's checks are. Where the machine rewrites the source of what it
+    forwards to itself, as Kubernetes' node ports do for pods on the host's network, strangers
+    look like it: use a token there.
     Loopback,
     /// Whoever sends `Authorization: Bearer` with this token.
     Token(String),
@@ -25,7 +32,7 @@ impl Disclosure {
         match self {
             Self::Never => false,
             Self::Loopback => {
-                let near = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+                let near = peer.is_some_and(|peer| is_own(peer.to_canonical()));
                 near && !FORWARDED.iter().any(|name| headers.contains_key(*name))
             }
             Self::Token(token) => {
@@ -36,6 +43,24 @@ impl Disclosure {
             Self::Always => true,
         }
     }
+}
+
+/// Whether the address is one of this machine, of the network namespace that this runs in.
+fn is_own(peer: IpAddr) -> bool {
+    peer.is_loopback() || source_towards(peer).is_ok_and(|source| source == peer)
+}
+
+/// The address that this machine speaks from to that one, which is the same only to itself. Sends
+/// nothing.
+fn source_towards(peer: IpAddr) -> io::Result<IpAddr> {
+    const DISCARD: u16 = 9;
+    let any: IpAddr = match peer {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((peer, DISCARD))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// Takes as long wherever the first difference lies.
@@ -66,7 +91,7 @@ mod tests {
     fn loopback_means_this_machine_and_no_proxy_on_it() {
         let near: Option<IpAddr> = Some("127.0.0.1".parse().unwrap());
         let mapped = Some("::ffff:127.0.0.1".parse().unwrap());
-        let far = Some("10.0.0.1".parse().unwrap());
+        let far = Some("192.0.2.1".parse().unwrap());
         let none = HeaderMap::new();
         let local = Disclosure::Loopback;
         assert!(local.allows(&none, near) && local.allows(&none, mapped));
@@ -74,6 +99,19 @@ mod tests {
         assert!(!local.allows(&headers(&[("x-forwarded-for", "10.0.0.1")]), near));
         assert!(!Disclosure::Never.allows(&none, near));
         assert!(Disclosure::Always.allows(&none, None));
+    }
+
+    #[test]
+    fn an_address_of_its_own_is_this_machine_and_its_neighbours_are_not() {
+        let far: IpAddr = "192.0.2.1".parse().unwrap();
+        // Any machine with a network has an address towards that; elsewhere only loopback is near.
+        let Ok(own) = source_towards(far) else { return };
+        let none = HeaderMap::new();
+        assert!(Disclosure::Loopback.allows(&none, Some(own)), "{own}");
+        let IpAddr::V4(v4) = own else { panic!("{own} speaks to an IPv4 address") };
+        let neighbour = Ipv4Addr::from_bits(v4.to_bits() ^ 1).into();
+        assert!(!Disclosure::Loopback.allows(&none, Some(neighbour)), "{neighbour}");
+        assert!(!Disclosure::Never.allows(&none, Some(own)));
     }
 
     #[test]

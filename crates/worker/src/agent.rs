@@ -355,5 +355,5 @@ fn no_driver(at: Timestamp) -> TaskStatus {
         oom_killed: false,
         reason: "this node has no driver for the task".to_owned(),
     };
-    TaskStatus { phase: Phase::Ended(end), ..TaskStatus::pending(at) }
+    TaskStatus { phase: Phase::Ended(Box::new(end)), ..TaskStatus::pending(at) }
 }

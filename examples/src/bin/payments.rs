@@ -5,7 +5,7 @@
 //! - It is replaced only when it itself does not work: liveness knows of no database.
 //! - On SIGTERM it is unready at once, and ends when nobody sends to it any more.
 
-use std::{env, time::Duration};
+use std::{env, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
@@ -31,6 +31,8 @@ async fn main() -> Result<()> {
     let app = Router::new().route("/", get(pay)).with_state(ledger).merge(health.routes());
     let address = env::var("WARREN_TASK_IP").unwrap_or_else(|_| "127.0.0.1".to_owned());
     let listener = TcpListener::bind((address, 8080)).await.context("cannot listen")?;
+    // Whoever asks from this machine, as Warren does, is told which component is broken.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(health.drain_on_signal(DRAIN)?).await?;
     drop(warming);
     Ok(())

@@ -24,8 +24,13 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
 };
 use rustix::process::setpriority_process;
+use tikv_jemallocator::Jemalloc;
 
 use crate::targets::Plan;
+
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const USAGE: &str = "\
 usage: cargo bench -p warren-tests --bench checks -- [OPTION...]

@@ -5,6 +5,7 @@
 //! so what the workers take the manager lacks. Prints a table and, last, one line of JSON. It
 //! never fails on a timing.
 
+mod disk;
 mod manager;
 mod numbers;
 mod phases;
@@ -13,6 +14,11 @@ mod tasks;
 mod workers;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tikv_jemallocator::Jemalloc;
+
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const USAGE: &str = "\
 usage: cargo bench -p warren-tests --bench manager -- [OPTION...]

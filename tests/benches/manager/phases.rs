@@ -16,6 +16,7 @@ use warren_proto::v1::{
 
 use crate::{
     Options,
+    disk::Disk,
     manager::Process,
     numbers::{Samples, as_f64, row},
     reconcile,
@@ -47,7 +48,8 @@ async fn measure(options: Options) {
     let mut json = vec![("tasks", tasks.to_string()), ("sessions", sessions.to_string())];
     fill(&manager, &fleet, &api, tasks, &mut json).await;
     rest(&manager, &api, options.seconds, &mut json).await;
-    decide(&fleet, tasks / PER_SERVICE, options.decisions, &mut json).await;
+    let disk = Disk::new(dir.path());
+    decide(&fleet, &disk, tasks / PER_SERVICE, options.decisions, &mut json).await;
     burst(&manager, &fleet, options, &mut json).await;
     row("memory of the process, MiB", &(manager.resident_bytes() >> 20).to_string());
     manager.kill();
@@ -112,9 +114,9 @@ fn rate(count: usize, took: Duration) -> String {
 }
 
 /// Tasks end by themselves, one after the other and each in another slot: until a worker has the
-/// successor.
-async fn decide(fleet: &Fleet, services: usize, count: usize, json: &mut Json) {
-    let mut samples = Samples::default();
+/// successor. And between them, what the disk takes of it.
+async fn decide(fleet: &Fleet, disk: &Disk, services: usize, count: usize, json: &mut Json) {
+    let (mut samples, mut bare) = (Samples::default(), Samples::default());
     let mut given = fleet.seen.given.subscribe();
     for number in 0..count.min(2 * services) {
         let slot = u32::try_from(1 + number / services).unwrap();
@@ -131,12 +133,18 @@ async fn decide(fleet: &Fleet, services: usize, count: usize, json: &mut Json) {
         };
         let ended_at = fleet.seen.ended_at.lock().unwrap().unwrap();
         samples.add(successor.at.saturating_duration_since(ended_at));
-        sleep(PACE).await;
+        sleep(PACE / 2).await;
+        bare.add(tokio::task::block_in_place(|| disk.sync(number)));
+        sleep(PACE / 2).await;
     }
     let [p50, p99] = [0.5, 0.99].map(|part| samples.quantile_ms(part));
     row("end reported -> successor with its worker, p50 ms", &format!("{p50:.2}"));
     row(&format!("likewise, p99 ms, of {}", samples.len()), &format!("{p99:.2}"));
     json.push(("decision_p99_ms", format!("{p99:.2}")));
+    let [p50, p99] = [0.5, 0.99].map(|part| bare.quantile_ms(part));
+    row("in between, this disk's bare sync of as many pages, p50 ms", &format!("{p50:.2}"));
+    row("likewise, p99 ms", &format!("{p99:.2}"));
+    json.push(("bare_sync_p99_ms", format!("{p99:.2}")));
 }
 
 /// Every task loses its traffic, or gets it back, all at once; and somebody looks.

@@ -67,7 +67,8 @@ pub fn works(task: TaskId, sequence: u64, started_at: Timestamp, ready: bool) ->
         };
         let (latency, message) = (Duration::from_millis(3), message.to_owned());
         let last = Some(Attempt { at: now, latency, outcome, message, components: Box::default() });
-        Some(RoleHealth { verdict, since: now, streak, last, flapping_since: None })
+        let role = RoleHealth { verdict, since: now, streak, last, flapping_since: None };
+        Some(Box::new(role))
     };
     let mut health = Health::starting(started_at);
     health.status = HealthStatus::Healthy;
@@ -88,7 +89,7 @@ pub fn works(task: TaskId, sequence: u64, started_at: Timestamp, ready: bool) ->
 pub fn ended(task: TaskId, sequence: u64, kind: EndKind) -> TaskReport {
     let (at, reason) = (now(), String::new());
     let end = TaskEnd { kind, at, exit_code: Some(1), oom_killed: false, reason };
-    let status = TaskStatus { phase: Phase::Ended(end), ..TaskStatus::pending(at) };
+    let status = TaskStatus { phase: Phase::Ended(Box::new(end)), ..TaskStatus::pending(at) };
     report(task, sequence, status, None)
 }
 

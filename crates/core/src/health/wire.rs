@@ -83,9 +83,9 @@ impl From<&Health> for pb::Health {
             ready: *ready,
             ready_since: Some((*ready_since).into()),
             reason: reason.clone(),
-            startup: startup.as_ref().map(Into::into),
-            liveness: liveness.as_ref().map(Into::into),
-            readiness: readiness.as_ref().map(Into::into),
+            startup: startup.as_deref().map(Into::into),
+            liveness: liveness.as_deref().map(Into::into),
+            readiness: readiness.as_deref().map(Into::into),
             was_ready: *was_ready,
         }
     }
@@ -114,9 +114,9 @@ impl TryFrom<pb::Health> for Health {
             was_ready,
             reason: text(reason),
             roles: ByRole {
-                startup: optional("startup", startup)?,
-                liveness: optional("liveness", liveness)?,
-                readiness: optional("readiness", readiness)?,
+                startup: optional("startup", startup)?.map(Box::new),
+                liveness: optional("liveness", liveness)?.map(Box::new),
+                readiness: optional("readiness", readiness)?.map(Box::new),
             },
         })
     }

@@ -71,10 +71,10 @@ impl From<&Task> for pb::Task {
             created_at: Some((*created_at).into()),
             not_before: Some((*not_before).into()),
             replaces: replaces.map(|task| task.to_string()).unwrap_or_default(),
-            stop: stop.as_ref().map(Into::into),
+            stop: stop.as_deref().map(Into::into),
             waiting,
             status: Some(status.into()),
-            held: held.as_ref().map(Into::into),
+            held: held.as_deref().map(Into::into),
         }
     }
 }
@@ -110,8 +110,8 @@ fn from_wire(wire: pb::Task, reported: ReportMark) -> Result<Task, Invalid> {
         created_at: required("created_at", created_at)?,
         not_before: required("not_before", not_before)?,
         replaces: parsed_or_none("replaces", &replaces)?,
-        stop: optional("stop", stop)?,
-        held: optional("held", held)?,
+        stop: optional("stop", stop)?.map(Box::new),
+        held: optional("held", held)?.map(Box::new),
         status: required("status", status)?,
         reported,
     })
@@ -159,7 +159,9 @@ fn phase(state: i32, end: Option<pb::TaskEnd>) -> Result<Phase, Invalid> {
     let phase = match state {
         pb::TaskState::Unspecified => return Err(Invalid::missing("state")),
         pb::TaskState::Ended => {
-            return end.map(Phase::Ended).ok_or_else(|| Invalid::missing("end"));
+            return end
+                .map(|end| Phase::Ended(Box::new(end)))
+                .ok_or_else(|| Invalid::missing("end"));
         }
         pb::TaskState::Pending => Phase::Pending,
         pb::TaskState::Preparing => Phase::Preparing,
@@ -176,7 +178,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
     fn from(status: &TaskStatus) -> Self {
         let TaskStatus { phase, since, started_at, address, pid, checks, message } = status;
         let end = match phase {
-            Phase::Ended(end) => Some(end.into()),
+            Phase::Ended(end) => Some((&**end).into()),
             Phase::Pending | Phase::Preparing | Phase::Running | Phase::Stopping => None,
         };
         Self {

@@ -327,7 +327,7 @@ pub fn task_end() -> Vec<Fixture<TaskEnd>> {
 
 fn a_status() -> TaskStatus {
     TaskStatus {
-        phase: Phase::Ended(an_end()),
+        phase: Phase::Ended(an_end().into()),
         since: at(401),
         started_at: Some(at(402)),
         address: Some("10.88.0.7".parse().unwrap()),
@@ -358,8 +358,8 @@ pub fn task_row() -> Vec<Fixture<Task>> {
         created_at: at(501),
         not_before: at(502),
         replaces: Some(TaskId::from_u64(0x7a00)),
-        stop: Some(a_stop()),
-        held: Some(a_hold()),
+        stop: Some(a_stop().into()),
+        held: Some(a_hold().into()),
         status: a_status(),
         reported: ReportMark { epoch: 11, sequence: 12 },
     };
@@ -493,7 +493,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
 }
 
 fn a_health() -> Health {
-    let mut roles = role_health().into_iter().map(|(_, role)| role);
+    let mut roles = role_health().into_iter().map(|(_, role)| Box::new(role));
     Health {
         status: HealthStatus::Unhealthy,
         since: at(1_001),

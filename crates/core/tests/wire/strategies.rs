@@ -106,7 +106,7 @@ pub fn task_status() -> impl Strategy<Value = TaskStatus> {
         Just(Phase::Preparing),
         Just(Phase::Running),
         Just(Phase::Stopping),
-        task_end().prop_map(Phase::Ended),
+        task_end().prop_map(|end| Phase::Ended(Box::new(end))),
     ];
     (
         phase,
@@ -151,8 +151,8 @@ pub fn task_row() -> impl Strategy<Value = Task> {
             created_at: times.0,
             not_before: times.1,
             replaces: ids.2,
-            stop,
-            held,
+            stop: stop.map(Box::new),
+            held: held.map(Box::new),
             status,
             reported: ReportMark { epoch: reported.0, sequence: reported.1 },
         })
@@ -362,7 +362,7 @@ fn health_status() -> impl Strategy<Value = HealthStatus> {
 }
 
 pub fn health() -> impl Strategy<Value = Health> {
-    let role = || option::of(role_health());
+    let role = || option::of(role_health().prop_map(Box::new));
     (
         health_status(),
         (timestamp(), timestamp()),

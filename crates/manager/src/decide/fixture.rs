@@ -122,7 +122,7 @@ pub fn ended(exit_code: i32) -> TaskStatus {
         oom_killed: false,
         reason: String::new(),
     };
-    TaskStatus { phase: Phase::Ended(end), ..TaskStatus::pending(at(2_000)) }
+    TaskStatus { phase: Phase::Ended(Box::new(end)), ..TaskStatus::pending(at(2_000)) }
 }
 
 pub fn healthy(seconds: u64) -> Health {

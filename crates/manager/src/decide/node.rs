@@ -102,7 +102,7 @@ fn lose(draft: &mut Draft, mut task: Task, reason: &str) {
         reason: reason.to_owned(),
     };
     let message = format!("{} is lost: {reason}", draft.title(&task));
-    task.status.phase = Phase::Ended(end);
+    task.status.phase = Phase::Ended(Box::new(end));
     task.status.since = draft.now();
     task.status.pid = None;
     let subject = Subject::task(&task);
@@ -150,15 +150,22 @@ const DOUBT_FROM: u32 = 4;
 /// Below this one it is trusted again: a score that wavers is not written each time.
 const TRUST_BELOW: u32 = 2;
 
+/// Whether the score makes a doubt of the node's eyes, or ends it.
+pub const fn is_news(node: &Node, score: u32) -> bool {
+    match &node.doubted {
+        None => score >= DOUBT_FROM,
+        Some(_) => score < TRUST_BELOW,
+    }
+}
+
 /// A worker says how little it can trust its own eyes. Written only when it matters.
 pub fn score(draft: &mut Draft, id: NodeId, score: u32) {
-    let Some(node) = draft.cluster().node(id) else {
+    let Some(node) = draft.cluster().node(id).filter(|node| is_news(node, score)) else {
         return;
     };
     let doubted = match &node.doubted {
-        None if score >= DOUBT_FROM => Some(Doubt { since: draft.now(), score }),
-        Some(_) if score < TRUST_BELOW => None,
-        None | Some(_) => return,
+        None => Some(Doubt { since: draft.now(), score }),
+        Some(_) => None,
     };
     let next = Node { doubted, ..(**node).clone() };
     draft.put(Change::PutNode(Box::new(next)));
@@ -202,7 +209,7 @@ pub fn remove(draft: &mut Draft, text: &str) -> Result<NodeId, Rejection> {
     let reason = format!("node {} was removed", node.name);
     for mut task in tasks {
         let stop = Stop { cause: StopCause::NodeRemoved, reason: reason.clone(), at: draft.now() };
-        task.stop.get_or_insert(stop);
+        task.stop.get_or_insert(Box::new(stop));
         lose(draft, task, &reason);
     }
     draft.put(Change::RemoveNode(node.id));

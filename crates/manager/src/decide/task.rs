@@ -20,7 +20,8 @@ pub fn stop(draft: &mut Draft, task: &str) -> Result<(), Rejection> {
     }
     let mut stopped = (*task).clone();
     let reason = "somebody asked for it".to_owned();
-    stopped.stop = Some(Stop { cause: StopCause::Requested, reason, at: draft.now() });
+    let stop = Stop { cause: StopCause::Requested, reason, at: draft.now() };
+    stopped.stop = Some(Box::new(stop));
     let message = format!("{} is stopped: somebody asked for it", draft.title(&task));
     draft.put(Change::PutTask(Box::new(stopped)));
     draft.tell(EventKind::TaskStopping, Subject::task(&task), message);

@@ -12,6 +12,7 @@ mod tasks;
 use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
 use warren_core::{id::ClusterId, service::Service};
@@ -45,6 +46,8 @@ pub struct Context {
     pub tracker: TaskTracker,
     /// Of the sessions.
     pub wakers: Wakers,
+    /// Of the reports that sessions may hold.
+    pub in_hand: Arc<Semaphore>,
 }
 
 /// A stream to a client.

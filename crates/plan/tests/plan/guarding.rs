@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use warren_core::{
-    bounds::{Attempts, RestartWindow},
+    bounds::{Attempts, Port, RestartWindow},
     change::Change,
-    check::Role,
+    check::{Check, CheckKind, Checks, Role, TcpCheck, Timing},
     event::EventKind,
     health::{HealthStatus, RoleHealth, Streak, Verdict},
     id::{NodeId, ServiceId, TaskId},
@@ -51,14 +51,22 @@ impl World {
             message: String::new(),
             components: components.iter().map(|name| (*name).to_owned()).collect(),
         };
-        *health.observed.roles.get_mut(Role::Liveness) = Some(RoleHealth {
+        *health.observed.roles.get_mut(Role::Liveness) = Some(Box::new(RoleHealth {
             verdict: Verdict::Failing,
             since: self.now,
             streak: Streak::Failures(3),
             flapping_since: None,
             last: Some(last),
-        });
+        }));
         self.apply(&Change::PutHealth(id, Box::new(health)));
+    }
+
+    /// Its worker says that it has a check for liveness, every 10 s with a timeout of 5.
+    fn is_checked(&mut self, id: TaskId) {
+        let kind = CheckKind::Tcp(TcpCheck::new(Port::new(80).unwrap()));
+        let check = Check { kind, timing: Timing::default_for(Role::Liveness) };
+        let checks = Checks { liveness: Some(check), ..Checks::default() };
+        self.edit(id, |task| task.status.checks = Some(Arc::new(checks)));
     }
 
     fn all_unhealthy(&mut self, service: ServiceId, replicas: u32) {
@@ -210,6 +218,58 @@ fn of_fifty_that_fail_at_one_moment_one_is_replaced_until_it_works() {
     assert_eq!(world.in_replacement(web).len(), 12, "a quarter at once, as ever");
     assert_eq!(world.slots_held(web, Rule::Dependency), 0);
     assert!(world.said("nothing of web is held by dependency any more"));
+}
+
+///
+#[test]
+fn once_the_canary_works_the_others_are_looked_at_once_more() {
+    let mut world = World::new(3);
+    let web = world.service("web", 12, &[]);
+    world.serve(web);
+    for slot in 1..=12 {
+        world.is_checked(world.only(web, slot));
+    }
+    world.exits(world.only(web, 12), 1);
+    world.all_unhealthy(web, 11);
+    world.plan();
+    assert_eq!(world.slots_held(web, Rule::Dependency), 11, "all but a canary");
+    let (_, canary) = world.pair(web, 1);
+    world.works(canary);
+    assert_eq!(world.slots_held(web, Rule::Dependency), 10, "what has ended will not recover");
+    world.seconds(14);
+    assert_eq!(world.slots_held(web, Rule::Dependency), 10, "a period and a timeout are 15 s");
+    for slot in 2..=6 {
+        world.is_ready(world.only(web, slot));
+    }
+    world.plan();
+    assert_eq!(world.slots_held(web, Rule::Dependency), 5);
+    world.seconds(1);
+    assert_eq!(world.slots_held(web, Rule::Dependency), 0);
+    assert_eq!(world.in_replacement(web).len(), 3, "those that still fail, within the budget");
+    for slot in 2..=6 {
+        assert_eq!(world.stopped(world.only(web, slot)), None, "slot {slot} has recovered");
+    }
+}
+
+///
+#[test]
+fn a_canary_whose_worker_has_a_clock_ahead_holds_nobody_up() {
+    let mut world = World::new(3);
+    let web = world.service("web", 8, &[]);
+    world.serve(web);
+    for slot in 1..=8 {
+        world.is_checked(world.only(web, slot));
+    }
+    world.all_unhealthy(web, 8);
+    world.plan();
+    let (_, canary) = world.pair(web, 1);
+    world.runs(canary);
+    let now = world.now;
+    world.now = now.after(Duration::from_hours(1));
+    world.is_ready(canary);
+    world.now = now;
+    world.plan();
+    assert_eq!(world.slots_held(web, Rule::Dependency), 0);
 }
 
 ///

@@ -301,7 +301,7 @@ impl Model {
         if let Some(id) = self.pick(number, |t| !t.has_ended() && t.stop.is_none()) {
             let (at, cause) = (self.world.now, StopCause::Requested);
             let stop = Stop { cause, reason: String::new(), at };
-            self.world.edit(id, |task| task.stop = Some(stop));
+            self.world.edit(id, |task| task.stop = Some(stop.into()));
         }
     }
 

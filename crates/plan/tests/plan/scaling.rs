@@ -177,7 +177,7 @@ fn a_task_that_somebody_stopped_is_replaced_without_blame() {
     let old = world.only(web, 1);
     let at = world.now;
     let reason = "asked for".to_owned();
-    world.edit(old, |t| t.stop = Some(Stop { cause: StopCause::Requested, reason, at }));
+    world.edit(old, |t| t.stop = Some(Stop { cause: StopCause::Requested, reason, at }.into()));
     world.plan();
     assert_eq!(world.task(world.only(web, 1)).attempt, 0);
     assert_eq!(world.stopped(old), Some(StopCause::Requested));

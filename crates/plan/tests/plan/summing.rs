@@ -63,13 +63,13 @@ fn flapping_is_counted_apart_from_healthy() {
     let since = Some(world.now);
     let id = world.only(web, 2);
     world.look(id, |health| {
-        health.roles.readiness = Some(RoleHealth {
+        health.roles.readiness = Some(Box::new(RoleHealth {
             verdict: Verdict::Passing,
             since: health.since,
             streak: Streak::Passes(1),
             last: None,
             flapping_since: since,
-        });
+        }));
     });
     assert_eq!(text(&world, web), "3/3 healthy, 1/3 flapping");
     world.plan();

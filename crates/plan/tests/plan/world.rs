@@ -284,7 +284,7 @@ impl World {
         let at = self.now;
         let reason = String::new();
         let end = TaskEnd { kind, at, exit_code, oom_killed: false, reason };
-        self.edit(id, |task| task.status.phase = Phase::Ended(end));
+        self.edit(id, |task| task.status.phase = Phase::Ended(Box::new(end)));
     }
 
     pub fn exits(&mut self, id: TaskId, code: i32) {

@@ -35,7 +35,7 @@ impl Actor {
         self.status.pid = None;
         if self.status.started_at.is_some() {
             // The runtime, which knew how it ended, is about to forget it.
-            self.set(Phase::Ended(*end), reason);
+            self.set(Phase::Ended(end), reason);
             self.secure().await;
             let in_time = timeout(TELL_AFTER, &mut deleted).await.is_ok();
             self.ended.send_replace(true);
@@ -47,7 +47,7 @@ impl Actor {
             // It may run for all we know, if the runtime did not answer, until it is deleted.
             deleted.await;
             self.ended.send_replace(true);
-            self.enter(Phase::Ended(*end), reason).await;
+            self.enter(Phase::Ended(end), reason).await;
         }
         self.keep_log().await;
     }
@@ -128,8 +128,7 @@ impl Actor {
     /// Its process ended while no worker watched, or is gone.
     pub(super) fn ended_unseen(&mut self, exit: &Exit) -> TaskEnd {
         if self.is_wanted() {
-            let none = Checks::NONE;
-            let checks = self.status.checks.as_deref().unwrap_or(&none);
+            let checks = &self.status.checks.clone().unwrap_or_else(Checks::none);
             let started = self.status.started_at.unwrap_or(exit.at);
             let ran = exit.at.since(started);
             let task = self.task();
