@@ -50,7 +50,7 @@ async fn ours(stream: DuplexStream, asked: Asked) -> Understood {
         Broken::TooLong | Broken::NotHttp(_) => Why::NotHttp,
     };
     let trace = Trace::start();
-    let answer = http1::answer(stream, b"GET / HTTP/1.1\r\n\r\n", asked, &trace).await;
+    let answer = http1::answer(stream, b"GET / HTTP/1.1\r\n\r\n".to_vec(), asked, &trace).await;
     let (head, body) = answer.map_err(|_| Why::Head)?;
     let location = head.location.map(|value| value.as_bytes().to_vec());
     let body = body.collect().await.map_err(why)?.to_bytes();

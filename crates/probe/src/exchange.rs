@@ -52,7 +52,7 @@ impl Visit<'_> {
     pub(crate) async fn exchange_1<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        unsent: &[u8],
+        unsent: Vec<u8>,
         method: &Method,
         path: &PathAndQuery,
     ) -> (Result<Answer, End>, Option<S>) {
@@ -71,7 +71,6 @@ impl Visit<'_> {
     /// or else a fresh one. Leaves it to the next attempt.
     pub(crate) async fn exchange_kept(
         &self,
-        request: &[u8],
         method: &Method,
         path: &PathAndQuery,
     ) -> Result<Answer, End> {
@@ -80,6 +79,7 @@ impl Visit<'_> {
         {
             self.trace.kept();
             after_you().await;
+            let request = self.render(method, path);
             let (judged, connection) = self.exchange_1(connection, request, method, path).await;
             // Otherwise it was closed since, as servers do with idle ones. That says nothing.
             if !self.trace.is_unanswered() {
@@ -88,8 +88,9 @@ impl Visit<'_> {
         }
         self.trace.start_over();
         after_you().await;
-        let (mut connection, sent) = self.connect_to_keep(request).await?;
-        let unsent = &request[sent..];
+        let request = self.render(method, path);
+        let (mut connection, sent) = self.connect_to_keep(&request).await?;
+        let unsent = request::rest(request, sent);
         let (judged, idle) = self.exchange_1(&mut connection, unsent, method, path).await;
         let may_go_on = idle.is_some();
         let judged = match &connection {

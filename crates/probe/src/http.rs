@@ -120,25 +120,21 @@ impl<'a> Visit<'a> {
     async fn ask(&self, method: &Method, path: &PathAndQuery) -> Result<Answer, End> {
         match (self.check.version, &self.check.tls) {
             (HttpVersion::Http1, None) if !self.check.keep_alive => {
-                let request = request::render(self.check, method, path, self.host.as_deref());
                 after_you().await;
+                let request = self.render(method, path);
                 let (mut stream, sent) = self.connect_and_send(&request).await?;
-                let (judged, _) =
-                    self.exchange_1(&mut stream, &request[sent..], method, path).await;
+                let unsent = request::rest(request, sent);
+                let (judged, _) = self.exchange_1(&mut stream, unsent, method, path).await;
                 connect::or_met_itself(judged, &stream, self.peer)
             }
             (HttpVersion::Http1, Some(tls)) if !self.check.keep_alive => {
                 Box::pin(async {
-                    let request = request::render(self.check, method, path, self.host.as_deref());
                     let stream = self.shake_hands(tls, Alpn::Http1).await?;
-                    self.exchange_1(stream, &request, method, path).await.0
+                    self.exchange_1(stream, self.render(method, path), method, path).await.0
                 })
                 .await
             }
-            (HttpVersion::Http1, _) => {
-                let request = request::render(self.check, method, path, self.host.as_deref());
-                self.exchange_kept(&request, method, path).await
-            }
+            (HttpVersion::Http1, _) => self.exchange_kept(method, path).await,
             (HttpVersion::Http2, tls) => {
                 Box::pin(async {
                     let request = request::build(self.check, method, path, self.host.as_deref())?;
@@ -153,6 +149,10 @@ impl<'a> Visit<'a> {
                 .await
             }
         }
+    }
+
+    pub(crate) fn render(&self, method: &Method, path: &PathAndQuery) -> Vec<u8> {
+        request::render(self.check, method, path, self.host.as_deref())
     }
 
     async fn connect(&self) -> Result<Stream, End> {

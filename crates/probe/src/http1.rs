@@ -77,8 +77,9 @@ enum After {
 struct Wire<'a, S> {
     stream: S,
     trace: &'a Trace,
-    /// Of the request.
-    unsent: &'a [u8],
+    /// Of the request. Its memory goes with its last byte.
+    unsent: Vec<u8>,
+    sent: usize,
     /// The peer takes no more of it. Kept back until there is nothing more to read.
     refused: Option<io::Error>,
     flushed: bool,
@@ -91,16 +92,17 @@ struct Wire<'a, S> {
 
 /// Sends what is `unsent` of a request and waits for the head of its answer, after all that only
 /// announce one.
-pub(crate) async fn answer<'a, S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    unsent: &'a [u8],
+    unsent: Vec<u8>,
     asked: Asked,
-    trace: &'a Trace,
-) -> Result<(Head, Received<'a, S>), Broken> {
+    trace: &Trace,
+) -> Result<(Head, Received<'_, S>), Broken> {
     let mut wire = Wire {
         stream,
         trace,
         unsent,
+        sent: 0,
         refused: None,
         flushed: false,
         buffer: Vec::new(),
@@ -226,10 +228,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<'_, S> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
-            let sent = Pin::new(&mut self.stream).poll_write(cx, self.unsent);
+            let sent = Pin::new(&mut self.stream).poll_write(cx, &self.unsent[self.sent..]);
             match ready!(sent)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.unsent = &self.unsent[bytes..],
+                bytes => self.sent += bytes,
+            }
+            if self.sent == self.unsent.len() {
+                self.unsent = Vec::new();
             }
         }
         if !self.flushed {
@@ -399,7 +404,8 @@ mod tests {
                 peer.write_all(whole).await.unwrap();
             },
             async {
-                let (head, body) = answer(ours, b"question", Asked::Other, &trace).await.unwrap();
+                let (head, body) =
+                    answer(ours, b"question".to_vec(), Asked::Other, &trace).await.unwrap();
                 assert_eq!(head.status, StatusCode::FOUND);
                 (head.location.unwrap(), body.collect().await.unwrap().to_bytes())
             }
@@ -413,7 +419,7 @@ mod tests {
         peer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
         drop(peer);
         let trace = Trace::start();
-        let (_, mut body) = answer(ours, b"question", Asked::Other, &trace).await.unwrap();
+        let (_, mut body) = answer(ours, b"question".to_vec(), Asked::Other, &trace).await.unwrap();
         let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(&*data, b"half");
         let broken = body.frame().await.unwrap().unwrap_err();

@@ -53,6 +53,11 @@ impl<C> Kept<C> {
         }
     }
 
+    /// Looks at it, without waiting.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.0.is_poisoned()
+    }
+
     /// Closes them all: nobody asks the same soon.
     pub(crate) fn let_go(&self) {
         *self.idle() = Idle::default();

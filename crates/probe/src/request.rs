@@ -1,6 +1,6 @@
 //! The request that an HTTP check sends.
 
-use std::net::SocketAddr;
+use std::{fmt::Write, net::SocketAddr};
 
 use http::{
     HeaderName, HeaderValue, Method, Request, Uri,
@@ -27,7 +27,10 @@ pub(crate) fn host(check: &HttpCheck, peer: Peer<'_>) -> Option<String> {
     }
     let Peer::Tcp(address) = peer else { return Some("localhost".to_owned()) };
     if address.port() != default_port(check.scheme()) {
-        return Some(address.to_string());
+        let mut text = String::with_capacity("127.127.127.127:65535".len());
+        // A string takes all that it is given.
+        let _always = write!(text, "{address}");
+        return Some(text);
     }
     Some(match address {
         SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -79,6 +82,16 @@ pub(crate) fn render(
         request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
+    request
+}
+
+/// What is left of a request of which so much was sent: mostly nothing, and then its memory is free
+/// for the next one.
+pub(crate) fn rest(mut request: Vec<u8>, sent: usize) -> Vec<u8> {
+    if sent == request.len() {
+        return Vec::new();
+    }
+    request.drain(..sent);
     request
 }
 

@@ -117,7 +117,11 @@ impl AsyncRead for Tcp {
             ready!(turn.come(cx));
             match (&*socket).read(buf.initialize_unfilled()) {
                 Err(error) if would_block(&error) => {}
-                read => return Poll::Ready(read.map(|bytes| buf.advance(bytes))),
+                read => {
+                    // Who always has more to say shall not hold up everybody.
+                    *turn = Turn::Theirs;
+                    return Poll::Ready(read.map(|bytes| buf.advance(bytes)));
+                }
             }
         }
         Pin::new(self.watched()?).poll_read(cx, buf)
@@ -166,5 +170,78 @@ impl AsyncWrite for Tcp {
     /// A FIN would leave a `TIME_WAIT` behind.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        net::{TcpListener, TcpStream as StdStream},
+        task::Waker,
+        time::Duration,
+    };
+
+    use socket2::{Domain, Type};
+    use tokio::{io::AsyncReadExt, time::timeout};
+
+    use super::*;
+
+    fn pair() -> (StdStream, Tcp) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (listener.accept().unwrap().0, Tcp::new(socket))
+    }
+
+    fn read(tcp: &mut Tcp, cx: &mut Context<'_>) -> Option<Vec<u8>> {
+        let mut room = [0; 100];
+        let mut buf = ReadBuf::new(&mut room);
+        match Pin::new(tcp).poll_read(cx, &mut buf) {
+            Poll::Ready(read) => {
+                read.unwrap();
+                Some(buf.filled().to_vec())
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    // There is no runtime here that could watch anything.
+    #[test]
+    fn an_answer_that_is_there_when_the_others_were_asked_takes_no_watch() {
+        let (mut peer, mut tcp) = pair();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(tcp.is_silent(&mut cx));
+        assert_eq!(read(&mut tcp, &mut cx), None, "the others are asked first");
+        peer.write_all(b"answer").unwrap();
+        assert_eq!(read(&mut tcp, &mut cx).unwrap(), b"answer");
+        assert!(tcp.is_silent(&mut cx));
+        drop(peer);
+        assert!(!tcp.is_silent(&mut cx), "its end is no silence");
+    }
+
+    // C-6
+    #[test]
+    fn a_peer_that_always_has_more_to_say_does_not_hold_up_the_others() {
+        let (mut peer, mut tcp) = pair();
+        let mut cx = Context::from_waker(Waker::noop());
+        peer.write_all(&[b'x'; 1000]).unwrap();
+        for _ in 0..10 {
+            assert_eq!(read(&mut tcp, &mut cx), None);
+            assert_eq!(read(&mut tcp, &mut cx).unwrap(), [b'x'; 100]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_later_is_waited_for() {
+        let (mut peer, mut tcp) = pair();
+        let mut answer = [0; 6];
+        let early = timeout(Duration::from_millis(20), tcp.read_exact(&mut answer)).await;
+        assert!(early.is_err() && matches!(tcp, Tcp::Watched(_)));
+        peer.write_all(b"answer").unwrap();
+        tcp.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        assert!(poll_fn(|cx| Poll::Ready(tcp.is_silent(cx))).await);
     }
 }

@@ -3,7 +3,7 @@
 mod edit;
 mod restore;
 
-use std::sync::Arc;
+use std::{hint::black_box, sync::Arc};
 
 use warren_core::{
     check::{ByRole, Checks, Role, Timing},
@@ -157,6 +157,17 @@ impl TaskVerdicts {
             if let Some(run) = self.roles.get_mut(role) {
                 run.pause();
             }
+        }
+    }
+
+    /// Has the memory fetched that an outcome of this role touches, and does nothing else: whoever
+    /// knows of many that are to come waits for all of it together.
+    pub fn glance(&self, role: Role) {
+        for (run, _) in self.fed_runs(role) {
+            black_box(run.known());
+        }
+        if let Some(watch) = self.watch(role) {
+            watch.glance();
         }
     }
 

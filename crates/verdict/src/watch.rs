@@ -1,6 +1,6 @@
 //! The attempts of one group: when the next one is due, and what the last ones saw.
 
-use std::time::Duration;
+use std::{hint::black_box, time::Duration};
 
 use warren_core::{
     bounds::Period,
@@ -85,6 +85,12 @@ impl Watch {
 
     pub(crate) fn recent(&self) -> impl DoubleEndedIterator<Item = Attempt> {
         self.recent.iter()
+    }
+
+    /// See [`TaskVerdicts::glance`](crate::TaskVerdicts::glance).
+    pub(crate) fn glance(&self) {
+        black_box(self.last_start);
+        self.recent.glance();
     }
 
     pub(crate) fn last(&self) -> Option<Attempt> {

@@ -73,6 +73,9 @@ struct State {
     actor: Option<Waker>,
 }
 
+/// See [`Watched::peek`].
+pub struct Peeked<'a>(MutexGuard<'a, State>);
+
 /// What an attempt changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
@@ -269,9 +272,15 @@ impl Watched {
         Trials { watched: Arc::clone(self), groups }
     }
 
-    /// Has its memory fetched, from one end to the other, and does nothing else.
+    /// Looks at it from one end to the other, and does nothing else.
     pub fn glance(&self) {
-        black_box((self.task, self.anchor, self.state.is_poisoned(), self.target.task()));
+        black_box((self.task, self.anchor, self.state.is_poisoned()));
+        self.target.glance();
+    }
+
+    /// Its state, where nobody has it.
+    pub fn peek(&self) -> Option<Peeked<'_>> {
+        self.state.try_lock().ok().map(Peeked)
     }
 
     /// The rounds have come by, as they were asked to for then.
@@ -423,6 +432,18 @@ impl Begun {
             watched.land(index, number, landed);
         };
         (flight, registration)
+    }
+}
+
+impl Peeked<'_> {
+    /// Looks at all that an attempt and its outcome touch.
+    pub fn glance(&self) {
+        let state = &*self.0;
+        black_box((state.attended, state.queued, state.flights, state.news.len()));
+        for group in &state.groups {
+            black_box((group.late, matches!(group.state, GroupState::Due(_))));
+            state.verdicts.glance(group.shared.role);
+        }
     }
 }
 

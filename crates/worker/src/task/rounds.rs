@@ -29,6 +29,9 @@ const TOGETHER: usize = 32;
 /// no attempt's deadline is ever the first.
 const LITTLE: Duration = Duration::from_millis(3);
 
+/// As many as are emptied at once where a worker comes late.
+const SPARE: usize = 64;
+
 /// Comes by at each task when it has asked for that.
 #[derive(Debug, Default)]
 pub struct Rounds {
@@ -43,9 +46,9 @@ pub struct Rounds {
 struct Asked {
     begin: Instant,
     /// None of them is empty.
-    by_milli: BTreeMap<u128, Vec<Visit>>,
-    /// The memory of an earlier one.
-    spare: Vec<Visit>,
+    by_milli: BTreeMap<u64, Vec<Visit>>,
+    /// The memory of earlier ones.
+    spare: Vec<Vec<Visit>>,
 }
 
 #[derive(Debug)]
@@ -108,7 +111,8 @@ impl Rounds {
 }
 
 /// Since the last time the memory of all of these has gone cold. The processor fetches it for many
-/// at once where nothing of the one depends on the other, so it is only looked at first.
+/// at once where nothing of the one has to wait for the other, so it is only looked at first. A lock
+/// that is taken is such a wait, so all are taken before.
 fn visit(due: &mut Vec<Visit>, mut begin: impl FnMut(Begun)) {
     for Visit { watched, at: _ } in &*due {
         black_box(watched.strong_count());
@@ -118,6 +122,11 @@ fn visit(due: &mut Vec<Visit>, mut begin: impl FnMut(Begun)) {
     for (_, watched) in &due {
         watched.glance();
     }
+    let states: Vec<_> = due.iter().filter_map(|(_, watched)| watched.peek()).collect();
+    for state in &states {
+        state.glance();
+    }
+    drop(states);
     for (at, watched) in due {
         watched.come_by(at, &mut begin);
     }
@@ -127,7 +136,7 @@ impl Asked {
     fn add(&mut self, visit: Visit) {
         let milli = self.milli(visit.at);
         let spare = &mut self.spare;
-        self.by_milli.entry(milli).or_insert_with(|| std::mem::take(spare)).push(visit);
+        self.by_milli.entry(milli).or_insert_with(|| spare.pop().unwrap_or_default()).push(visit);
     }
 
     fn next(&self) -> Option<Instant> {
@@ -149,12 +158,16 @@ impl Asked {
             if !visits.is_empty() {
                 return;
             }
-            self.spare = first.remove();
+            let spare = first.remove();
+            if self.spare.len() < SPARE {
+                self.spare.push(spare);
+            }
         }
     }
 
-    fn milli(&self, at: Instant) -> u128 {
-        at.saturating_duration_since(self.begin).as_millis()
+    fn milli(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.begin);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
