@@ -132,10 +132,11 @@ fn task(number: u64, look: &TaskLook) -> Task {
     if let Some(kind) = look.end {
         let reason = String::new();
         let exit_code = Some(1);
-        status.phase =
-            Phase::Ended(TaskEnd { kind, at: NOW, exit_code, oom_killed: false, reason });
+        let end = TaskEnd { kind, at: NOW, exit_code, oom_killed: false, reason };
+        status.phase = Phase::Ended(Box::new(end));
     }
-    let stop = look.stop.map(|cause| Stop { cause, reason: String::new(), at: NOW });
+    let stop = |cause| Box::new(Stop { cause, reason: String::new(), at: NOW });
+    let stop = look.stop.map(stop);
     Task {
         id: TaskId::from_u64(number),
         service: ServiceId::from_u64(look.service),
