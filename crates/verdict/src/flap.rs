@@ -5,14 +5,14 @@ use warren_core::{check::Flapping, outcome::Attempt, time::Timestamp};
 use crate::reason;
 
 /// The last conclusive outcomes of a role, from its first pass on. Marks, and decides nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
-    rule: Option<Flapping>,
     /// The newest lowest; set where it failed.
     failed: u64,
     /// So many of the bits are outcomes.
     seen: u32,
-    flaps: Option<Flaps>,
+    /// Boxed: nearly always there is none.
+    flaps: Option<Box<Flaps>>,
 }
 
 #[derive(Debug, Clone)]
@@ -22,15 +22,11 @@ struct Flaps {
 }
 
 impl Window {
-    pub(crate) const fn new(rule: Option<Flapping>) -> Self {
-        Self { rule, failed: 0, seen: 0, flaps: None }
-    }
-
     /// Goes on from a record, which has no outcomes: it takes a full window to tell the end.
-    pub(crate) fn resume(&mut self, since: Option<Timestamp>) {
-        self.flaps = since.filter(|_| self.rule.is_some()).map(|since| {
+    pub(crate) fn resume(&mut self, rule: Option<Flapping>, since: Option<Timestamp>) {
+        self.flaps = since.filter(|_| rule.is_some()).map(|since| {
             // The sentence is the task's reason where it stands alone, and comes with it.
-            Flaps { since, why: String::new() }
+            Box::new(Flaps { since, why: String::new() })
         });
     }
 
@@ -40,8 +36,13 @@ impl Window {
     }
 
     /// Takes in an outcome; `what` names the role. Whether the flapping began or ended with it.
-    pub(crate) fn push(&mut self, failed: bool, what: &str, attempt: &Attempt) -> bool {
-        let Some(rule) = self.rule else { return false };
+    pub(crate) fn push(
+        &mut self,
+        rule: Flapping,
+        failed: bool,
+        what: &str,
+        attempt: &Attempt,
+    ) -> bool {
         let all = u64::MAX >> (64 - rule.window());
         self.failed = (self.failed << 1 | u64::from(failed)) & all;
         self.seen = (self.seen + 1).min(rule.window());
@@ -49,7 +50,8 @@ impl Window {
         match self.flaps {
             None if failures >= rule.failures() && !self.is_one_run() => {
                 let why = reason::flaps(what, failures, self.seen, attempt);
-                self.flaps = Some(Flaps { since: attempt.at.after(attempt.latency), why });
+                let since = attempt.at.after(attempt.latency);
+                self.flaps = Some(Box::new(Flaps { since, why }));
                 true
             }
             Some(_) if self.seen == rule.window() && failures <= rule.failures() / 2 => {

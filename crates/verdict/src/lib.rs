@@ -11,6 +11,7 @@ mod flap;
 mod group;
 mod machine;
 pub mod reason;
+mod recent;
 mod run;
 mod schedule;
 mod watch;

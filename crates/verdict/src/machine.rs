@@ -3,8 +3,10 @@
 mod edit;
 mod restore;
 
+use std::sync::Arc;
+
 use warren_core::{
-    check::{ByRole, Checks, Role},
+    check::{ByRole, Checks, Role, Timing},
     health::{Health, HealthStatus, RoleHealth, Verdict},
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
@@ -24,6 +26,7 @@ use crate::{
 /// Wherever a role is asked for, any role of the same [`CheckGroup`](crate::CheckGroup) does.
 #[derive(Debug, Clone)]
 pub struct TaskVerdicts {
+    checks: Arc<Checks>,
     sharing: Sharing,
     // Boxed, since most tasks have one check or two.
     roles: ByRole<Option<Box<RoleRun>>>,
@@ -66,15 +69,13 @@ pub enum Next {
 
 impl TaskVerdicts {
     /// Of a task whose process started at `started_at`.
-    pub fn new(task: TaskId, checks: &Checks, started_at: Timestamp) -> Self {
+    pub fn new(task: TaskId, checks: &Arc<Checks>, started_at: Timestamp) -> Self {
         let sharing = Sharing::of(checks);
-        let timing = |role| checks.get(role).as_ref().map(|check| check.timing);
+        let has = |role: &Role| checks.get(*role).is_some();
         let run =
-            |role| timing(role).map(|timing| Box::new(RoleRun::new(role, timing, started_at)));
-        let watch = |role| {
-            let timing = timing(sharing.confirmed_by(role))?;
-            (sharing.lead(role) == role).then(|| Box::new(Watch::new(task, role, timing)))
-        };
+            |role| Some(role).filter(has).map(|role| Box::new(RoleRun::new(role, started_at)));
+        let leads = |role: &Role| has(role) && sharing.lead(*role) == *role;
+        let watch = |role| Some(role).filter(leads).map(|role| Box::new(Watch::new(task, role)));
         let overall = Overall {
             status: HealthStatus::Starting,
             since: started_at,
@@ -84,6 +85,7 @@ impl TaskVerdicts {
             reason: String::new(),
         };
         let mut verdicts = Self {
+            checks: Arc::clone(checks),
             sharing,
             roles: by_role(run),
             watches: by_role(watch),
@@ -99,8 +101,9 @@ impl TaskVerdicts {
     /// with them perhaps the status, readiness and reason. An outcome that nobody waits for
     /// changes nothing.
     ///
-    /// The hot path. It takes constant time: at most two folds of a few comparisons, one push
-    /// into a full-grown ring, and no allocation unless a verdict changes.
+    /// The hot path. It takes constant time: at most two folds of a few comparisons and one push
+    /// into a full-grown ring, and no allocation unless a verdict changes or the attempt says
+    /// something else than the one before.
     pub fn observe(&mut self, role: Role, attempt: Attempt, now: Elapsed) -> Option<Health> {
         if self.stage(role) != Stage::Due {
             return None;
@@ -115,8 +118,9 @@ impl TaskVerdicts {
         let stops = self.life == Life::Stops;
         for &fed in self.sharing.fed_by(role) {
             let hears = !stops || fed == Role::Readiness;
-            if let Some(run) = self.roles.get_mut(fed).as_mut().filter(|_| hears) {
-                changed |= run.fold(&attempt, start);
+            let check = self.checks.get(fed).as_ref().filter(|_| hears);
+            if let Some((run, check)) = self.roles.get_mut(fed).as_mut().zip(check) {
+                changed |= run.fold(&check.timing, &attempt, start);
             }
         }
         if let Some(watch) = self.watches.get_mut(self.sharing.lead(role)) {
@@ -164,27 +168,28 @@ impl TaskVerdicts {
             Stage::Waits => return Next::AfterStartup,
             Stage::Due => self.watch(role),
         };
-        let Some(watch) = watch else {
+        let timing = self.timing(self.sharing.confirmed_by(role));
+        let Some((watch, timing)) = watch.zip(timing) else {
             return Next::Never;
         };
-        let decisive = self.fed_runs(role).flat_map(RoleRun::decisive).flatten();
-        Next::At(watch.next(now, self.pace(role), decisive))
+        let decisive = self.fed_runs(role).flat_map(|(run, timing)| run.decisive(timing)).flatten();
+        Next::At(watch.next(timing, now, self.pace(role), decisive))
     }
 
     fn pace(&self, role: Role) -> Pace {
-        let confirm = self.run(self.sharing.confirmed_by(role));
-        if confirm.is_some_and(RoleRun::wants_confirmation) {
+        let confirm = self.timed_run(self.sharing.confirmed_by(role));
+        if confirm.is_some_and(|(run, timing)| run.wants_confirmation(timing)) {
             Pace::Confirming
-        } else if self.fed_runs(role).any(RoleRun::is_starting) {
+        } else if self.fed_runs(role).any(|(run, _)| run.is_starting()) {
             Pace::Starting
         } else {
             Pace::Steady
         }
     }
 
-    fn fed_runs(&self, role: Role) -> impl Iterator<Item = &RoleRun> {
+    fn fed_runs(&self, role: Role) -> impl Iterator<Item = (&RoleRun, &Timing)> {
         let hears = |fed: &&Role| self.life == Life::Runs || **fed == Role::Readiness;
-        self.sharing.fed_by(role).iter().filter(hears).filter_map(|&fed| self.run(fed))
+        self.sharing.fed_by(role).iter().filter(hears).filter_map(|&fed| self.timed_run(fed))
     }
 
     /// The health as it is now, with streaks and last attempts.
@@ -195,7 +200,7 @@ impl TaskVerdicts {
     }
 
     /// The last attempts of the role's check, the oldest first; at most eight.
-    pub fn recent(&self, role: Role) -> impl Iterator<Item = &Attempt> {
+    pub fn recent(&self, role: Role) -> impl Iterator<Item = Attempt> {
         self.watch(role).into_iter().flat_map(Watch::recent)
     }
 
@@ -327,6 +332,14 @@ impl TaskVerdicts {
         self.roles.get(role).as_deref()
     }
 
+    fn timing(&self, role: Role) -> Option<&Timing> {
+        Some(&self.checks.get(role).as_ref()?.timing)
+    }
+
+    fn timed_run(&self, role: Role) -> Option<(&RoleRun, &Timing)> {
+        self.run(role).zip(self.timing(role))
+    }
+
     fn known(&self, role: Role) -> Option<Known> {
         self.run(role).map(RoleRun::known)
     }
@@ -340,7 +353,7 @@ impl TaskVerdicts {
     }
 
     fn role_health(&self, role: Role) -> Option<Box<RoleHealth>> {
-        let last = self.watch(role).and_then(Watch::last).cloned();
+        let last = self.watch(role).and_then(Watch::last);
         self.run(role).map(|run| Box::new(run.health(last)))
     }
 }

@@ -10,11 +10,11 @@ use warren_core::{
 use crate::{flap::Window, reason, schedule::Elapsed, watch::longest_silence};
 
 /// A role of one task. What was seen and whether anybody could look are kept apart: `known` and
-/// `run` hear only of conclusive outcomes, `sight` of the observer's own trouble.
+/// `run` hear only of conclusive outcomes, `sight` of the observer's own trouble. The timing that it
+/// goes by is the check's, which all tasks of a service share.
 #[derive(Debug, Clone)]
 pub(crate) struct RoleRun {
     role: Role,
-    timing: Timing,
     known: Known,
     /// Ever: until then attempts come at the start interval.
     has_passed: bool,
@@ -22,7 +22,7 @@ pub(crate) struct RoleRun {
     sight: Sight,
     window: Window,
     since: Timestamp,
-    why: String,
+    why: Box<str>,
 }
 
 /// What the conclusive outcomes add up to.
@@ -62,17 +62,16 @@ enum Sight {
 }
 
 impl RoleRun {
-    pub(crate) fn new(role: Role, timing: Timing, since: Timestamp) -> Self {
+    pub(crate) fn new(role: Role, since: Timestamp) -> Self {
         Self {
             role,
-            timing,
             known: Known::Pending,
             has_passed: false,
             run: Run::None,
             sight: Sight::Seen,
-            window: Window::new(timing.flapping),
+            window: Window::default(),
             since,
-            why: String::new(),
+            why: Box::default(),
         }
     }
 
@@ -81,6 +80,7 @@ impl RoleRun {
     /// whether it ever passed: `beneath` is what is known of a role whose verdict does not say.
     pub(crate) fn resume(
         &mut self,
+        timing: &Timing,
         saved: &RoleHealth,
         beneath: Known,
         now: Elapsed,
@@ -95,7 +95,7 @@ impl RoleRun {
             Verdict::Unknown => beneath,
         };
         self.has_passed = self.known == Known::Passing || beneath == Known::Passing;
-        self.window.resume(saved.flapping_since);
+        self.window.resume(timing.flapping, saved.flapping_since);
         (self.run, self.sight) = match saved.streak {
             Streak::None => (Run::None, Sight::Seen),
             Streak::Passes(count) => (Run::Passes(count), Sight::Seen),
@@ -116,29 +116,30 @@ impl RoleRun {
 
     /// Folds one outcome; the attempt began at `start`. Whether the verdict changed, or flapping
     /// began or ended. Constant time; allocates the reason of such a change and nothing else.
-    pub(crate) fn fold(&mut self, attempt: &Attempt, start: Elapsed) -> bool {
+    pub(crate) fn fold(&mut self, timing: &Timing, attempt: &Attempt, start: Elapsed) -> bool {
         let before = self.verdict();
         match attempt.outcome {
-            Outcome::Pass => self.pass(),
-            Outcome::Fail(_) => self.fail(start),
-            Outcome::Inconclusive => self.inconclusive(start),
+            Outcome::Pass => self.pass(timing),
+            Outcome::Fail(_) => self.fail(timing, start),
+            Outcome::Inconclusive => self.inconclusive(timing, start),
         }
         let changed = self.verdict() != before;
         if changed {
             self.since = attempt.at.after(attempt.latency);
             self.why = self.explain(attempt, start);
         }
-        changed | self.flap(attempt)
+        changed | self.flap(timing, attempt)
     }
 
     /// What comes before the first pass is a start, not a flap.
-    fn flap(&mut self, attempt: &Attempt) -> bool {
-        match attempt.outcome {
-            _ if !self.has_passed => false,
-            Outcome::Inconclusive => false,
-            Outcome::Pass => self.window.push(false, self.role.name(), attempt),
-            Outcome::Fail(_) => self.window.push(true, self.role.name(), attempt),
-        }
+    fn flap(&mut self, timing: &Timing, attempt: &Attempt) -> bool {
+        let Some(rule) = timing.flapping.filter(|_| self.has_passed) else { return false };
+        let failed = match attempt.outcome {
+            Outcome::Inconclusive => return false,
+            Outcome::Pass => false,
+            Outcome::Fail(_) => true,
+        };
+        self.window.push(rule, failed, self.role.name(), attempt)
     }
 
     /// Nobody will look for a while: what comes after is no run with what came before.
@@ -152,19 +153,17 @@ impl RoleRun {
 
     /// It asks the same at other times or with other thresholds. What was seen stays, and counts
     /// by the new numbers from the next outcome on.
-    pub(crate) fn retime(&mut self, timing: Timing) {
-        if self.timing.flapping != timing.flapping {
-            self.window = Window::new(timing.flapping);
+    pub(crate) fn retime(&mut self, before: &Timing, after: &Timing) {
+        if before.flapping != after.flapping {
+            self.window = Window::default();
         }
-        self.timing = timing;
     }
 
     /// It asks something else: a verdict stays until the new check has another one, and the rest
     /// begins anew.
-    pub(crate) fn ask_anew(&mut self, timing: Timing) {
-        self.timing = timing;
+    pub(crate) fn ask_anew(&mut self) {
         (self.run, self.sight, self.has_passed) = (Run::None, Sight::Seen, false);
-        self.window = Window::new(timing.flapping);
+        self.window = Window::default();
     }
 
     /// Takes a role that is new for passing until its check says otherwise.
@@ -178,7 +177,7 @@ impl RoleRun {
             return;
         }
         if self.known != Known::Failing {
-            (self.since, self.why) = (at, why.to_owned());
+            (self.since, self.why) = (at, why.into());
         }
         let count = match self.run {
             Run::None | Run::Passes(_) => 1,
@@ -207,7 +206,7 @@ impl RoleRun {
     }
 
     pub(crate) fn blame(&mut self, why: &str) {
-        why.clone_into(&mut self.why);
+        self.why = why.into();
     }
 
     pub(crate) const fn window(&self) -> &Window {
@@ -236,49 +235,51 @@ impl RoleRun {
 
     /// A passing role has failed, and its verdict waits for more failures. An observer that is
     /// itself in trouble is not hurried.
-    pub(crate) const fn wants_confirmation(&self) -> bool {
+    pub(crate) const fn wants_confirmation(&self, timing: &Timing) -> bool {
         match (self.known, self.sight, self.run) {
             (Known::Passing, Sight::Seen, Run::Failures { count, .. }) => {
-                count < self.timing.failures.get()
+                count < timing.failures.get()
             }
             (Known::Pending | Known::Passing | Known::Failing, _, _) => false,
         }
     }
 
     /// The moments from which on one more outcome of the kind seen last decides.
-    pub(crate) fn decisive(&self) -> [Option<Elapsed>; 2] {
-        let enough = self.timing.failures.get() - 1;
+    pub(crate) fn decisive(&self, timing: &Timing) -> [Option<Elapsed>; 2] {
+        let enough = timing.failures.get() - 1;
         if self.known == Known::Failing {
             return [None, None];
         }
         let failing = match self.run {
-            Run::Failures { count, first } if count >= enough => Some(first + self.patience()),
+            Run::Failures { count, first } if count >= enough => {
+                Some(first + self.patience(timing))
+            }
             Run::Failures { .. } | Run::Passes(_) | Run::None => None,
         };
         let unknown = match self.sight {
             Sight::Blind { count, first } if count >= enough => {
-                Some(first + longest_silence(&self.timing))
+                Some(first + longest_silence(timing))
             }
             Sight::Blind { .. } | Sight::Seen | Sight::Lost { .. } => None,
         };
         [failing, unknown]
     }
 
-    fn pass(&mut self) {
+    fn pass(&mut self, timing: &Timing) {
         let count = match self.run {
             Run::Passes(count) => count.saturating_add(1),
             Run::None | Run::Failures { .. } => 1,
         };
         (self.run, self.sight, self.has_passed) = (Run::Passes(count), Sight::Seen, true);
         self.known = match self.known {
-            Known::Failing if count < self.timing.successes.get() => Known::Failing,
+            Known::Failing if count < timing.successes.get() => Known::Failing,
             Known::Pending | Known::Passing | Known::Failing => Known::Passing,
         };
     }
 
-    fn fail(&mut self, start: Elapsed) {
+    fn fail(&mut self, timing: &Timing, start: Elapsed) {
         self.sight = Sight::Seen;
-        if self.role == Role::Startup && start < self.timing.start_period.get() {
+        if self.role == Role::Startup && start < timing.start_period.get() {
             return;
         }
         let (count, first) = match self.run {
@@ -286,13 +287,13 @@ impl RoleRun {
             Run::None | Run::Passes(_) => (1, start),
         };
         self.run = Run::Failures { count, first };
-        let enough = count >= self.timing.failures.get();
-        if enough && start.saturating_sub(first) >= self.patience() {
+        let enough = count >= timing.failures.get();
+        if enough && start.saturating_sub(first) >= self.patience(timing) {
             self.known = Known::Failing;
         }
     }
 
-    fn inconclusive(&mut self, start: Elapsed) {
+    fn inconclusive(&mut self, timing: &Timing, start: Elapsed) {
         let (count, first) = match self.sight {
             Sight::Seen => (1, start),
             Sight::Blind { count, first } => (count.saturating_add(1), first),
@@ -301,8 +302,8 @@ impl RoleRun {
                 return;
             }
         };
-        let lasts = count >= self.timing.failures.get()
-            && start.saturating_sub(first) >= longest_silence(&self.timing);
+        let lasts = count >= timing.failures.get()
+            && start.saturating_sub(first) >= longest_silence(timing);
         if lasts && self.known != Known::Failing {
             // After so long nobody can say that the failures before were the last word.
             (self.run, self.sight) = (Run::None, Sight::Lost { count, first });
@@ -314,10 +315,10 @@ impl RoleRun {
     /// How long failure must be unbroken: what the owner's numbers come to on a plain grid, where
     /// a verdict costs the task its life. Readiness only costs traffic, and is quick once its
     /// check has passed.
-    fn patience(&self) -> Elapsed {
-        let plain = self.timing.period.get() * (self.timing.failures.get() - 1);
+    fn patience(&self, timing: &Timing) -> Elapsed {
+        let plain = timing.period.get() * (timing.failures.get() - 1);
         match self.role {
-            Role::Startup | Role::Liveness => plain.max(self.timing.min_failing.get()),
+            Role::Startup | Role::Liveness => plain.max(timing.min_failing.get()),
             Role::Readiness if !self.has_passed => plain,
             Role::Readiness => Elapsed::ZERO,
         }
@@ -337,8 +338,8 @@ impl RoleRun {
         }
     }
 
-    fn explain(&self, last: &Attempt, at: Elapsed) -> String {
-        match (self.verdict(), self.run, self.sight) {
+    fn explain(&self, last: &Attempt, at: Elapsed) -> Box<str> {
+        let why = match (self.verdict(), self.run, self.sight) {
             (Verdict::Failing, Run::Failures { count, first }, _) => {
                 reason::failed(self.role, count, at.saturating_sub(first), last)
             }
@@ -349,6 +350,7 @@ impl RoleRun {
                 reason::unseen(self.role, count, at.saturating_sub(first), last)
             }
             (Verdict::Unknown | Verdict::Pending | Verdict::Passing, _, _) => String::new(),
-        }
+        };
+        why.into()
     }
 }

@@ -1,6 +1,6 @@
 //! The attempts of one group: when the next one is due, and what the last ones saw.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use warren_core::{
     bounds::Period,
@@ -9,11 +9,10 @@ use warren_core::{
     outcome::Attempt,
 };
 
-use crate::schedule::{Elapsed, next_due, phase};
-
-/// Attempts kept for `task inspect`. Docker keeps five; eight show a default run of failures,
-/// its confirmation and what came before. At 4 KiB a message it is at most 32 KiB a group.
-const RECENT: usize = 8;
+use crate::{
+    recent::Recent,
+    schedule::{Elapsed, next_due, phase},
+};
 
 /// The pace of confirmation; never slower than the grid.
 pub(crate) fn confirm_interval(timing: &Timing) -> Duration {
@@ -36,20 +35,19 @@ pub(crate) enum Pace {
     Steady,
 }
 
+/// The timing is that of the role that decides the group's pace, which all tasks of a service share.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
-    timing: Timing,
     task: TaskId,
     lead: Role,
     last_start: Option<Elapsed>,
-    recent: VecDeque<Attempt>,
+    recent: Recent,
 }
 
 impl Watch {
-    /// `lead` stands for the group; `timing` is that of the role that decides its pace.
-    pub(crate) fn new(task: TaskId, lead: Role, timing: Timing) -> Self {
-        let recent = VecDeque::with_capacity(RECENT);
-        Self { timing, task, lead, last_start: None, recent }
+    /// `lead` stands for the group.
+    pub(crate) fn new(task: TaskId, lead: Role) -> Self {
+        Self { task, lead, last_start: None, recent: Recent::default() }
     }
 
     /// Goes on after a worker's restart, as if an attempt had been made just now: every check of
@@ -57,7 +55,7 @@ impl Watch {
     pub(crate) fn resume(&mut self, last: Option<Attempt>, now: Elapsed) {
         if let Some(last) = last {
             self.last_start = Some(now);
-            self.recent.push_back(last);
+            self.recent.push(last);
         }
     }
 
@@ -82,53 +80,40 @@ impl Watch {
     }
 
     pub(crate) fn remember(&mut self, attempt: Attempt) {
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(attempt);
+        self.recent.push(attempt);
     }
 
-    pub(crate) fn recent(&self) -> impl ExactSizeIterator<Item = &Attempt> {
+    pub(crate) fn recent(&self) -> impl DoubleEndedIterator<Item = Attempt> {
         self.recent.iter()
     }
 
-    pub(crate) fn last(&self) -> Option<&Attempt> {
-        self.recent.back()
+    pub(crate) fn last(&self) -> Option<Attempt> {
+        self.recent().next_back()
     }
 
     /// The least time between the starts of two attempts, at any pace.
-    pub(crate) fn least_gap(&self) -> Duration {
-        self.gap(self.timing.period).min(self.gap(self.start_interval()))
-    }
-
-    /// The least time between the starts of two attempts on the grid of this period: half of it,
-    /// so that an attempt which is a little late never costs the next point.
-    fn gap(&self, period: Period) -> Duration {
-        confirm_interval(&self.timing).min(period.get() / 2)
-    }
-
-    /// Never slower than the period.
-    fn start_interval(&self) -> Period {
-        self.timing.start_interval.min(self.timing.period)
+    pub(crate) fn least_gap(timing: &Timing) -> Duration {
+        gap(timing, timing.period).min(gap(timing, start_interval(timing)))
     }
 
     /// When to attempt next, at `now` or later. A point of the grid that comes less than a gap
     /// before a moment that decides gives way to it.
     pub(crate) fn next(
         &self,
+        timing: &Timing,
         now: Elapsed,
         pace: Pace,
         decisive: impl Iterator<Item = Elapsed>,
     ) -> Elapsed {
         let Some(last) = self.last_start else {
-            return self.timing.delay.get().max(now);
+            return timing.delay.get().max(now);
         };
         let period = match pace {
-            Pace::Starting => self.start_interval(),
-            Pace::Confirming => return (last + confirm_interval(&self.timing)).max(now),
-            Pace::Steady => self.timing.period,
+            Pace::Starting => start_interval(timing),
+            Pace::Confirming => return (last + confirm_interval(timing)).max(now),
+            Pace::Steady => timing.period,
         };
-        let gap = self.gap(period);
+        let gap = gap(timing, period);
         let soonest = last + gap;
         let grid = next_due(now.max(soonest), phase(self.task, self.lead, period), period);
         // One that passed during the last attempt has not been answered yet.
@@ -138,4 +123,15 @@ impl Watch {
             Some(_) | None => grid,
         }
     }
+}
+
+/// The least time between the starts of two attempts on the grid of this period: half of it, so that
+/// an attempt which is a little late never costs the next point.
+fn gap(timing: &Timing, period: Period) -> Duration {
+    confirm_interval(timing).min(period.get() / 2)
+}
+
+/// Never slower than the period.
+fn start_interval(timing: &Timing) -> Period {
+    timing.start_interval.min(timing.period)
 }

@@ -39,7 +39,7 @@ struct Known {
     status: TaskStatus,
     health: Option<Health>,
     /// What the state file has already and the manager is not told yet.
-    secured: Option<(TaskStatus, Option<Health>)>,
+    secured: Option<Box<(TaskStatus, Option<Health>)>>,
     transitions: VecDeque<(u64, HealthTransition)>,
     dropped: u64,
 }
@@ -122,7 +122,7 @@ impl Held {
         let Update { task: _, status, health, purpose } = update;
         let transition = match purpose {
             Purpose::Secure(saved) => {
-                self.change().secured = Some((status, health));
+                self.change().secured = Some(Box::new((status, health)));
                 return Some(saved);
             }
             Purpose::Note => None,
@@ -177,6 +177,7 @@ impl Held {
             let known = self.change();
             known.dropped -= settled;
             known.transitions.retain(|(of, _)| *of > sequence);
+            known.transitions.shrink_to_fit();
         }
     }
 
@@ -189,7 +190,7 @@ impl Held {
 impl Known {
     fn record(&self) -> Record {
         let Self { assignment, status, health, secured, transitions, dropped } = self;
-        let (status, health) = match secured {
+        let (status, health) = match secured.as_deref() {
             Some((status, health)) => (status, health),
             None => (status, health),
         };

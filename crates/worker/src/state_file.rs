@@ -177,6 +177,9 @@ fn join<'a>(identity: Identity, records: impl IntoIterator<Item = &'a Record>) -
         ..Default::default()
     };
     let mut bytes = who.encode_to_vec();
+    // In one piece: grown bit by bit, megabytes leave holes in the memory of the worker.
+    let records: Vec<_> = records.into_iter().collect();
+    bytes.reserve_exact(records.iter().map(|Record(record)| record.len()).sum());
     for Record(record) in records {
         bytes.extend_from_slice(record);
     }

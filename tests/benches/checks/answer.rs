@@ -1,5 +1,6 @@
 //! The one that answers: a small HTTP/1 server for all targets at once, without a thread for each
-//! connection, so that it is not what is measured.
+//! connection, so that it is not what is measured. Who asks by gRPC is answered by our own health
+//! service.
 
 use std::{
     io::{BufRead, ErrorKind, Read, Write},
@@ -11,8 +12,10 @@ use mio::{
     Events, Interest, Poll, Token,
     net::{TcpListener, TcpStream},
 };
+use tonic::{service::Routes, transport::Server};
+use vitals::Vitals;
 
-use crate::targets::PORT;
+use crate::targets::{GRPC_PORT, PORT};
 
 const LISTENER: Token = Token(usize::MAX);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -26,6 +29,7 @@ pub fn run() {
     let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
     let mut listener = TcpListener::bind(at).unwrap();
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE).unwrap();
+    std::thread::spawn(serve_grpc);
     println!("ready");
     std::thread::spawn(tell);
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
@@ -87,6 +91,16 @@ fn asks_to_close(request: &[u8]) -> bool {
 fn is_old(request: &[u8]) -> bool {
     let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
     line.ends_with(b"HTTP/1.0")
+}
+
+/// A call that comes before it listens fails, and its check is attempted again.
+fn serve_grpc() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let health = Routes::new(Vitals::new("bench", "1").grpc([""; 0]));
+        let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, GRPC_PORT));
+        Server::builder().add_routes(health).serve(at).await.unwrap();
+    });
 }
 
 /// Until nobody asks any more.

@@ -15,9 +15,11 @@ use crate::{
 /// Until caches, buffers and the pace are what they stay.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// The period of checks that have been attempted and sleep. Their tasks start at a pace at which
-/// few attempts are under way at a time: what those take, an allocator keeps.
-pub const IDLE: Duration = Duration::from_hours(1);
+/// The period of checks that sleep nearly always. Their tasks start at a pace at which few attempts
+/// are under way at a time: what those take, an allocator keeps.
+pub const IDLE: Duration = Duration::from_secs(2);
+/// Until all has been attempted so often that it remembers as many attempts as it ever does.
+const IDLE_WARM_UP: Duration = Duration::from_secs(9 * IDLE.as_secs());
 
 pub fn run(options: &Options) {
     let Options { plan, mixed, .. } = options;
@@ -56,6 +58,8 @@ pub fn run(options: &Options) {
     add("worker, idle, one task", &|name| idle(name, 1, "none"));
     add("worker, idle, no checks", &|name| idle(name, plan.targets, "none"));
     add("worker, idle, one check", &|name| idle(name, plan.targets, "fresh"));
+    add("worker, idle, two checks", &|name| idle(name, plan.targets, "two"));
+    add("worker, idle, kept", &|name| idle(name, plan.targets, "kept"));
     if let Some(version) = haproxy::version() {
         add(&format!("HAProxy {version}"), &|name| haproxy(options, name));
     }
@@ -129,7 +133,7 @@ fn measure(
         numbers(&answers.ask("count"))
             .map_or(0.0, |[answers, connections]| if answers > 0.0 { answers } else { connections })
     };
-    sleep(WARM_UP);
+    sleep(if options.plan.period == IDLE { IDLE_WARM_UP } else { WARM_UP });
     drop(begin());
     let (count, cpu) = (made(answers), child::cpu(pid));
     sleep(Duration::from_secs(options.seconds));
@@ -159,9 +163,9 @@ fn summary(rows: &[Row], plan: &Plan) -> serde_json::Value {
     let haproxy = cpu("HAProxy");
     let ratio = |ours: Option<f64>| Some(round(ours? / haproxy?));
     let worker = row("worker, HTTP fresh");
-    let each = |(more, less): (&Row, &Row)| {
-        let bytes = more.resident_bytes.saturating_sub(less.resident_bytes);
-        bytes / u64::try_from(plan.targets).unwrap()
+    let each = |more: &str, less: &str| {
+        let (more, less) = (row(more)?.resident_bytes, row(less)?.resident_bytes);
+        Some(more.saturating_sub(less) / u64::try_from(plan.targets).unwrap())
     };
     json!({
         "cpu_us_fresh": fresh.map(round),
@@ -172,8 +176,10 @@ fn summary(rows: &[Row], plan: &Plan) -> serde_json::Value {
         "ratio_fresh": ratio(fresh),
         "ratio_kept": ratio(kept),
         "lateness_p99_ms": worker.and_then(|row| row.late_ms).map(|[_, p99, _]| p99),
-        "bytes_per_task": row("worker, idle, no").zip(row("worker, idle, one task")).map(each),
-        "bytes_per_check": row("worker, idle, one check").zip(row("worker, idle, no")).map(each),
+        "bytes_per_task": each("worker, idle, no checks", "worker, idle, one task"),
+        "bytes_per_check": each("worker, idle, one check", "worker, idle, no checks"),
+        "bytes_per_second_check": each("worker, idle, two checks", "worker, idle, one check"),
+        "bytes_per_kept_check": each("worker, idle, kept", "worker, idle, no checks"),
         "time_wait": worker.map(|row| row.time_wait),
     })
 }

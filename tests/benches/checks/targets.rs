@@ -4,6 +4,8 @@ use std::{net::Ipv4Addr, time::Duration};
 
 /// Where all of them listen.
 pub const PORT: u16 = 8080;
+/// And for gRPC.
+pub const GRPC_PORT: u16 = 8081;
 /// As many addresses as are told apart below.
 pub const MOST: usize = 1_000_000;
 

@@ -7,14 +7,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use warren_core::{
     assignment::Assignment,
-    bounds::{Delay, Period, Port, Threshold, Timeout},
+    bounds::{Age, Delay, Period, Port, Threshold, Timeout},
     check::{
-        Check, CheckKind, Checks, Command, ExecCheck, HealthConfig, HttpCheck, Parts, Payload,
-        TcpCheck, TextMatch, Timing,
+        Check, CheckKind, Checks, Command, ExecCheck, FileCheck, GrpcCheck, HealthConfig,
+        HttpCheck, Parts, Payload, TcpCheck, TextMatch, Timing,
     },
     id::{NodeId, ServiceId},
     node::Labels,
-    spec::{Network, Pull, TaskTemplate, Workload},
+    spec::{AbsolutePath, Network, Pull, TaskTemplate, Workload},
     time::Timestamp,
 };
 use warren_runtime::Runtime;
@@ -26,7 +26,7 @@ use crate::{
     rounds::IDLE,
     runtime::{AllRun, task},
     show::as_f64,
-    targets::{PORT, Plan},
+    targets::{GRPC_PORT, PORT, Plan},
 };
 
 /// Ready once every task is healthy. `mode` says what checks they have.
@@ -36,7 +36,8 @@ pub fn run(plan: &Plan, mode: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let kinds: Vec<_> = kinds(mode).into_iter().map(|checks| template(checks, plan)).collect();
+    let kinds: Vec<_> =
+        kinds(mode, &dir).into_iter().map(|checks| template(checks, plan)).collect();
     let tasks: Vec<_> = (0..plan.targets)
         .map(|target| {
             // Those of a kind one after the other, as those of a service come.
@@ -143,13 +144,15 @@ fn since(before: &[(f64, u64)], now: &[(f64, u64)]) -> String {
 /// Of each kind of task, what its readiness asks and what its liveness.
 type Asked = [Option<CheckKind>; 2];
 
-fn kinds(mode: &str) -> Vec<Asked> {
+fn kinds(mode: &str, dir: &Path) -> Vec<Asked> {
     match mode {
         "none" => vec![[None, None]],
         "tcp" => vec![[Some(tcp()), None]],
         "kept" => vec![[Some(kept()), None]],
+        "two" => vec![[Some(http()), Some(tcp())]],
         "mixed" => {
-            [http(), kept(), talk(), exec(), all()].map(|kind| [Some(kind), Some(tcp())]).into()
+            let kinds = [http(), kept(), talk(), exec(), grpc(), file(dir), all()];
+            kinds.map(|kind| [Some(kind), Some(tcp())]).into()
         }
         _ => vec![[Some(http()), None]],
     }
@@ -210,6 +213,20 @@ fn talk() -> CheckKind {
 /// Without containerd and runc, which are not what is measured.
 fn exec() -> CheckKind {
     CheckKind::Exec(ExecCheck::new(Command::argv(vec!["true".to_owned()]).unwrap()))
+}
+
+/// Over connections that are kept for a few attempts, as gRPC's always are.
+fn grpc() -> CheckKind {
+    CheckKind::Grpc(GrpcCheck::new(Port::new(u32::from(GRPC_PORT)).unwrap()))
+}
+
+/// One that says what all programs of a service say.
+fn file(dir: &Path) -> CheckKind {
+    let file = dir.join("alive");
+    std::fs::write(&file, []).unwrap();
+    let path = AbsolutePath::new(file.to_str().unwrap().to_owned()).unwrap();
+    let max_age = Some(Age::new(Duration::from_hours(1)).unwrap());
+    CheckKind::File(FileCheck { path, max_age })
 }
 
 fn all() -> CheckKind {

@@ -1,5 +1,7 @@
 //! Other checks for a task that runs.
 
+use std::sync::Arc;
+
 use warren_core::{
     check::{Check, Checks, Role},
     health::{Health, HealthStatus},
@@ -23,7 +25,7 @@ impl TaskVerdicts {
         &mut self,
         task: TaskId,
         before: &Checks,
-        after: &Checks,
+        after: &Arc<Checks>,
         at: Timestamp,
         now: Elapsed,
     ) -> Option<Health> {
@@ -35,10 +37,11 @@ impl TaskVerdicts {
             let (was, is) = (before.get(role).as_ref(), after.get(role).as_ref()?);
             Some(Box::new(match self.run(role).zip(was) {
                 Some((run, was)) => edited(run.clone(), was, is),
-                None => self.added(role, is, at),
+                None => self.added(role, at),
             }))
         });
-        self.rearrange(task, before, after, now);
+        self.checks = Arc::clone(after);
+        self.rearrange(task, before, now);
         self.settle(at);
         let health = self.health();
         (health != known).then_some(health)
@@ -46,8 +49,8 @@ impl TaskVerdicts {
 
     /// A role that the task did not have. It passes until its check says otherwise where the task
     /// was as good without it.
-    fn added(&self, role: Role, check: &Check, at: Timestamp) -> RoleRun {
-        let mut run = RoleRun::new(role, check.timing, at);
+    fn added(&self, role: Role, at: Timestamp) -> RoleRun {
+        let mut run = RoleRun::new(role, at);
         let as_good = match role {
             Role::Startup => true,
             Role::Liveness => {
@@ -62,12 +65,11 @@ impl TaskVerdicts {
     }
 
     /// The loops anew. One that asks what it asked before keeps its attempts.
-    fn rearrange(&mut self, task: TaskId, before: &Checks, after: &Checks, now: Elapsed) {
-        let sharing = Sharing::of(after);
+    fn rearrange(&mut self, task: TaskId, before: &Checks, now: Elapsed) {
+        let sharing = Sharing::of(&self.checks);
         let watches = by_role(|role| {
-            let timing = after.get(sharing.confirmed_by(role)).as_ref()?.timing;
-            let check = after.get(role).as_ref().filter(|_| sharing.lead(role) == role)?;
-            let mut watch = Watch::new(task, role, timing);
+            let check = self.checks.get(role).as_ref().filter(|_| sharing.lead(role) == role)?;
+            let mut watch = Watch::new(task, role);
             let same = before.get(role).as_ref().is_some_and(|was| was.kind == check.kind);
             match self.watch(role) {
                 Some(old) if same => watch.take_over(old),
@@ -83,9 +85,9 @@ impl TaskVerdicts {
 
 fn edited(mut run: RoleRun, was: &Check, is: &Check) -> RoleRun {
     if was.kind == is.kind {
-        run.retime(is.timing);
+        run.retime(&was.timing, &is.timing);
     } else {
-        run.ask_anew(is.timing);
+        run.ask_anew();
     }
     run
 }

@@ -1,5 +1,7 @@
 //! Going on from a recorded health when a worker returns.
 
+use std::sync::Arc;
+
 use warren_core::{
     check::{Checks, Role},
     health::{Health, HealthStatus, RoleHealth, Verdict},
@@ -17,7 +19,7 @@ impl TaskVerdicts {
     /// start, measured anew.
     pub fn restore(
         task: TaskId,
-        checks: &Checks,
+        checks: &Arc<Checks>,
         started_at: Timestamp,
         saved: &Health,
         now: Elapsed,
@@ -27,9 +29,11 @@ impl TaskVerdicts {
             let Some(from) = saved.roles.get(role) else {
                 continue;
             };
-            let gap = verdicts.watch(role).map(Watch::least_gap).unwrap_or_default();
-            if let Some(run) = verdicts.roles.get_mut(role) {
-                run.resume(from, known_beneath(saved), now, gap);
+            let gap = verdicts.timing(verdicts.sharing.confirmed_by(role));
+            let gap = gap.map(Watch::least_gap).unwrap_or_default();
+            let check = checks.get(role).as_ref();
+            if let Some((run, check)) = verdicts.roles.get_mut(role).as_mut().zip(check) {
+                run.resume(&check.timing, from, known_beneath(saved), now, gap);
             }
             let lead = verdicts.sharing.lead(role) == role;
             if let Some(watch) = verdicts.watches.get_mut(role).as_mut().filter(|_| lead) {

@@ -1,5 +1,7 @@
 //! Pauses, other checks for a task that runs, and its termination.
 
+use std::sync::Arc;
+
 use warren_core::{
     check::{ByRole, Check, Checks, Role, Timing},
     health::{Health, HealthStatus, Streak, Verdict},
@@ -14,7 +16,7 @@ use crate::make::{
 const SOON: Elapsed = ms(100 * PERIOD_MS);
 
 fn edit(verdicts: &mut TaskVerdicts, before: &Checks, after: &Checks) -> Option<Health> {
-    verdicts.edit(TASK, before, after, STARTED.after(SOON), SOON)
+    verdicts.edit(TASK, before, &Arc::new(after.clone()), STARTED.after(SOON), SOON)
 }
 
 fn next(verdicts: &TaskVerdicts, role: Role, now: Elapsed) -> Elapsed {

@@ -9,7 +9,7 @@ use warren_core::{
 use warren_verdict::{Elapsed, TaskVerdicts};
 
 use crate::{
-    make::{BLIND, FAIL, PASS, STARTED, TASK, apart, flapping, fresh, ms, shared, tell, timing},
+    make::{BLIND, FAIL, PASS, apart, flapping, fresh, ms, restored, shared, tell, timing},
     oracle::{Judgement, Told, is_hidden_blindness, judge},
 };
 
@@ -53,7 +53,7 @@ impl Explorer<'_> {
         let now = told.last().map_or(Elapsed::ZERO, |&(_, _, start)| start);
         let mut node = node.clone();
         if self.restarts && !is_hidden_blindness(self.checks, self.together, &node.told) {
-            let twin = TaskVerdicts::restore(TASK, self.checks, STARTED, &health, now);
+            let twin = restored(self.checks, &health, now);
             assert_eq!(twin.health(), health, "{:?}", node.told);
             node.twins.push(twin);
         }

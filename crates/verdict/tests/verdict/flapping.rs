@@ -8,8 +8,8 @@ use warren_core::{
 use warren_verdict::TaskVerdicts;
 
 use crate::make::{
-    BLIND, FAIL, PASS, PERIOD_MS, STARTED, TASK, apart, flapping, fresh, liveness, ms, readiness,
-    secs, shared, startup, status, tell, tell_all, timing,
+    BLIND, FAIL, PASS, PERIOD_MS, STARTED, apart, flapping, fresh, liveness, ms, readiness,
+    restored, secs, shared, startup, status, tell, tell_all, timing,
 };
 
 fn flaps(task: &TaskVerdicts) -> bool {
@@ -132,7 +132,7 @@ fn a_restart_keeps_the_mark() {
     let mut task = fresh(&checks);
     let turns = [PASS, FAIL, PASS, FAIL, PASS, FAIL, PASS, FAIL, PASS];
     tell_all(&mut task, Role::Readiness, secs(0), &turns);
-    let mut restored = TaskVerdicts::restore(TASK, &checks, STARTED, &task.health(), secs(95));
+    let mut restored = restored(&checks, &task.health(), secs(95));
     assert_eq!(restored.health(), task.health());
     for turn in 0..9 {
         let report = tell(&mut restored, Role::Readiness, PASS, secs(100 + 10 * turn));

@@ -1,6 +1,6 @@
 //! What the tests are made of.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use warren_core::{
     bounds::{Delay, Period, Port, Threshold, Timeout},
@@ -71,6 +71,11 @@ pub fn readiness(timing: Timing) -> Checks {
     Checks { readiness: Some(check(3, timing)), ..Checks::NONE }
 }
 
+/// As it was when a worker that is gone saw its health last.
+pub fn restored(checks: &Checks, saved: &Health, now: Elapsed) -> TaskVerdicts {
+    TaskVerdicts::restore(TASK, &Arc::new(checks.clone()), STARTED, saved, now)
+}
+
 /// One check in both roles.
 pub fn shared(timing: Timing) -> Checks {
     let check = check(80, timing);
@@ -87,7 +92,7 @@ pub fn apart(timing: Timing) -> Checks {
 }
 
 pub fn fresh(checks: &Checks) -> TaskVerdicts {
-    TaskVerdicts::new(TASK, checks, STARTED)
+    TaskVerdicts::new(TASK, &Arc::new(checks.clone()), STARTED)
 }
 
 pub fn attempt(outcome: Outcome, start: Elapsed, latency: Duration) -> Attempt {

@@ -9,10 +9,10 @@ use warren_core::{
     health::{Health, HealthStatus, Verdict},
     outcome::{Evidence, Outcome},
 };
-use warren_verdict::{Next, TaskVerdicts, groups};
+use warren_verdict::{Next, groups};
 
 use crate::{
-    make::{FAIL, PASS, STARTED, TASK, check, fresh, ms, since, timing, work},
+    make::{FAIL, PASS, check, fresh, ms, restored, since, timing, work},
     oracle::{Told, judge},
 };
 
@@ -160,7 +160,7 @@ proptest! {
         let mut now = ms(0);
         for restart in restarts {
             if restart {
-                task = TaskVerdicts::restore(TASK, &checks, STARTED, &task.health(), now);
+                task = restored(&checks, &task.health(), now);
             }
             let Next::At(start) = task.next_attempt(Role::Liveness, now) else { unreachable!() };
             prop_assert!(start >= now, "never in the past");

@@ -10,12 +10,12 @@ use warren_core::{
 use warren_verdict::{Elapsed, Next, TaskVerdicts, reason};
 
 use crate::make::{
-    BLIND, FAIL, PASS, STARTED, TASK, apart, fresh, liveness, ms, secs, shared, since, startup,
-    status, streak, tell, tell_all, timing, verdict, work,
+    BLIND, FAIL, PASS, STARTED, TASK, apart, fresh, liveness, ms, restored, secs, shared, since,
+    startup, status, streak, tell, tell_all, timing, verdict, work,
 };
 
 fn restart(task: &TaskVerdicts, checks: &Checks, now: Elapsed) -> TaskVerdicts {
-    TaskVerdicts::restore(TASK, checks, STARTED, &task.health(), now)
+    restored(checks, &task.health(), now)
 }
 
 // C-25

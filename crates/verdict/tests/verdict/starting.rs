@@ -8,11 +8,11 @@ use warren_core::{
     health::{HealthStatus, Verdict},
     outcome::Outcome,
 };
-use warren_verdict::{Elapsed, Next, TaskVerdicts, phase};
+use warren_verdict::{Elapsed, Next, phase};
 
 use crate::make::{
-    BLIND, FAIL, PASS, STARTED, TASK, fresh, liveness, ms, readiness, secs, shared, since, startup,
-    tell, timing, verdict, work,
+    BLIND, FAIL, PASS, TASK, fresh, liveness, ms, readiness, restored, secs, shared, since,
+    startup, tell, timing, verdict, work,
 };
 
 const START: Period = Period::from_millis_const(500);
@@ -80,7 +80,7 @@ fn after_the_first_pass_the_start_interval_is_over_for_good() {
     assert_eq!(verdict(&task, Role::Readiness), Some(Verdict::Failing));
     let grid = phase(TASK, Role::Readiness, timing(1, 1).period);
     assert_eq!(task.next_attempt(Role::Readiness, secs(11)), Next::At(grid + secs(10)));
-    let restored = TaskVerdicts::restore(TASK, &checks, STARTED, &task.health(), secs(12));
+    let restored = restored(&checks, &task.health(), secs(12));
     assert_eq!(restored.next_attempt(Role::Readiness, secs(12)), Next::At(grid + secs(10)));
 }
 

@@ -1,6 +1,6 @@
 //! When attempts are due, followed by a worker's loop on a clock of the test's own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use warren_core::{
     bounds::{Delay, Period},
@@ -95,7 +95,7 @@ fn two_attempts_are_never_closer_than_the_confirm_interval() {
     for id in 0..200 {
         let task = warren_core::id::TaskId::from_u64(id);
         let checks = shared(timing(3, 1));
-        let mut verdicts = TaskVerdicts::new(task, &checks, STARTED);
+        let mut verdicts = TaskVerdicts::new(task, &Arc::new(checks.clone()), STARTED);
         let mut turn = 0_u32;
         let mixed = |_, _| {
             turn += 1;
@@ -241,7 +241,7 @@ fn tasks_placed_at_once_are_attempted_evenly_over_the_period() {
     let mut tenths = [0_u32; 10];
     for id in 0..1_000 {
         let task = warren_core::id::TaskId::from_u64(id);
-        let mut verdicts = TaskVerdicts::new(task, &checks, STARTED);
+        let mut verdicts = TaskVerdicts::new(task, &Arc::new(checks.clone()), STARTED);
         let worked = work(&mut verdicts, &checks, ms(0), secs(20), |_, _| at_once(PASS));
         for start in worked.starts(Role::Liveness).iter().filter(|&&at| at >= secs(10)) {
             tenths[usize::try_from((start.as_millis() - 10_000) / 1_000).expect("a tenth")] += 1;

@@ -68,7 +68,7 @@ struct State {
     /// So many attempts have been begun.
     flights: u64,
     /// At most one of each group, since a group with news begins nothing.
-    news: VecDeque<(Noted, Health)>,
+    news: VecDeque<(Noted, Box<Health>)>,
     actor: Option<Waker>,
 }
 
@@ -212,10 +212,12 @@ impl Checking {
 
     /// Until an attempt has changed something worth noting, and the health that it has led to.
     /// From then on until the next call nothing is begun. Loses nothing when dropped.
-    pub async fn next(&mut self) -> (Noted, Health) {
+    pub async fn next(&mut self) -> (Noted, Box<Health>) {
         poll_fn(|cx| {
             let mut state = self.0.state();
             if let Some(news) = state.news.pop_front() {
+                // It may be long until there are others.
+                state.news.shrink_to_fit();
                 state.attended = false;
                 return Poll::Ready(news);
             }
@@ -248,7 +250,7 @@ impl Watched {
         let state = self.state();
         for Group { shared, state: planned, late, .. } in &state.groups {
             for &role in shared.roles {
-                *attempts.get_mut(role) = state.verdicts.recent(role).cloned().collect();
+                *attempts.get_mut(role) = state.verdicts.recent(role).collect();
                 *next.get_mut(role) = match planned {
                     GroupState::Due(at) => Some(moment(*at)),
                     GroupState::Idle | GroupState::InFlight(_) => None,
@@ -359,9 +361,9 @@ impl Watched {
         let noted = match state.verdicts.observe(role, attempt, ended) {
             Some(health) => {
                 group.note_verdicts(&health, ended);
-                Some((Noted::Changed, health))
+                Some((Noted::Changed, Box::new(health)))
             }
-            None => decides.then(|| (Noted::Streak, state.verdicts.health())),
+            None => decides.then(|| (Noted::Streak, Box::new(state.verdicts.health()))),
         };
         if let Some(noted) = noted {
             state.news.push_back(noted);

@@ -128,8 +128,7 @@ impl Actor {
     /// Its process ended while no worker watched, or is gone.
     pub(super) fn ended_unseen(&mut self, exit: &Exit) -> TaskEnd {
         if self.is_wanted() {
-            let none = Checks::NONE;
-            let checks = self.status.checks.as_deref().unwrap_or(&none);
+            let checks = &self.status.checks.clone().unwrap_or_else(Checks::none);
             let started = self.status.started_at.unwrap_or(exit.at);
             let ran = exit.at.since(started);
             let task = self.task();

@@ -44,7 +44,7 @@ impl Eyes {
         tokio::select! {
             biased;
             () = changed(&mut self.orders) => Seen::Ordered,
-            (noted, health) = self.checking.next() => Seen::Noted(noted, Box::new(health)),
+            (noted, health) = self.checking.next() => Seen::Noted(noted, health),
         }
     }
 }
