@@ -13,7 +13,7 @@ use nix::{
     sys::stat::{SFlag, fstat},
 };
 use socket2::Domain;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio_util::either::Either;
 use warren_core::{
     check::{Endpoint, PortRef},
@@ -24,6 +24,7 @@ use warren_core::{
 use crate::{
     Prober, Target, clause,
     end::{End, errno},
+    socket::Tcp,
     trace::Trace,
 };
 
@@ -32,7 +33,7 @@ use crate::{
 const QUEUE_FULL: Duration = Duration::from_millis(5);
 
 /// Ends by RST when it is dropped.
-pub(crate) type Stream = Either<TcpStream, UnixStream>;
+pub(crate) type Stream = Either<Tcp, UnixStream>;
 
 /// Where an attempt goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,7 @@ async fn tcp(
     target: &Target,
     peer: SocketAddr,
     request: &[u8],
-) -> Result<(TcpStream, usize), End> {
+) -> Result<(Tcp, usize), End> {
     let socket = prober.home.socket(target.netns.as_ref(), Domain::for_address(peer))?;
     let refuse = |error| End::of_io(&error, Peer::Tcp(peer), "");
     // No TIME_WAIT after the close, on either side. A linger time above zero does not shorten it.
@@ -133,12 +134,9 @@ async fn tcp(
             Err(error) => return Err(refuse(error)),
         },
     };
-    let stream = TcpStream::from_std(socket.into()).map_err(refuse)?;
+    let mut stream = Tcp::new(socket);
     if sent.is_none() {
-        stream.writable().await.map_err(refuse)?;
-        if let Some(error) = stream.take_error().map_err(refuse)? {
-            return Err(refuse(error));
-        }
+        stream.connected().await.map_err(refuse)?;
     }
     if request.is_empty() && meets_itself(&stream, peer) {
         return Err(met_itself(peer));
@@ -163,7 +161,7 @@ pub(crate) fn or_met_itself<T>(
 
 /// Where nobody listens on a port that the kernel also hands out to clients, a connection from an
 /// address to itself may be given that very port, and then it meets itself.
-fn meets_itself(stream: &TcpStream, peer: SocketAddr) -> bool {
+fn meets_itself(stream: &Tcp, peer: SocketAddr) -> bool {
     stream.local_addr().is_ok_and(|local| local == peer)
 }
 

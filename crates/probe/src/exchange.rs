@@ -4,7 +4,7 @@ use std::{
     future::{pending, poll_fn},
     mem::MaybeUninit,
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use http::{
@@ -27,6 +27,7 @@ use crate::{
     http2,
     kept::Used,
     request::{self, Nothing},
+    socket::after_you,
     wire::Wire,
 };
 
@@ -78,6 +79,7 @@ impl Visit<'_> {
             && is_idle(&mut connection).await
         {
             self.trace.kept();
+            after_you().await;
             let (judged, connection) = self.exchange_1(connection, request, method, path).await;
             // Otherwise it was closed since, as servers do with idle ones. That says nothing.
             if !self.trace.is_unanswered() {
@@ -85,6 +87,7 @@ impl Visit<'_> {
             }
         }
         self.trace.start_over();
+        after_you().await;
         let (mut connection, sent) = self.connect_to_keep(request).await?;
         let unsent = &request[sent..];
         let (judged, idle) = self.exchange_1(&mut connection, unsent, method, path).await;
@@ -192,13 +195,15 @@ impl Visit<'_> {
 /// Whether nothing has come over it: neither its end nor an answer that nobody has asked for, such
 /// as the 408 by which some servers take their leave.
 async fn is_idle(connection: &mut Connection) -> bool {
+    poll_fn(|cx| Poll::Ready(poll_idle(connection, cx))).await
+}
+
+fn poll_idle(connection: &mut Connection, cx: &mut Context<'_>) -> bool {
+    if let Either::Left(Either::Left(tcp)) = connection {
+        return tcp.is_silent(cx);
+    }
     let mut byte = [MaybeUninit::uninit()];
-    let mut buffer = ReadBuf::uninit(&mut byte);
-    poll_fn(|cx| {
-        let read = Pin::new(&mut *connection).poll_read(cx, &mut buffer);
-        Poll::Ready(read.is_pending())
-    })
-    .await
+    Pin::new(connection).poll_read(cx, &mut ReadBuf::uninit(&mut byte)).is_pending()
 }
 
 fn asked(method: &Method) -> Asked {

@@ -28,6 +28,7 @@ use crate::{
     message,
     redirect::{self, Site},
     request,
+    socket::after_you,
     tls::{self, Alpn},
     trace::Trace,
 };
@@ -120,6 +121,7 @@ impl<'a> Visit<'a> {
         match (self.check.version, &self.check.tls) {
             (HttpVersion::Http1, None) if !self.check.keep_alive => {
                 let request = request::render(self.check, method, path, self.host.as_deref());
+                after_you().await;
                 let (mut stream, sent) = self.connect_and_send(&request).await?;
                 let (judged, _) =
                     self.exchange_1(&mut stream, &request[sent..], method, path).await;
@@ -134,11 +136,8 @@ impl<'a> Visit<'a> {
                 .await
             }
             (HttpVersion::Http1, _) => {
-                Box::pin(async {
-                    let request = request::render(self.check, method, path, self.host.as_deref());
-                    self.exchange_kept(&request, method, path).await
-                })
-                .await
+                let request = request::render(self.check, method, path, self.host.as_deref());
+                self.exchange_kept(&request, method, path).await
             }
             (HttpVersion::Http2, tls) => {
                 Box::pin(async {

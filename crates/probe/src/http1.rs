@@ -22,8 +22,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 use httparse::{Header, ParserConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::poll_read_buf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     framing::{Framing, Piece},
@@ -34,9 +33,8 @@ use crate::{
 /// For a status line and its headers together.
 const HEAD: usize = 64 * 1024;
 const LINES: usize = 100;
-/// Read at once, first and then. Most answers are shorter than the first, which is as much as an
-/// allocator hands out cheaply.
-const FIRST: usize = 1000;
+/// Read at once, first and then. Most answers are shorter than the first.
+const FIRST: usize = 1024;
 const MORE: usize = 8 * 1024;
 /// The beginning of a head, and one that has come so far, is parsed as it comes, so that junk is
 /// found at once. Beyond, only when its end is there: a peer that drips it must not keep us busy.
@@ -87,6 +85,8 @@ struct Wire<'a, S> {
     /// What was read; before `used` it is done with.
     buffer: Vec<u8>,
     used: usize,
+    /// So much is read at once.
+    room: usize,
 }
 
 /// Sends what is `unsent` of a request and waits for the head of its answer, after all that only
@@ -97,8 +97,16 @@ pub(crate) async fn answer<'a, S: AsyncRead + AsyncWrite + Unpin>(
     asked: Asked,
     trace: &'a Trace,
 ) -> Result<(Head, Received<'a, S>), Broken> {
-    let mut wire =
-        Wire { stream, trace, unsent, refused: None, flushed: false, buffer: Vec::new(), used: 0 };
+    let mut wire = Wire {
+        stream,
+        trace,
+        unsent,
+        refused: None,
+        flushed: false,
+        buffer: Vec::new(),
+        used: 0,
+        room: FIRST,
+    };
     let (head, framing, after) = wire.head(asked).await?;
     Ok((head, Received { wire, framing, after }))
 }
@@ -196,22 +204,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<'_, S> {
             self.buffer.drain(..self.used);
             self.used = 0;
         }
-        if self.buffer.len() == self.buffer.capacity() {
-            self.buffer.reserve(if self.buffer.is_empty() { FIRST } else { MORE });
-        }
         if self.refused.is_none()
             && let Poll::Ready(Err(error)) = self.poll_send(cx)
         {
             self.refused = Some(error);
         }
-        let stream = Pin::new(&mut self.stream);
-        Poll::Ready(match ready!(poll_read_buf(stream, cx, &mut self.buffer)) {
-            Ok(bytes) if bytes > 0 => {
-                self.trace.received(bytes);
+        let mut room = [MaybeUninit::uninit(); MORE];
+        let mut piece = ReadBuf::uninit(&mut room[..self.room]);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece));
+        self.room = MORE;
+        self.buffer.extend_from_slice(piece.filled());
+        Poll::Ready(match read {
+            Ok(()) if !piece.filled().is_empty() => {
+                self.trace.received(piece.filled().len());
                 Ok(())
             }
             Err(error) if !is_unannounced_close(&error) => Err(Broken::Io(error)),
-            Ok(_) | Err(_) => Err(self.refused.take().map_or(Broken::Closed, Broken::Io)),
+            Ok(()) | Err(_) => Err(self.refused.take().map_or(Broken::Closed, Broken::Io)),
         })
     }
 

@@ -37,6 +37,7 @@ mod parts;
 mod prober;
 mod redirect;
 mod request;
+mod socket;
 mod tcp;
 mod tls;
 mod trace;

@@ -1,7 +1,13 @@
 //! What a worker calls: a [`Prober`] for the process, a [`Target`] for each task, and
 //! [`Prober::attempt`].
 
-use std::{fmt, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::Semaphore,
@@ -122,8 +128,8 @@ impl Prober {
 
     /// Looks once.
     pub async fn attempt(&self, target: &Target, kind: &CheckKind, timeout: Duration) -> Seen {
-        // Boxed, since a worker keeps a future like this one for each check, and most of them
-        // sleep most of the time.
+        // What is frequent is in one piece, of which a worker uses the memory again and again. What
+        // is not is boxed: the others shall not carry the room for it.
         match kind {
             CheckKind::Exec(check) => Box::pin(exec::attempt(self, target, check, timeout)).await,
             CheckKind::All(whole) => {
@@ -133,7 +139,7 @@ impl Prober {
                 Box::pin(parts::attempt(self, target, Rule::Any, whole, timeout)).await
             }
             CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Grpc(_) | CheckKind::File(_) => {
-                Box::pin(self.look(target, kind, timeout)).await
+                self.look(target, kind, timeout).await
             }
         }
     }
@@ -142,20 +148,18 @@ impl Prober {
     pub(crate) async fn look(&self, target: &Target, kind: &CheckKind, limit: Duration) -> Seen {
         let trace = Trace::start();
         let mut watch = Watch::new(&trace, limit, self.observer.as_deref());
-        // Boxed: an argument takes its room twice, and an allocator hands out several small pieces
-        // faster than a large one.
+        // Pinned here: an argument takes its room twice.
         let looked = match kind {
             CheckKind::Http(check) => match Peer::of(target, &check.endpoint) {
                 Ok(peer) => {
                     let visit = Visit::new(self, target, check, peer, &trace);
-                    watch.at(peer, Box::pin(visit.follow())).await
+                    watch.at(peer, pin!(visit.follow())).await
                 }
                 Err(end) => Err(end),
             },
             CheckKind::Tcp(check) => match Peer::of_port(target, &check.port) {
                 Ok(peer) => {
-                    let look = Box::pin(tcp::look(self, target, check, peer, &trace));
-                    watch.at(peer, look).await
+                    watch.at(peer, pin!(tcp::look(self, target, check, peer, &trace))).await
                 }
                 Err(end) => Err(end),
             },
@@ -165,11 +169,13 @@ impl Prober {
                     let prober = self;
                     let trace = &trace;
                     let call = Call { prober, target, check, peer, trace, deadline };
-                    watch.at(peer, Box::pin(call.make())).await
+                    watch.at(peer, Box::pin(call.make()).as_mut()).await
                 }
                 Err(end) => Err(end),
             },
-            CheckKind::File(check) => watch.file(check, Box::pin(file::look(target, check))).await,
+            CheckKind::File(check) => {
+                watch.file(check, Box::pin(file::look(target, check)).as_mut()).await
+            }
             CheckKind::Exec(_) | CheckKind::All(_) | CheckKind::Any(_) => {
                 let message = format!("a check of kind {} is no single look", kind.name());
                 Err(End::inconclusive(clause::OBSERVER, message))
@@ -206,7 +212,7 @@ impl<'a> Watch<'a> {
     async fn at(
         &mut self,
         peer: Peer<'_>,
-        look: impl Future<Output = Result<End, End>>,
+        look: Pin<&mut impl Future<Output = Result<End, End>>>,
     ) -> Result<End, End> {
         let trace = self.trace;
         let late = |given| (trace.late_clause(), trace.lateness(given, &peer));
@@ -216,7 +222,7 @@ impl<'a> Watch<'a> {
     async fn file(
         &mut self,
         check: &FileCheck,
-        look: impl Future<Output = Result<End, End>>,
+        look: Pin<&mut impl Future<Output = Result<End, End>>>,
     ) -> Result<End, End> {
         let late = |given| {
             (clause::DEADLINE, format!("no look at {} within {given}", check.path.as_str()))
@@ -227,13 +233,12 @@ impl<'a> Watch<'a> {
     /// Asks anew at each deadline: what starves us may have begun since the last one.
     async fn hold(
         &mut self,
-        look: impl Future<Output = Result<End, End>>,
+        mut look: Pin<&mut impl Future<Output = Result<End, End>>>,
         late: impl FnOnce(Given) -> (Clause, String),
     ) -> Result<End, End> {
-        let mut look = pin!(look);
         loop {
             let deadline = self.trace.start + self.given.limit;
-            if let Ok(looked) = timeout_at(deadline, &mut look).await {
+            if let Ok(looked) = timeout_at(deadline, look.as_mut()).await {
                 return looked;
             }
             let by = deadline.elapsed();

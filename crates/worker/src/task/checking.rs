@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    hint::black_box,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
@@ -266,6 +267,11 @@ impl Watched {
     pub fn trials(self: &Arc<Self>) -> Trials {
         let groups = self.state().groups.iter().map(|group| Arc::clone(&group.shared)).collect();
         Trials { watched: Arc::clone(self), groups }
+    }
+
+    /// Has its memory fetched, from one end to the other, and does nothing else.
+    pub fn glance(&self) {
+        black_box((self.task, self.anchor, self.state.is_poisoned(), self.target.task()));
     }
 
     /// The rounds have come by, as they were asked to for then.

@@ -3,6 +3,7 @@
 
 mod checking;
 mod end;
+mod flights;
 mod group;
 mod observation;
 mod prepare;

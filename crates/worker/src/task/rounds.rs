@@ -3,23 +3,26 @@
 //! would have to fetch memory that has gone cold, which costs more than the attempt.
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
+    collections::BTreeMap,
     future::poll_fn,
+    hint::black_box,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::Poll,
     time::Duration,
 };
 
-use futures::{
-    future::Abortable,
-    stream::{FuturesUnordered, StreamExt},
-    task::AtomicWaker,
-};
+use futures::{future::Abortable, task::AtomicWaker};
 use tokio::time::{Instant, sleep_until};
 
-use super::checking::{Begun, Watched};
+use super::{
+    checking::{Begun, Watched},
+    flights::Flights,
+};
+
+/// So many attempts begin together. An early one waits for the others of these, so they must not
+/// be too many.
+const TOGETHER: usize = 32;
 
 /// A timer that is set earlier than all others wakes tokio's driver by a system call, even where
 /// the driver is about to look by itself. So there is always one a little after the next turn, and
@@ -29,9 +32,20 @@ const LITTLE: Duration = Duration::from_millis(3);
 /// Comes by at each task when it has asked for that.
 #[derive(Debug, Default)]
 pub struct Rounds {
-    asked: Mutex<BinaryHeap<Reverse<Visit>>>,
+    asked: Mutex<Asked>,
     /// Somebody has asked for the soonest of all.
     sooner: AtomicWaker,
+}
+
+/// Who has asked, by the millisecond: those that are due around the same time lie together, and
+/// nobody has to be put in order among thousands.
+#[derive(Debug)]
+struct Asked {
+    begin: Instant,
+    /// None of them is empty.
+    by_milli: BTreeMap<u128, Vec<Visit>>,
+    /// The memory of an earlier one.
+    spare: Vec<Visit>,
 }
 
 #[derive(Debug)]
@@ -44,8 +58,8 @@ impl Rounds {
     /// A task that is gone by then is let be.
     pub fn come_by(&self, at: Instant, watched: &Arc<Watched>) {
         let mut asked = self.asked();
-        let is_soonest = asked.peek().is_none_or(|Reverse(first)| at < first.at);
-        asked.push(Reverse(Visit { at, watched: Arc::downgrade(watched) }));
+        let is_soonest = asked.next().is_none_or(|first| at < first);
+        asked.add(Visit { at, watched: Arc::downgrade(watched) });
         drop(asked);
         if is_soonest {
             self.sooner.wake();
@@ -55,11 +69,13 @@ impl Rounds {
     /// Without end. Attempts begin at the ticks of tokio's timer, so that those that are due around
     /// the same time, and mostly their answers too, cost one wake-up together.
     pub async fn make(&self) {
-        let mut flights = FuturesUnordered::new();
+        let mut flights = Flights::new();
+        let mut due = Vec::with_capacity(TOGETHER);
         let mut turn = pin!(sleep_until(Instant::now()));
         let mut little_later = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
             self.sooner.register(cx.waker());
+            flights.make_headway(cx);
             while let Some(next) = self.next() {
                 if turn.deadline() != next {
                     turn.as_mut().reset(next);
@@ -68,62 +84,127 @@ impl Rounds {
                 if turn.as_mut().poll(cx).is_pending() {
                     break;
                 }
-                self.visit(|begun| {
+                self.asked().take(Instant::now(), &mut due);
+                visit(&mut due, |begun| {
                     let (flight, registration) = begun.fly();
-                    flights.push(Abortable::new(flight, registration));
+                    flights.begin(Abortable::new(flight, registration));
                 });
+                flights.make_headway(cx);
             }
-            while let Poll::Ready(Some(_landed_or_given_up)) = flights.poll_next_unpin(cx) {}
             // Whoever asks for a sooner turn than that wakes us.
             Poll::<()>::Pending
         })
         .await;
     }
-}
-
-impl Rounds {
-    /// At all tasks that are due.
-    fn visit(&self, mut begin: impl FnMut(Begun)) {
-        let now = Instant::now();
-        while let Some(Visit { at, watched }) = self.due(now) {
-            if let Some(watched) = watched.upgrade() {
-                watched.come_by(at, &mut begin);
-            }
-        }
-    }
-
-    fn due(&self, now: Instant) -> Option<Visit> {
-        let mut asked = self.asked();
-        let is_due = asked.peek().is_some_and(|Reverse(first)| first.at <= now);
-        if is_due { asked.pop().map(|Reverse(visit)| visit) } else { None }
-    }
 
     fn next(&self) -> Option<Instant> {
-        self.asked().peek().map(|Reverse(first)| first.at)
+        self.asked().next()
     }
 
-    fn asked(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Visit>>> {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
         // Nothing panics while it is held.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PartialEq for Visit {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
+/// Since the last time the memory of all of these has gone cold. The processor fetches it for many
+/// at once where nothing of the one depends on the other, so it is only looked at first.
+fn visit(due: &mut Vec<Visit>, mut begin: impl FnMut(Begun)) {
+    for Visit { watched, at: _ } in &*due {
+        black_box(watched.strong_count());
+    }
+    let there = |Visit { at, watched }| Some((at, watched.upgrade()?));
+    let due: Vec<_> = due.drain(..).filter_map(there).collect();
+    for (_, watched) in &due {
+        watched.glance();
+    }
+    for (at, watched) in due {
+        watched.come_by(at, &mut begin);
     }
 }
 
-impl Eq for Visit {}
+impl Asked {
+    fn add(&mut self, visit: Visit) {
+        let milli = self.milli(visit.at);
+        let spare = &mut self.spare;
+        self.by_milli.entry(milli).or_insert_with(|| std::mem::take(spare)).push(visit);
+    }
 
-impl PartialOrd for Visit {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+    fn next(&self) -> Option<Instant> {
+        let (_, visits) = self.by_milli.first_key_value()?;
+        visits.iter().map(|visit| visit.at).min()
+    }
+
+    /// Moves the next ones that are due to `due`, the soonest first, and no more of them than begin
+    /// together.
+    fn take(&mut self, now: Instant, due: &mut Vec<Visit>) {
+        while let Some(mut first) = self.by_milli.first_entry()
+            && due.len() < TOGETHER
+        {
+            let visits = first.get_mut();
+            visits.sort_by_key(|visit| visit.at);
+            let is_due = visits.partition_point(|visit| visit.at <= now);
+            let room = TOGETHER - due.len();
+            due.extend(visits.drain(..is_due.min(room)));
+            if !visits.is_empty() {
+                return;
+            }
+            self.spare = first.remove();
+        }
+    }
+
+    fn milli(&self, at: Instant) -> u128 {
+        at.saturating_duration_since(self.begin).as_millis()
     }
 }
 
-impl Ord for Visit {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
+impl Default for Asked {
+    fn default() -> Self {
+        Self { begin: Instant::now(), by_milli: BTreeMap::new(), spare: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(at: Instant) -> Visit {
+        Visit { at, watched: Weak::new() }
+    }
+
+    #[test]
+    fn they_are_taken_in_their_order_when_they_are_due_and_some_at_a_time() {
+        let mut asked = Asked::default();
+        let at = |micros: u64| asked.begin + Duration::from_micros(micros);
+        let times: Vec<_> = (0..100).map(|number| at(number * 37 % 100 * 50)).collect();
+        let (first, half, end) = (at(0), at(2_499), at(10_000));
+        for at in &times {
+            asked.add(visit(*at));
+        }
+        assert_eq!(asked.next(), Some(first));
+        let mut take = |now| {
+            let mut due = Vec::new();
+            asked.take(now, &mut due);
+            due.into_iter().map(|visit| visit.at).collect::<Vec<_>>()
+        };
+        let mut sorted = times.clone();
+        sorted.sort();
+        let taken: Vec<_> = (0..3).map(|_| take(half)).collect();
+        assert_eq!(taken.iter().map(Vec::len).collect::<Vec<_>>(), [32, 18, 0]);
+        let rest: Vec<_> = (0..3).map(|_| take(end)).collect();
+        assert_eq!(rest.iter().map(Vec::len).collect::<Vec<_>>(), [32, 18, 0]);
+        assert_eq!([taken, rest].concat().concat(), sorted);
+        assert_eq!(asked.next(), None);
+    }
+
+    #[test]
+    fn what_was_asked_for_before_the_beginning_is_due_at_once() {
+        let mut asked =
+            Asked { begin: Instant::now() + Duration::from_secs(1), ..Asked::default() };
+        let now = Instant::now();
+        asked.add(visit(now));
+        let mut due = Vec::new();
+        asked.take(now, &mut due);
+        assert_eq!((due.len(), asked.by_milli.len()), (1, 0));
     }
 }

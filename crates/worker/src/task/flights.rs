@@ -1,0 +1,250 @@
+//! The attempts under way. They are moved in turns: each that can go on goes one step, then each
+//! one the next, so that those which began together also ask together, and mostly find their
+//! answers together. Where one has ended, the next one has its memory, which is still warm.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+};
+
+use futures::task::AtomicWaker;
+
+/// So many places are kept for those that come, beside the ones in use.
+const SPARE: usize = 256;
+/// Whoever still can go on after so many turns goes on after others on this thread.
+const TURNS: usize = 8;
+
+/// Futures that have nothing to tell.
+#[derive(Debug)]
+pub struct Flights<F> {
+    places: Vec<Place<F>>,
+    /// By their numbers.
+    free: Vec<usize>,
+    ready: Arc<Ready>,
+    /// Those of this turn.
+    turn: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Place<F> {
+    /// None: nobody has used it yet, or its memory was given back.
+    flight: Option<Pin<Box<Option<F>>>>,
+    call: Arc<Call>,
+    waker: Waker,
+}
+
+/// That one can go on.
+#[derive(Debug)]
+struct Call {
+    place: usize,
+    called: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+/// Who can go on.
+#[derive(Debug, Default)]
+struct Ready {
+    called: Mutex<Vec<usize>>,
+    /// Nobody looks at them right now, so somebody has to be woken.
+    asleep: AtomicBool,
+    mover: AtomicWaker,
+}
+
+impl<F: Future> Flights<F> {
+    pub fn new() -> Self {
+        Self { places: Vec::new(), free: Vec::new(), ready: Arc::default(), turn: Vec::new() }
+    }
+
+    /// It is moved with the others, the next time that they are.
+    pub fn begin(&mut self, flight: F) {
+        self.ready.asleep.store(false, Ordering::SeqCst);
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::new(self.places.len(), &self.ready));
+            self.places.len() - 1
+        });
+        let place = &mut self.places[at];
+        match &mut place.flight {
+            Some(room) => room.as_mut().set(Some(flight)),
+            none => *none = Some(Box::pin(Some(flight))),
+        }
+        place.waker.wake_by_ref();
+    }
+
+    /// Moves all that can go on. Whoever polls is woken when others can.
+    pub fn make_headway(&mut self, cx: &Context<'_>) {
+        self.ready.asleep.store(false, Ordering::SeqCst);
+        for _ in 0..TURNS {
+            if !self.take_turn() {
+                self.ready.mover.register(cx.waker());
+                self.ready.asleep.store(true, Ordering::SeqCst);
+                // One may have been called since.
+                if self.ready.called().is_empty() {
+                    return;
+                }
+                self.ready.asleep.store(false, Ordering::SeqCst);
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Whether there was anybody to move.
+    fn take_turn(&mut self) -> bool {
+        let mut turn = std::mem::take(&mut self.turn);
+        std::mem::swap(&mut turn, &mut self.ready.called());
+        let any = !turn.is_empty();
+        for at in turn.drain(..) {
+            self.step(at);
+        }
+        self.turn = turn;
+        any
+    }
+
+    fn step(&mut self, at: usize) {
+        let Place { flight, call, waker } = &mut self.places[at];
+        call.called.store(false, Ordering::SeqCst);
+        let Some(room) = flight else { return };
+        let Some(flying) = room.as_mut().as_pin_mut() else { return };
+        if flying.poll(&mut Context::from_waker(waker)).is_pending() {
+            return;
+        }
+        room.as_mut().set(None);
+        if self.free.len() >= SPARE {
+            *flight = None;
+        }
+        self.free.push(at);
+    }
+}
+
+impl<F> Place<F> {
+    fn new(place: usize, ready: &Arc<Ready>) -> Self {
+        let (called, ready) = (AtomicBool::new(false), Arc::clone(ready));
+        let call = Arc::new(Call { place, called, ready });
+        Self { flight: None, waker: Waker::from(Arc::clone(&call)), call }
+    }
+}
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.called.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.ready.called().push(self.place);
+        if self.ready.asleep.load(Ordering::SeqCst) {
+            self.ready.mover.wake();
+        }
+    }
+}
+
+impl Ready {
+    fn called(&self) -> MutexGuard<'_, Vec<usize>> {
+        // Nothing panics while it is held.
+        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, future::poll_fn, rc::Rc, task::Poll};
+
+    use tokio::{sync::oneshot, task::JoinSet};
+
+    use super::*;
+
+    /// Goes on at once, after the others.
+    async fn step() {
+        let mut waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    #[test]
+    fn those_that_begin_together_go_on_together() {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let mut flights = Flights::new();
+        for name in ["a", "b", "c"] {
+            let log = Rc::clone(&log);
+            flights.begin(async move {
+                for stage in 0..3 {
+                    log.borrow_mut().push(format!("{name}{stage}"));
+                    step().await;
+                }
+            });
+        }
+        flights.make_headway(&Context::from_waker(Waker::noop()));
+        assert_eq!(log.borrow().join(" "), "a0 b0 c0 a1 b1 c1 a2 b2 c2");
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_is_moved_when_it_is_called_and_its_place_is_used_again() {
+        let mut flights = Flights::new();
+        let (mut telling, mut ended) = (JoinSet::new(), 0);
+        for _ in 0..3 {
+            let (tell, told) = oneshot::channel::<()>();
+            let (end, mut over) = oneshot::channel();
+            flights.begin(async move {
+                told.await.unwrap();
+                end.send(()).unwrap();
+            });
+            poll_fn(|cx| {
+                flights.make_headway(cx);
+                Poll::Ready(())
+            })
+            .await;
+            assert!(over.try_recv().is_err());
+            telling.spawn(async move { tell.send(()).unwrap() });
+            poll_fn(|cx| {
+                flights.make_headway(cx);
+                Pin::new(&mut over).poll(cx)
+            })
+            .await
+            .unwrap();
+            ended += 1;
+        }
+        telling.join_all().await;
+        assert_eq!((ended, flights.places.len(), flights.free.len()), (3, 1, 1));
+    }
+
+    #[test]
+    fn what_has_ended_is_dropped_and_no_more_memory_is_kept_than_is_said() {
+        let held = Rc::new(());
+        let mut flights = Flights::new();
+        for _ in 0..2 * SPARE {
+            let held = Rc::clone(&held);
+            flights.begin(async move {
+                step().await;
+                drop(held);
+            });
+        }
+        let cx = Context::from_waker(Waker::noop());
+        flights.make_headway(&cx);
+        assert_eq!(Rc::strong_count(&held), 1);
+        let kept = flights.places.iter().filter(|place| place.flight.is_some()).count();
+        assert_eq!(kept, SPARE);
+    }
+
+    #[test]
+    fn one_that_never_rests_leaves_room_for_others_on_the_thread() {
+        let mut flights = Flights::new();
+        flights.begin(async {
+            loop {
+                step().await;
+            }
+        });
+        flights.make_headway(&Context::from_waker(Waker::noop()));
+        assert_eq!(flights.free.len(), 0);
+    }
+}
