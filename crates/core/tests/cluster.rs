@@ -62,7 +62,7 @@ fn task(id: u64, service: u64, slot: u32, node: Option<u64>) -> Task {
 fn node(id: u64, look: u8) -> Node {
     let is = |bit: u8| look & (1 << bit) != 0;
     let zone = |value: &str| Labels::from([("zone".parse().unwrap(), value.to_owned())]);
-    let drained = AvailabilityKind::Drained;
+    let kind = if is(4) { AvailabilityKind::Drained } else { AvailabilityKind::Active };
     let accused = Accusation { since: Timestamp::EPOCH, reason: String::new(), canary: None };
     Node {
         id: NodeId::from_u64(id),
@@ -80,10 +80,7 @@ fn node(id: u64, look: u8) -> Node {
         memory_bytes: 1,
         labels: if is(2) { zone("a") } else { zone("b") },
         operator_labels: if is(3) { zone("c") } else { Labels::new() },
-        availability: match is(4) {
-            true => Availability { kind: drained, ..Availability::active(Timestamp::EPOCH) },
-            false => Availability::active(Timestamp::EPOCH),
-        },
+        availability: Availability { kind, ..Availability::active(Timestamp::EPOCH) },
         accused: is(5).then_some(accused),
         doubted: None,
     }

@@ -1,6 +1,9 @@
 //! What a node is asked to run, and how that changed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use warren_core::{
     assignment::Assignment,
@@ -38,32 +41,44 @@ impl Assigned {
 
     pub fn full(&mut self, cluster: &Cluster) -> pb::Assignments {
         self.told.clear();
-        let mut assignments = self.difference(cluster);
-        assignments.full = true;
-        assignments
-    }
-
-    /// Nothing, when the worker knows all.
-    pub fn delta(&mut self, cluster: &Cluster) -> Option<pb::Assignments> {
-        let assignments = self.difference(cluster);
-        let news = !assignments.put.is_empty() || !assignments.remove.is_empty();
-        news.then_some(assignments)
-    }
-
-    fn difference(&mut self, cluster: &Cluster) -> pb::Assignments {
-        let mut before = std::mem::take(&mut self.told);
-        let mut put = Vec::new();
+        let mut all = pb::Assignments { full: true, ..pb::Assignments::default() };
         for task in cluster.tasks_on(self.node) {
-            let service = cluster.service(task.service);
-            let now = Told::of(service.map(|service| &**service), task);
-            let known = before.remove(&task.id).is_some_and(|told| told.is(&now));
-            if !known && let Some(service) = service {
-                put.extend(assignment(service, task).as_ref().map(pb::Assignment::from));
-            }
-            self.told.insert(task.id, now);
+            self.note(cluster, task.id, &mut all);
         }
-        let remove = before.keys().map(ToString::to_string).collect();
-        pb::Assignments { full: false, put, remove }
+        all
+    }
+
+    /// What is new of these tasks, or of all. Nothing, when the worker knows it.
+    pub fn delta(
+        &mut self,
+        cluster: &Cluster,
+        tasks: Option<BTreeSet<TaskId>>,
+    ) -> Option<pb::Assignments> {
+        let all = || {
+            let there = cluster.tasks_on(self.node).map(|task| task.id);
+            self.told.keys().copied().chain(there).collect()
+        };
+        let tasks = tasks.unwrap_or_else(all);
+        let mut news = pb::Assignments::default();
+        for id in tasks {
+            self.note(cluster, id, &mut news);
+        }
+        (!news.put.is_empty() || !news.remove.is_empty()).then_some(news)
+    }
+
+    fn note(&mut self, cluster: &Cluster, id: TaskId, news: &mut pb::Assignments) {
+        let Some(task) = cluster.task(id).filter(|task| task.node() == Some(self.node)) else {
+            news.remove.extend(self.told.remove(&id).map(|_| id.to_string()));
+            return;
+        };
+        let service = cluster.service(task.service);
+        let now = Told::of(service.map(|service| &**service), task);
+        if self.told.get(&id).is_some_and(|told| told.is(&now)) {
+            return;
+        }
+        let put = service.and_then(|service| assignment(service, task));
+        news.put.extend(put.as_ref().map(pb::Assignment::from));
+        self.told.insert(id, now);
     }
 }
 
@@ -150,9 +165,9 @@ mod tests {
     fn a_worker_hears_of_its_own_tasks_once() {
         let mut draft = with_task();
         let mut assigned = told(&draft);
-        assert_eq!(assigned.delta(draft.cluster()), None);
+        assert_eq!(assigned.delta(draft.cluster(), None), None);
         take(&mut draft, NODE, EPOCH, report(1));
-        assert_eq!(assigned.delta(draft.cluster()), None);
+        assert_eq!(assigned.delta(draft.cluster(), None), None);
         assert_eq!(Assigned::new(OTHER_NODE).full(draft.cluster()).put, []);
     }
 
@@ -161,10 +176,10 @@ mod tests {
         let mut draft = with_task();
         let mut assigned = told(&draft);
         task::stop(&mut draft, "web.1").unwrap();
-        let delta = assigned.delta(draft.cluster()).unwrap();
+        let delta = assigned.delta(draft.cluster(), None).unwrap();
         let cause = delta.put[0].stop.as_ref().map(pb::Stop::cause);
         assert_eq!(cause, Some(pb::StopCause::Requested));
-        assert_eq!(assigned.delta(draft.cluster()), None);
+        assert_eq!(assigned.delta(draft.cluster(), None), None);
     }
 
     // C-90, C-92
@@ -175,17 +190,17 @@ mod tests {
         let span = warren_core::bounds::Ttl::MIN;
         let asked = crate::input::AskedPause { span, by: None };
         let paused = crate::decide::service::pause(&mut draft, "web", asked).unwrap();
-        let delta = assigned.delta(draft.cluster()).unwrap();
+        let delta = assigned.delta(draft.cluster(), None).unwrap();
         let until = paused.checks_paused.as_ref().map(|pause| pause.until.into());
         assert_eq!(delta.put[0].checks_paused_until, until);
-        assert_eq!(assigned.delta(draft.cluster()), None);
+        assert_eq!(assigned.delta(draft.cluster(), None), None);
         let mut looked = (*paused).clone();
         Arc::make_mut(&mut looked.spec.template).health = HealthConfig::Disabled;
         draft.put(Change::PutService(Box::new(looked)));
-        let delta = assigned.delta(draft.cluster()).unwrap();
+        let delta = assigned.delta(draft.cluster(), None).unwrap();
         let template = delta.put[0].template.clone().unwrap();
         assert_eq!(template.health, Some((&HealthConfig::Disabled).into()));
-        assert_eq!(assigned.delta(draft.cluster()), None);
+        assert_eq!(assigned.delta(draft.cluster(), None), None);
     }
 
     #[test]
@@ -197,7 +212,7 @@ mod tests {
         let again = assigned.full(draft.cluster());
         assert!(again.put[0].stop.is_some());
         draft.put(Change::RemoveTask(TASK));
-        let delta = assigned.delta(draft.cluster()).unwrap();
+        let delta = assigned.delta(draft.cluster(), None).unwrap();
         assert_eq!(delta.remove, [TASK.to_string()]);
     }
 }

@@ -43,8 +43,8 @@ pub struct Published {
 pub struct Delta {
     pub revision: u64,
     pub health: Vec<HealthChange>,
-    /// Those whose tasks, as they are wanted there, may have changed.
-    nodes: BTreeSet<NodeId>,
+    /// Tasks that may be wanted otherwise by now, each on its node.
+    wanted: BTreeSet<(NodeId, TaskId)>,
 }
 
 #[derive(Debug)]
@@ -89,15 +89,20 @@ impl Published {
         (known && revision <= now).then(|| self.recent.range(next..).map(|(_, delta)| delta))
     }
 
-    /// Whether the node may have to be told of something that came after `revision`.
-    pub fn concerns(&self, node: NodeId, revision: u64) -> bool {
-        self.since(revision).is_none_or(|mut deltas| deltas.any(|d| d.nodes.contains(&node)))
+    /// The tasks of which the node may have to be told something that came after `revision`. None
+    /// where that is not known any more.
+    pub fn wanted(&self, node: NodeId, revision: u64) -> Option<BTreeSet<TaskId>> {
+        let all = (node, TaskId::from_u64(0))..=(node, TaskId::from_u64(u64::MAX));
+        let of_node = |delta: &Arc<Delta>| {
+            delta.wanted.range(all.clone()).map(|(_, task)| *task).collect::<Vec<_>>()
+        };
+        Some(self.since(revision)?.flat_map(of_node).collect())
     }
 
     /// The nodes that the last batch concerns.
     pub fn woken(&self) -> impl Iterator<Item = &NodeId> {
         let last = self.recent.get(&self.cluster.revision);
-        last.into_iter().flat_map(|delta| &delta.nodes)
+        last.into_iter().flat_map(|delta| &delta.wanted).map(|(node, _)| node)
     }
 
     pub fn entry(&self, task: &Arc<Task>, now: Timestamp) -> Entry {
@@ -130,27 +135,27 @@ impl Published {
 impl Delta {
     fn between(before: &Published, after: &Published, changes: &[Change]) -> Self {
         let mut tasks = BTreeSet::new();
-        let mut nodes = BTreeSet::new();
+        let mut wanted = BTreeSet::new();
         for change in changes {
             match change {
                 Change::PutTask(task) => {
                     tasks.insert(task.id);
                     let was = before.cluster.task(task.id);
                     if was.is_none_or(|was| !assign::same(was, task)) {
-                        nodes.extend(task.node());
-                        nodes.extend(was.and_then(|task| task.node()));
+                        wanted.extend(placed(task));
+                        wanted.extend(was.and_then(|was| placed(was)));
                     }
                 }
                 Change::RemoveTask(id) => {
                     tasks.insert(*id);
-                    nodes.extend(before.cluster.task(*id).and_then(|task| task.node()));
+                    wanted.extend(before.cluster.task(*id).and_then(|task| placed(task)));
                 }
                 Change::PutHealth(id, _) => {
                     tasks.insert(*id);
                 }
                 Change::PutNode(node) => tasks.extend(ids_on(before, node.id)),
                 Change::RemoveNode(id) => tasks.extend(ids_on(before, *id)),
-                Change::PutService(service) => nodes.extend(looked_at_anew(before, service)),
+                Change::PutService(service) => wanted.extend(looked_at_anew(before, service)),
                 Change::RemoveService(_)
                 | Change::PutRestraint(_)
                 | Change::PutEvent(_)
@@ -159,20 +164,24 @@ impl Delta {
             }
         }
         let health = tasks.into_iter().filter_map(|id| change(before, after, id)).collect();
-        Self { revision: after.cluster.revision, health, nodes }
+        Self { revision: after.cluster.revision, health, wanted }
     }
 }
 
-/// The nodes of a service's tasks, where they are to be looked at otherwise.
+fn placed(task: &Task) -> Option<(NodeId, TaskId)> {
+    Some((task.node()?, task.id))
+}
+
+/// A service's tasks, where they are to be looked at otherwise.
 fn looked_at_anew<'a>(
     before: &'a Published,
     service: &'a Service,
-) -> impl Iterator<Item = NodeId> + 'a {
+) -> impl Iterator<Item = (NodeId, TaskId)> + 'a {
     let same = before.cluster.service(service.id).is_some_and(|was| {
         was.checks_paused == service.checks_paused && was.spec.template == service.spec.template
     });
     let tasks = before.cluster.tasks_of(service.id).filter(move |_| !same);
-    tasks.filter_map(|task| task.node())
+    tasks.filter_map(|task| placed(task))
 }
 
 fn ids_on(published: &Published, node: NodeId) -> impl Iterator<Item = TaskId> {
@@ -283,6 +292,10 @@ mod tests {
         Some(deltas.flat_map(|delta| delta.health.iter().map(status)).collect())
     }
 
+    fn wanted(published: &Published, node: NodeId, revision: u64) -> Vec<TaskId> {
+        published.wanted(node, revision).unwrap().into_iter().collect()
+    }
+
     #[test]
     fn a_report_that_changes_nothing_to_see_wakes_nobody_and_still_has_a_revision() {
         let (first, mut draft) = published();
@@ -343,11 +356,12 @@ mod tests {
         let asked = crate::input::AskedPause { span: warren_core::bounds::Ttl::MIN, by: None };
         let paused = crate::decide::service::pause(&mut draft, "web", asked).unwrap();
         let (second, mut draft) = publish(&first, draft);
-        assert!(second.concerns(NODE, 0) && !second.concerns(OTHER_NODE, 0));
+        assert_eq!(wanted(&second, NODE, 0), [TASK]);
+        assert_eq!(wanted(&second, OTHER_NODE, 0), []);
         let scaled = Service { revision: 9, ..(*paused).clone() };
         draft.put(Change::PutService(Box::new(scaled)));
         let (third, _) = publish(&second, draft);
-        assert!(!third.concerns(NODE, 1));
+        assert_eq!(wanted(&third, NODE, 1), []);
     }
 
     #[test]
@@ -355,10 +369,11 @@ mod tests {
         let (first, mut draft) = published();
         take(&mut draft, NODE, EPOCH, report(1));
         let (second, mut draft) = publish(&first, draft);
-        assert!(!second.concerns(NODE, 0), "it said so itself");
+        assert_eq!(wanted(&second, NODE, 0), [], "it said so itself");
         crate::decide::task::stop(&mut draft, "web.1").unwrap();
         let (third, _) = publish(&second, draft);
-        assert!(third.concerns(NODE, 1) && !third.concerns(OTHER_NODE, 1));
-        assert!(!third.concerns(NODE, 2));
+        assert_eq!(wanted(&third, NODE, 1), [TASK]);
+        assert_eq!((wanted(&third, OTHER_NODE, 1), wanted(&third, NODE, 2)), (vec![], vec![]));
+        assert_eq!(third.wanted(NODE, u64::MAX), None, "not known");
     }
 }

@@ -194,6 +194,8 @@ impl Talk<'_> {
             if !acks.is_empty() {
                 let input = |reply| Input::Reports { node, epoch, reports, reply };
                 context.handle.tell(input).await?;
+                // Now: a worker that does not listen keeps nobody else waiting.
+                drop(in_hand);
                 if send(outbox, Down::Ack(pb::Ack { reports: acks })).await.is_err() {
                     return Ok(());
                 }
@@ -233,9 +235,8 @@ async fn assign(
         }
         waker.woken().await;
         let published = context.handle.published();
-        if published.concerns(node, revision) {
-            news.extend(assigned.delta(&published.cluster).map(Down::Assignments));
-        }
+        let wanted = published.wanted(node, revision);
+        news.extend(assigned.delta(&published.cluster, wanted).map(Down::Assignments));
         revision = published.cluster.revision;
     }
 }

@@ -18,8 +18,8 @@ pub enum Disclosure {
     /// Whoever asks from this machine itself, over loopback or from one of its own addresses, and
     /// not through a proxy. The default. In a container that is whoever is within its network
     /// namespace, as Warren's checks are. Where the machine rewrites the source of what it
-    forwards to itself, as Kubernetes' node ports do for pods on the host's network, strangers
-    look like it: use a token there.
+    /// forwards to itself, as Kubernetes' node ports do for pods on the host's network, strangers
+    /// look like it: use a token there.
     Loopback,
     /// Whoever sends `Authorization: Bearer` with this token.
     Token(String),

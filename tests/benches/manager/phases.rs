@@ -26,6 +26,8 @@ use crate::{
 
 /// Of replacements, so that the cluster's pace of ten in a second holds none.
 const PACE: Duration = Duration::from_millis(120);
+/// What was said before is done by then.
+const SETTLES: Duration = Duration::from_secs(2);
 /// Between two pages that a person looks at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -46,12 +48,18 @@ async fn measure(options: Options) {
     fleet.sessions(sessions).await;
     let api = Api::connect(&manager.socket).await;
     let mut json = vec![("tasks", tasks.to_string()), ("sessions", sessions.to_string())];
-    fill(&manager, &fleet, &api, tasks, &mut json).await;
+    sleep(SETTLES).await;
+    let empty = manager.resident_bytes();
+    fill(&fleet, &api, tasks).await;
+    sleep(SETTLES).await;
     rest(&manager, &api, options.seconds, &mut json).await;
+    memory(&manager, empty, tasks, &mut json);
     let disk = Disk::new(dir.path());
     decide(&fleet, &disk, tasks / PER_SERVICE, options.decisions, &mut json).await;
     burst(&manager, &fleet, options, &mut json).await;
-    row("memory of the process, MiB", &(manager.resident_bytes() >> 20).to_string());
+    row("memory after them, MiB", &(manager.resident_bytes() >> 20).to_string());
+    sleep(Duration::from_secs(options.seconds)).await;
+    row("and some seconds later, MiB", &(manager.resident_bytes() >> 20).to_string());
     manager.kill();
     restart(dir.path(), address, &fleet, &mut json).await;
 
@@ -67,17 +75,19 @@ async fn measure(options: Options) {
 
 type Json = Vec<(&'static str, String)>;
 
-/// From nothing to all tasks healthy; and the memory that they take.
-async fn fill(manager: &Process, fleet: &Fleet, api: &Api, tasks: usize, json: &mut Json) {
-    sleep(Duration::from_secs(1)).await;
-    let empty = manager.resident_bytes();
+/// From nothing to all tasks healthy.
+async fn fill(fleet: &Fleet, api: &Api, tasks: usize) {
     let begun = Instant::now();
     for number in 0..tasks / PER_SERVICE {
         api.create(number).await;
     }
     fleet.acked(tasks).await;
     row("tasks created, placed, reported healthy, durable /s", &rate(tasks, begun.elapsed()));
-    sleep(Duration::from_secs(3)).await;
+}
+
+/// What the tasks have added to that of the open sessions, all else of the manager included: its
+/// history, and the pages of its database that it keeps.
+fn memory(manager: &Process, empty: u64, tasks: usize, json: &mut Json) {
     let bytes = manager.resident_bytes().saturating_sub(empty) / tasks as u64;
     row("memory, bytes per task", &bytes.to_string());
     row("memory of the process, MiB", &(manager.resident_bytes() >> 20).to_string());

@@ -21,7 +21,7 @@ const SLOTS: u32 = 3;
 struct NodeLook {
     open: bool,
     accused: bool,
-    process: bool,
+    drivers: &'static [Driver],
     zone: Option<&'static str>,
     fits: bool,
 }
@@ -52,8 +52,12 @@ struct Look {
 fn node_look() -> impl Strategy<Value = NodeLook> {
     let zone = select(vec![None, Some("a"), Some("b"), Some("c")]);
     let mostly = || prop::bool::weighted(0.8);
-    (mostly(), prop::bool::weighted(0.2), mostly(), zone, mostly()).prop_map(
-        |(open, accused, process, zone, fits)| NodeLook { open, accused, process, zone, fits },
+    let drivers = prop_oneof![
+        4 => Just(&[Driver::Containerd, Driver::Process][..]),
+        1 => Just(&[Driver::Containerd][..]),
+    ];
+    (mostly(), prop::bool::weighted(0.2), drivers, zone, mostly()).prop_map(
+        |(open, accused, drivers, zone, fits)| NodeLook { open, accused, drivers, zone, fits },
     )
 }
 
@@ -111,10 +115,7 @@ fn node(number: u64, look: &NodeLook) -> Node {
         state: if look.open { NodeState::Up } else { NodeState::Suspect },
         since: NOW,
         registered_at: NOW,
-        drivers: match look.process {
-            true => [Driver::Containerd, Driver::Process].into(),
-            false => [Driver::Containerd].into(),
-        },
+        drivers: look.drivers.iter().copied().collect(),
         version: String::new(),
         epoch: 1,
         cpus: 1,
@@ -132,10 +133,11 @@ fn task(number: u64, look: &TaskLook) -> Task {
     if let Some(kind) = look.end {
         let reason = String::new();
         let exit_code = Some(1);
-        status.phase =
-            Phase::Ended(TaskEnd { kind, at: NOW, exit_code, oom_killed: false, reason });
+        let end = TaskEnd { kind, at: NOW, exit_code, oom_killed: false, reason };
+        status.phase = Phase::Ended(Box::new(end));
     }
-    let stop = look.stop.map(|cause| Stop { cause, reason: String::new(), at: NOW });
+    let stop = |cause| Box::new(Stop { cause, reason: String::new(), at: NOW });
+    let stop = look.stop.map(stop);
     Task {
         id: TaskId::from_u64(number),
         service: ServiceId::from_u64(look.service),
