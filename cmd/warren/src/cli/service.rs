@@ -123,7 +123,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub health: HealthFlags,
 
-    /// Return when all replicas are healthy
+    /// Return when all replicas are healthy and take traffic
     #[arg(long)]
     pub wait: bool,
 

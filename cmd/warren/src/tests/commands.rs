@@ -69,11 +69,12 @@ async fn wrong_usage_is_found_before_the_manager_is_asked() {
 }
 
 #[tokio::test]
-async fn create_wait_tells_each_step_and_returns_when_healthy() {
+async fn create_wait_tells_each_step_and_returns_when_all_take_traffic() {
     let manager = Manager::with(State {
         summaries: [
             fixture::summary(0, "0/2 healthy, 2 starting"),
             fixture::summary(1, "1/2 healthy, 1 starting"),
+            pb::ServiceSummary { ready: 1, ..fixture::summary(2, "2/2 healthy") },
             fixture::summary(2, "2/2 healthy"),
         ]
         .into(),
@@ -86,7 +87,7 @@ async fn create_wait_tells_each_step_and_returns_when_healthy() {
             0,
             "web\n",
             "warning: only its process is watched\nweb: 0/2 healthy, 2 starting\n\
-             web: 1/2 healthy, 1 starting\nweb: 2/2 healthy\n"
+             web: 1/2 healthy, 1 starting\nweb: 2/2 healthy, 1/2 not ready\nweb: 2/2 healthy\n"
         )
     );
 }
