@@ -321,6 +321,11 @@ async fn an_update_changes_what_was_named_and_nothing_else() {
     let is = spec.template.unwrap();
     assert_eq!(is.image, "docker.io/library/other:2");
     assert_eq!(is, warren_proto::v1::TaskTemplate { image: is.image.clone(), ..was });
+    for (flag, init) in [("--init", true), ("--init=false", false)] {
+        assert_eq!(manager.run(&["service", "update", "web", flag]).await, ended(0, "web\n", ""));
+        let spec = manager.look(|state| state.specs.pop()).unwrap();
+        assert_eq!(spec.template.unwrap().init, init, "{flag}");
+    }
     let nothing = manager.run(&["service", "update", "web"]).await;
     assert_eq!(nothing.code, 2);
     assert!(nothing.err.starts_with("error: nothing to change"), "{}", nothing.err);
