@@ -10,8 +10,8 @@ use warren_core::{
 use crate::{flap::Window, reason, schedule::Elapsed, watch::longest_silence};
 
 /// A role of one task. What was seen and whether anybody could look are kept apart: `known` and
-/// `run` hear only of conclusive outcomes, `sight` of the observer's own trouble. The timing that it
-/// goes by is the check's, which all tasks of a service share.
+/// `run` hear only of conclusive outcomes, `sight` of the observer's own trouble. The timing that
+/// it goes by is the check's, which all tasks of a service share.
 #[derive(Debug, Clone)]
 pub(crate) struct RoleRun {
     role: Role,

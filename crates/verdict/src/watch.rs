@@ -35,7 +35,8 @@ pub(crate) enum Pace {
     Steady,
 }
 
-/// The timing is that of the role that decides the group's pace, which all tasks of a service share.
+/// The timing is that of the role that decides the group's pace, which all tasks of a service
+/// share.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     task: TaskId,
@@ -131,8 +132,8 @@ impl Watch {
     }
 }
 
-/// The least time between the starts of two attempts on the grid of this period: half of it, so that
-/// an attempt which is a little late never costs the next point.
+/// The least time between the starts of two attempts on the grid of this period: half of it, so
+/// that an attempt which is a little late never costs the next point.
 fn gap(timing: &Timing, period: Period) -> Duration {
     confirm_interval(timing).min(period.get() / 2)
 }
