@@ -19,7 +19,7 @@ Version: $version
 Architecture: $(dpkg --print-architecture)
 Maintainer: The Warren authors <warren@localhost>
 Depends: libc6
-Recommends: containerd, runc, containernetworking-plugins, iptables
+Recommends: containerd, runc, containernetworking-plugins, iptables, tini
 Section: admin
 Priority: optional
 Description: runs services on a cluster and knows which of their tasks really work

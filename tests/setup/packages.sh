@@ -51,6 +51,7 @@ python3-venv =python3
 redis-server redis-server
 skopeo skopeo
 systemd systemd-analyze
+tini /usr/bin/tini-static
 util-linux nsenter
 END
             ;;

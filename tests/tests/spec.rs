@@ -55,8 +55,9 @@ fn every_field_of_a_spec_reaches_the_container() {
     let create = format!(
         "service create full --image warren-test/busybox:1 --pull never \
          --entrypoint '/bin/sh -c' --env FIRST=1 --env 'SECOND=two words' --user app \
-         --workdir /made/for/it --hostname full-host --mount type=bind,source={},target=/data \
-         --mount {}:/fixed:ro --mount type=tmpfs,target=/scratch --cpus 0.5 --memory 64M \
+         --workdir /made/for/it --hostname full-host --init \
+         --mount type=bind,source={},target=/data --mount {}:/fixed:ro \
+         --mount type=tmpfs,target=/scratch --cpus 0.5 --memory 64M \
          --stop-signal USR1 --stop-grace-period 20s --network bridge \
          --publish {}:8080 --no-healthcheck --",
         data.display(),
@@ -90,7 +91,8 @@ fn the_process_is_as_asked(look: &dyn Fn(&str) -> String) {
     );
     assert!(look("grep ' /scratch ' /proc/mounts").starts_with("tmpfs"), "--mount type=tmpfs");
     let arguments = look("tr '\\0' '\\n' </proc/1/cmdline");
-    assert_eq!(arguments.lines().take(2).collect::<Vec<_>>(), ["/bin/sh", "-c"], "--entrypoint");
+    let program = ["/dev/warren-init", "--", "/bin/sh", "-c"];
+    assert_eq!(arguments.lines().take(4).collect::<Vec<_>>(), program, "--init, --entrypoint");
     assert!(arguments.contains("stopped by USR1"), "the arguments");
 
     let status = look("cat /proc/1/status");

@@ -89,6 +89,7 @@ fn template(
         publish,
         health,
         ports,
+        init: args.init,
     };
     template.validated().map_err(|invalid| flag_of(args, &invalid))
 }

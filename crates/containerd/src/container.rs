@@ -57,6 +57,9 @@ impl Shared {
                 "cannot mount {source}: there is no such file or directory on this node"
             )));
         }
+        if let Some(why) = mounts::missing_init(template, &self.config.init) {
+            return Err(RuntimeError::Refused(why));
+        }
         let image = self.image(name).await?.ok_or_else(|| absent(name))?;
         let config = image.config.config.clone().unwrap_or_default();
         let argv = spec::argv(&config, command, &template.args).ok_or_else(|| {
@@ -70,8 +73,16 @@ impl Shared {
         let hostname = spec::hostname(launch);
         files::write(&dir, &hostname, template.network, address)
             .map_err(|error| self.disk_fault(&error))?;
-        let parts =
-            Parts { launch, image: &config, argv, hostname, ids: &ids, netns, task_dir: &dir };
+        let parts = Parts {
+            launch,
+            image: &config,
+            argv,
+            hostname,
+            ids: &ids,
+            netns,
+            task_dir: &dir,
+            init: &self.config.init,
+        };
         let labels = self.labels(launch, address);
         self.put_container(launch.task, name, labels, &parts, &lease).await?;
         self.client.release(&lease).await

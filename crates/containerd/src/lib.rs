@@ -68,6 +68,9 @@ pub struct Config {
     pub cni: Option<CniConfig>,
     /// `None`: overlayfs where it works, else native.
     pub snapshotter: Option<String>,
+    /// A static program that is the first process of tasks that want an init: it runs what follows
+    /// `--`, reaps orphans and forwards signals. Only those tasks need it.
+    pub init: PathBuf,
 }
 
 /// The driver. Cheap to clone.

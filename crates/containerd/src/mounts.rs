@@ -1,16 +1,26 @@
 //! What is mounted into a task's root file system: the system's own, files of ours, and what the
 //! template asks for.
 
-use std::path::Path;
+use std::{os::unix::fs::MetadataExt, path::Path};
 
 use serde_json::{Value, json};
 use warren_core::spec::{Mount, MountKind, TaskTemplate};
 
 use crate::files;
 
+/// Where a task finds its init. Every container has a /dev of its own in memory, so that nothing is
+/// made among the image's files, and nothing of them is in the way.
+pub const INIT: &str = "/dev/warren-init";
+
 /// Parents come before what lies below them, and what the user asks for replaces ours.
-pub fn mounts(template: &TaskTemplate, task_dir: &Path) -> Vec<Value> {
+pub fn mounts(template: &TaskTemplate, task_dir: &Path, init: &Path) -> Vec<Value> {
     let mut mounts = system();
+    if template.init {
+        let options = ["bind", "rprivate", "ro", "nosuid", "nodev"];
+        mounts.push(json!({
+            "destination": INIT, "type": "bind", "source": init, "options": options
+        }));
+    }
     mounts.extend(files::sources(task_dir).map(|(source, target)| {
         let options = ["rbind", "rprivate", "rw"];
         json!({ "destination": target, "type": "bind", "source": source, "options": options })
@@ -32,6 +42,19 @@ pub fn missing_source(template: &TaskTemplate) -> Option<&str> {
             (!Path::new(source.as_str()).exists()).then_some(source.as_str())
         }
         MountKind::Tmpfs => None,
+    })
+}
+
+/// Why the template's init cannot be had, where it wants one.
+pub fn missing_init(template: &TaskTemplate, init: &Path) -> Option<String> {
+    let is_program = |file: std::fs::Metadata| file.is_file() && file.mode() & 0o111 != 0;
+    let is_there = std::fs::metadata(init).is_ok_and(is_program);
+    (template.init && !is_there).then(|| {
+        format!(
+            "init: {} on this node is no program: install it (Debian's package is tini), or name \
+             another one with the worker's --init-path",
+            init.display()
+        )
     })
 }
 

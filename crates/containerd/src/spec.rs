@@ -65,6 +65,8 @@ pub struct Parts<'a> {
     /// `None`: the node's own.
     pub netns: Option<PathBuf>,
     pub task_dir: &'a Path,
+    /// The program on the node, should the template want one.
+    pub init: &'a Path,
 }
 
 /// ENTRYPOINT, CMD, the template's command and arguments, put together as docker does. `None`:
@@ -113,7 +115,7 @@ pub fn spec(parts: &Parts<'_>) -> Value {
         "process": process(parts),
         "root": { "path": "rootfs", "readonly": false },
         "hostname": parts.hostname,
-        "mounts": mounts::mounts(template, parts.task_dir),
+        "mounts": mounts::mounts(template, parts.task_dir, parts.init),
         "linux": {
             "cgroupsPath": format!("{CGROUP_PARENT}/{}", parts.launch.task),
             "namespaces": namespaces(parts),
@@ -132,7 +134,7 @@ fn process(parts: &Parts<'_>) -> Value {
     json!({
         "terminal": false,
         "user": parts.ids,
-        "args": parts.argv,
+        "args": first_process(template, &parts.argv),
         "env": env(template, parts.image, &parts.hostname),
         "cwd": workdir(template, parts.image),
         "capabilities": {
@@ -144,6 +146,12 @@ fn process(parts: &Parts<'_>) -> Value {
         "noNewPrivileges": true,
         "oomScoreAdj": 0,
     })
+}
+
+/// The init runs what follows `--`, whatever its words begin with.
+fn first_process<'a>(template: &TaskTemplate, argv: &'a [String]) -> Vec<&'a str> {
+    let init: &[&str] = if template.init { &[mounts::INIT, "--"] } else { &[] };
+    init.iter().copied().chain(argv.iter().map(String::as_str)).collect()
 }
 
 /// No more than the worker itself may have: where it cannot raise its limit, neither can runc.

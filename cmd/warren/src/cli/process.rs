@@ -156,6 +156,10 @@ pub struct NodeArgs {
     /// Where the CNI plugins are. Absent: /opt/cni/bin or /usr/lib/cni, whichever exists
     #[arg(long, value_name = "PATH")]
     pub cni_plugin_dir: Option<PathBuf>,
+    /// The first process of tasks whose service wants --init: a static program that runs what
+    /// follows `--`, reaps orphans and forwards signals
+    #[arg(long, default_value = "/usr/bin/tini-static", value_name = "PATH")]
+    pub init_path: PathBuf,
     /// The bridge that the tasks are joined to
     #[arg(long, default_value = "warren0", value_name = "NAME")]
     pub bridge: String,

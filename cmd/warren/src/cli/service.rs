@@ -117,13 +117,18 @@ pub struct CreateArgs {
     #[arg(long)]
     pub hostname: Option<String>,
 
+    /// Make the container's first process a small init, which reaps orphans and forwards signals to
+    /// the command
+    #[arg(long)]
+    pub init: bool,
+
     #[command(flatten)]
     pub placement: PlacementFlags,
 
     #[command(flatten)]
     pub health: HealthFlags,
 
-    /// Return when all replicas are healthy
+    /// Return when all replicas are healthy and take traffic
     #[arg(long)]
     pub wait: bool,
 
@@ -348,6 +353,12 @@ pub struct UpdateArgs {
     /// How many tasks, 0-10000
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub replicas: Option<String>,
+
+    /// Whether the container's first process is a small init, which reaps orphans and forwards
+    /// signals to the command
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    pub init: Option<bool>,
 
     #[command(flatten)]
     pub health: HealthFlags,

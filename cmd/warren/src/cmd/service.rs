@@ -39,7 +39,7 @@ async fn create(args: &CreateArgs, host: &Host, console: &mut Console<'_>) -> Re
     }
     console.line(spec.name.as_str())?;
     if args.wait {
-        wait::until_healthy(&client, spec.name.as_str(), timeout, console).await?;
+        wait::until_ready(&client, spec.name.as_str(), timeout, console).await?;
     }
     Ok(())
 }

@@ -135,6 +135,9 @@ pub fn template_lines(template: &pb::TaskTemplate) -> Vec<String> {
     tell("User", words::plain(&template.user));
     tell("Workdir", words::plain(&template.workdir));
     tell("Hostname", words::plain(&template.hostname));
+    if template.init {
+        tell("Init", "reaps orphans and forwards signals".to_owned());
+    }
     for mount in &template.mounts {
         tell("Mount", mount_words(mount));
     }

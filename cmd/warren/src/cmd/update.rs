@@ -25,7 +25,7 @@ pub async fn run(args: &UpdateArgs, host: &Host, console: &mut Console<'_>) -> R
     let gone: Vec<Role> = args.health_rm.iter().map(|role| Role::from(*role)).collect();
     let change = Change { flags: &args.health, gone: &gone };
     let looked_at = change.is_any();
-    if replicas.is_none() && image.is_none() && !looked_at {
+    if replicas.is_none() && image.is_none() && args.init.is_none() && !looked_at {
         let why = "nothing to change: name --health-* or another flag of 'service update --help'";
         return Err(Failure::Usage(why.to_owned()));
     }
@@ -37,6 +37,9 @@ pub async fn run(args: &UpdateArgs, host: &Host, console: &mut Console<'_>) -> R
         let template = spec.template.get_or_insert_default();
         if let Some(image) = &image {
             image.to_string().clone_into(&mut template.image);
+        }
+        if let Some(init) = args.init {
+            template.init = init;
         }
         if looked_at {
             look_at(template, &change)?;

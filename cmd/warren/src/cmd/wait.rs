@@ -1,4 +1,4 @@
-//! Waiting for a service to become healthy, or to be gone, and for a node to be empty.
+//! Waiting for a service to become healthy and ready, or to be gone, and for a node to be empty.
 
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use crate::{
 /// notice.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Follows the service's health until all its replicas are healthy, and tells each step.
-pub async fn until_healthy(
+/// Follows the service's health until all its replicas are healthy and take traffic, and tells each
+/// step.
+pub async fn until_ready(
     client: &Client,
     service: &str,
     patience: Duration,
@@ -30,11 +31,12 @@ pub async fn until_healthy(
     loop {
         let detail = detail(client, service).await?;
         let summary = detail.summary.clone().unwrap_or_default();
-        if summary.text != told {
-            console.note(&format!("{service}: {}", words::plain(&summary.text)));
-            told.clone_from(&summary.text);
+        let step = words::plain(&step(&summary));
+        if step != told {
+            console.note(&format!("{service}: {step}"));
+            told = step;
         }
-        if summary.healthy >= summary.replicas {
+        if summary.healthy.min(summary.ready) >= summary.replicas {
             return Ok(());
         }
         let change = tokio::select! {
@@ -46,6 +48,15 @@ pub async fn until_healthy(
             let why = "the manager ended the watch; see whether it still runs";
             return Err(Failure::Unreachable(why.to_owned()));
         }
+    }
+}
+
+/// The summary, and how many are healthy and do not take traffic yet.
+fn step(summary: &pb::ServiceSummary) -> String {
+    let pb::ServiceSummary { replicas, healthy, ready, text, .. } = summary;
+    match healthy.saturating_sub(*ready) {
+        0 => text.clone(),
+        waiting => format!("{text}, {waiting}/{replicas} not ready"),
     }
 }
 
@@ -64,11 +75,12 @@ fn in_vain(
             console.note(&format!("{service}.{}: {}: {reason}", view.slot(), view.state()));
         }
     }
-    let summary = detail.summary.as_ref().map(|summary| words::plain(&summary.text));
+    let summary = detail.summary.clone().unwrap_or_default();
+    let lacks = if summary.healthy < summary.replicas { "healthy" } else { "ready" };
     Failure::Refused(format!(
-        "{service} is not healthy after {}: {}; see 'warren service inspect {service}'",
+        "{service} is not {lacks} after {}: {}; see 'warren service inspect {service}'",
         words::span(patience),
-        summary.unwrap_or_default(),
+        words::plain(&step(&summary)),
     ))
 }
 

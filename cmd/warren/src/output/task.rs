@@ -17,7 +17,7 @@ impl<'a> View<'a> {
         self.detail.task.as_ref()
     }
 
-    /// It neither is as good as it gets nor has ended.
+    /// It neither is as good as it gets, traffic included, nor has ended.
     pub fn is_awaited(&self) -> bool {
         let good = match self.effective().map(pb::Health::status) {
             Some(pb::HealthStatus::Healthy | pb::HealthStatus::Unchecked) => true,
@@ -29,7 +29,8 @@ impl<'a> View<'a> {
             )
             | None => false,
         };
-        !good && self.end().is_none()
+        let ready = self.effective().is_some_and(|health| health.ready);
+        !(good && ready) && self.end().is_none()
     }
 
     fn status(&self) -> Option<&'a pb::TaskStatus> {

@@ -113,6 +113,7 @@ async fn containerd(
         logger: program.to_owned(),
         cni,
         snapshotter: None,
+        init: node.init_path.clone(),
     };
     let advice = || {
         format!(

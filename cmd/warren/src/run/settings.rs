@@ -119,6 +119,7 @@ pub struct Node {
     pub containerd: ContainerdChoice,
     pub namespace: String,
     pub cni_plugin_dir: Option<PathBuf>,
+    pub init_path: PathBuf,
     pub bridge: String,
     pub subnet: String,
     pub process_driver: bool,
@@ -172,6 +173,7 @@ impl Node {
             containerd,
             namespace: args.containerd_namespace.clone(),
             cni_plugin_dir: cni_plugin_dir(args.cni_plugin_dir.as_deref())?,
+            init_path: init_path(&args.init_path)?,
             bridge: args.bridge.clone(),
             subnet: args.subnet.clone(),
             process_driver: !args.no_process_driver,
@@ -212,6 +214,16 @@ fn node_name(name: &str) -> Result<(), String> {
     warren_core::node::Node::checked_name(name.to_owned()).map(drop).map_err(|why| why.to_string())
 }
 
+/// Whether it is there is asked when a task wants it: it may be installed later.
+fn init_path(told: &Path) -> Result<PathBuf, Failure> {
+    if told.is_absolute() {
+        Ok(told.to_owned())
+    } else {
+        let why = format!("{} is not an absolute path", told.display());
+        Err(Failure::flag("--init-path", why))
+    }
+}
+
 fn cni_plugin_dir(told: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     let has_bridge = |dir: &&Path| dir.join("bridge").is_file();
     match told {
@@ -237,6 +249,13 @@ fn is_subnet(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_init_is_named_by_an_absolute_path() {
+        assert_eq!(init_path(Path::new("/opt/init")).unwrap(), Path::new("/opt/init"));
+        let refused = init_path(Path::new("tini")).unwrap_err();
+        assert_eq!(refused.chain(), "--init-path: tini is not an absolute path");
+    }
 
     #[test]
     fn a_subnet_is_the_address_of_an_ipv4_network() {

@@ -69,11 +69,12 @@ async fn wrong_usage_is_found_before_the_manager_is_asked() {
 }
 
 #[tokio::test]
-async fn create_wait_tells_each_step_and_returns_when_healthy() {
+async fn create_wait_tells_each_step_and_returns_when_all_take_traffic() {
     let manager = Manager::with(State {
         summaries: [
             fixture::summary(0, "0/2 healthy, 2 starting"),
             fixture::summary(1, "1/2 healthy, 1 starting"),
+            pb::ServiceSummary { ready: 1, ..fixture::summary(2, "2/2 healthy") },
             fixture::summary(2, "2/2 healthy"),
         ]
         .into(),
@@ -86,7 +87,7 @@ async fn create_wait_tells_each_step_and_returns_when_healthy() {
             0,
             "web\n",
             "warning: only its process is watched\nweb: 0/2 healthy, 2 starting\n\
-             web: 1/2 healthy, 1 starting\nweb: 2/2 healthy\n"
+             web: 1/2 healthy, 1 starting\nweb: 2/2 healthy, 1/2 not ready\nweb: 2/2 healthy\n"
         )
     );
 }
@@ -320,6 +321,11 @@ async fn an_update_changes_what_was_named_and_nothing_else() {
     let is = spec.template.unwrap();
     assert_eq!(is.image, "docker.io/library/other:2");
     assert_eq!(is, warren_proto::v1::TaskTemplate { image: is.image.clone(), ..was });
+    for (flag, init) in [("--init", true), ("--init=false", false)] {
+        assert_eq!(manager.run(&["service", "update", "web", flag]).await, ended(0, "web\n", ""));
+        let spec = manager.look(|state| state.specs.pop()).unwrap();
+        assert_eq!(spec.template.unwrap().init, init, "{flag}");
+    }
     let nothing = manager.run(&["service", "update", "web"]).await;
     assert_eq!(nothing.code, 2);
     assert!(nothing.err.starts_with("error: nothing to change"), "{}", nothing.err);

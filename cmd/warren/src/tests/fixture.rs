@@ -43,6 +43,7 @@ pub fn template() -> pb::TaskTemplate {
         image: "docker.io/library/nginx:latest".to_owned(),
         pull: pb::Pull::Missing.into(),
         env: vec![pb::EnvVar { name: "MODE".into(), value: "a b".into() }],
+        init: true,
         cpu_millis: 1500,
         memory_bytes: 64 << 20,
         network: pb::Network::Bridge.into(),

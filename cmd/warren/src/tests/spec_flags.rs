@@ -60,7 +60,7 @@ const EVERY_FLAG: &str = "
     --cpus 0.5 --memory 64M --mount type=bind,source=/src,target=/dst,readonly --mount /a=1:/b
     --mount /c:/d:ro --mount type=tmpfs,target=/tmp --network bridge --stop-grace-period 1m30s
     --stop-signal QUIT --pull always --entrypoint \"/init 'a b'\" --user 1000:1000
-    --workdir /srv --hostname web.local --health-tcp 80 --health-interval 30s
+    --workdir /srv --hostname web.local --init --health-tcp 80 --health-interval 30s
     --health-start-interval 250ms --health-min-failing 5m --health-flapping 3/7
     --constraint node.labels.zone==a --constraint node.hostname!=b --spread node.labels.rack
     --restart-max-attempts 4 --restart-window 10m
@@ -108,6 +108,7 @@ fn every_field() -> pb::TaskTemplate {
             })),
         }),
         ports: vec![pb::NamedPort { name: "admin".to_owned(), port: 9090 }],
+        init: true,
     }
 }
 

@@ -25,10 +25,12 @@ pub fn runs() -> usize {
 async fn commands_that_overrun_leave_no_process() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let plain = lab.run(&driver, |_| {}).await;
-    // A shell takes note of the orphans that end in its container, and `sleep` does not.
+    // A shell takes note of the orphans that end in its container, as an init does, and `sleep`
+    // does not.
     let args = || vec!["sh".to_owned(), "-c".to_owned(), "while :; do sleep 1; done".to_owned()];
     let reaping = lab.run(&driver, |task| task.args = args()).await;
-    let tasks = [plain, reaping];
+    let init = lab.run(&driver, |task| task.init = true).await;
+    let tasks = [plain, reaping, init];
     let each = runs().div_ceil(tasks.len());
     let (driver, late) = (&driver, &AtomicUsize::new(0));
     let lanes = tasks.iter().map(async |(task, _)| {
@@ -60,7 +62,7 @@ async fn commands_that_overrun_leave_no_process() {
         at(100)
     );
     assert!(at(100) < GENEROUS, "{:?}", at(100));
-    let [(plain, first), (reaping, shell)] = &tasks;
+    let [(plain, first), (reaping, shell), (reaped, init)] = &tasks;
     eventually("only the first process is left", async || in_cgroup(*plain) == [first.pid]).await;
     eventually("and where it is a shell, what that runs", async || {
         let left = in_cgroup(*reaping);
@@ -69,10 +71,16 @@ async fn commands_that_overrun_leave_no_process() {
     .await;
     eventually("nothing is defunct here", async || defunct(std::process::id()) == 0).await;
     eventually("nor in the container of a shell", async || defunct(shell.pid) == 0).await;
+    eventually("an init is left with its program", async || {
+        let left = in_cgroup(*reaped);
+        left.contains(&init.pid) && left.len() == 2
+    })
+    .await;
+    eventually("nor with an init", async || defunct(init.pid) == 0).await;
 }
 
 /// Those that run; what has ended is not among them.
-fn in_cgroup(task: TaskId) -> Vec<u32> {
+pub fn in_cgroup(task: TaskId) -> Vec<u32> {
     let groups = crate::lab::cgroups(task);
     let group = groups.iter().find(|path| path.to_string_lossy().contains("pids"));
     let group = group.or(groups.first()).unwrap();
@@ -81,7 +89,7 @@ fn in_cgroup(task: TaskId) -> Vec<u32> {
 }
 
 /// Children of this process that have ended and that it takes no note of.
-fn defunct(parent: u32) -> usize {
+pub fn defunct(parent: u32) -> usize {
     let parent = parent.to_string();
     let all = fs::read_dir("/proc").unwrap().flatten();
     let stats = all.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());

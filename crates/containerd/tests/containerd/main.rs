@@ -8,6 +8,7 @@ mod exec;
 mod exec_cost;
 mod hammer;
 mod image;
+mod init;
 mod killed;
 mod lab;
 mod lifecycle;

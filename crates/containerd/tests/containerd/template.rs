@@ -56,6 +56,7 @@ fn everything(lab: &Lab, host_port: u16) -> Launch {
         }],
         health: HealthConfig::Disabled,
         ports: Vec::new(),
+        init: true,
     };
     lab.launch(|template| *template = everything)
 }
@@ -68,7 +69,7 @@ async fn a_template_reaches_its_task_in_full() {
     let launch = everything(&lab, host_port);
     let task = launch.task;
     driver.create(&launch).await.unwrap();
-    driver.start(task).await.unwrap();
+    let init = driver.start(task).await.unwrap().pid;
     let TaskTemplate {
         workload: _,
         args: _,
@@ -88,11 +89,12 @@ async fn a_template_reaches_its_task_in_full() {
         health: _,
         // And for the checks alone.
         ports: _,
+        init: _,
     } = &*launch.template;
     let text = async |command: &str| output(&driver, task, command).await;
 
     eventually("it logs", async || lab.log(task) == "zero in /srv/made/for/it\n").await;
-    assert_eq!(text("tr '\\0' ' ' </proc/1/cmdline").await, "httpd -f -p 8080");
+    processes(init, text).await;
     let env = text("tr '\\0' '\\n' </proc/1/environ").await;
     for variable in ["COLOUR=deep = blue", "EMPTY=", "HOSTNAME=hal.example"] {
         assert!(env.lines().any(|line| line == variable), "{variable} is not in\n{env}");
@@ -112,6 +114,17 @@ async fn a_template_reaches_its_task_in_full() {
         .unwrap();
     let response = String::from_utf8_lossy(&response.stderr).into_owned();
     assert!(response.contains("HTTP/1.0 404") || response.contains("HTTP/1.1 404"), "{response}");
+}
+
+async fn processes(init: u32, text: impl AsyncFn(&str) -> String) {
+    let first = text("tr '\\0' ' ' </proc/1/cmdline").await;
+    assert!(first.starts_with("/dev/warren-init -- sh -c echo "), "{first}");
+    eventually("it has become what it runs", async || {
+        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
+        let program = fs::read(format!("/proc/{}/cmdline", children.trim())).unwrap_or_default();
+        program == b"httpd\0-f\0-p\08080\0"
+    })
+    .await;
 }
 
 async fn mounts(lab: &Lab, text: impl AsyncFn(&str) -> String) {

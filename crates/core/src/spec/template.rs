@@ -36,6 +36,8 @@ pub struct TaskTemplate {
     pub health: HealthConfig,
     /// By whose names the checks may call them. Names are unique.
     pub ports: Vec<NamedPort>,
+    /// The container's first process is an init, which reaps orphans and forwards signals.
+    pub init: bool,
 }
 
 impl TaskTemplate {
@@ -59,6 +61,7 @@ impl TaskTemplate {
             publish: Vec::new(),
             health: HealthConfig::Auto,
             ports: Vec::new(),
+            init: false,
         }
     }
 
@@ -99,7 +102,8 @@ impl TaskTemplate {
         Ok(self)
     }
 
-    /// The process driver gives its tasks the node's own files, limits and network.
+    /// The process driver gives its tasks the node's own files, limits and network, and reaps their
+    /// orphans itself.
     fn process_rules(&self) -> Result<(), Invalid> {
         let refuse = |field, wanted| {
             if wanted { Err(Invalid::new("needs an image").at(field)) } else { Ok(()) }
@@ -109,6 +113,7 @@ impl TaskTemplate {
         refuse("cpu_millis", self.cpu_millis.is_some())?;
         refuse("memory_bytes", self.memory_bytes.is_some())?;
         refuse("publish", !self.publish.is_empty())?;
+        refuse("init", self.init)?;
         refuse("network", self.network != Network::Host)
     }
 

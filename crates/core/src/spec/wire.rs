@@ -107,6 +107,7 @@ impl From<&TaskTemplate> for pb::TaskTemplate {
             publish,
             health,
             ports,
+            init,
         } = template;
         let (image, pull, command) = match workload {
             Workload::Image { image, pull, command } => {
@@ -132,6 +133,7 @@ impl From<&TaskTemplate> for pb::TaskTemplate {
             publish: publish.iter().map(Into::into).collect(),
             health: Some(health.into()),
             ports: ports.iter().map(Into::into).collect(),
+            init: *init,
         }
     }
 }
@@ -161,6 +163,7 @@ impl TryFrom<pb::TaskTemplate> for TaskTemplate {
             publish,
             health,
             ports,
+            init,
         } = wire;
         let workload = workload(&image, pull, command)?;
         let absent_network = workload.default_network();
@@ -181,6 +184,7 @@ impl TryFrom<pb::TaskTemplate> for TaskTemplate {
             publish: repeated::<_, Publish, _>("publish", publish)?,
             health: optional("health", health)?.unwrap_or_default(),
             ports: repeated::<_, NamedPort, _>("ports", ports)?,
+            init,
         }
         .validated()
     }

@@ -227,6 +227,7 @@ fn image_template() -> TaskTemplate {
         ],
         health: HealthConfig::Checks(Arc::new(all_checks())),
         ports: vec![NamedPort { name: "admin".parse().unwrap(), port: port(9090) }],
+        init: true,
     }
 }
 
@@ -247,11 +248,18 @@ fn process_template() -> TaskTemplate {
         publish: Vec::new(),
         health: HealthConfig::Disabled,
         ports: Vec::new(),
+        init: false,
     }
 }
 
 pub fn task_template() -> Vec<Fixture<TaskTemplate>> {
-    vec![("task_template", image_template()), ("task_template.process", process_template())]
+    // As it was written before there was a word for an init.
+    let before = TaskTemplate { init: false, ..image_template() };
+    vec![
+        ("task_template", image_template()),
+        ("task_template.process", process_template()),
+        ("task_template.before_init", before),
+    ]
 }
 
 fn a_spec() -> ServiceSpec {

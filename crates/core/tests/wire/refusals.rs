@@ -289,6 +289,7 @@ fn a_template_without_an_image_is_a_command_for_the_process_driver() {
     };
     assert_eq!(process(|t| t.cpu_millis = 100), "cpu_millis: needs an image");
     assert_eq!(process(|t| t.network = 1), "network: needs an image");
+    assert_eq!(process(|t| t.init = true), "init: needs an image");
     assert_eq!(process(|t| t.command[0].clear()), "command: names no program");
 }
 

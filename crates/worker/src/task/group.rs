@@ -1,7 +1,7 @@
 //! One check of a task that is attempted apart from the others, and how its attempts go.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -57,9 +57,17 @@ pub struct Flight {
 }
 
 impl Groups {
+    /// The newest task's checks, where these are the same: those of an image or a preset are made
+    /// anew for each task.
+    pub(super) fn share(&self, checks: Arc<Checks>) -> Arc<Checks> {
+        match &*self.newest() {
+            Some((known, _)) if *known == checks => Arc::clone(known),
+            Some(_) | None => checks,
+        }
+    }
+
     fn of(&self, checks: &Arc<Checks>) -> Vec<Arc<CheckGroup>> {
-        // Nothing panics while it is held.
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = self.newest();
         match &*newest {
             Some((known, groups)) if Arc::ptr_eq(known, checks) => groups.clone(),
             Some(_) | None => {
@@ -68,6 +76,11 @@ impl Groups {
                 groups
             }
         }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Newest> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,5 +173,30 @@ const fn kind_of(outcome: Outcome) -> u8 {
         Outcome::Pass => 0,
         Outcome::Fail(_) => 1,
         Outcome::Inconclusive => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_core::{
+        bounds::Port,
+        check::{Check, CheckKind, Role, TcpCheck, Timing},
+    };
+
+    use super::*;
+
+    fn checks(port: u32) -> Arc<Checks> {
+        let kind = CheckKind::Tcp(TcpCheck::new(Port::new(port).unwrap()));
+        let timing = Timing::default_for(Role::Liveness);
+        Arc::new(Checks { liveness: Some(Check { kind, timing }), ..Checks::NONE })
+    }
+
+    #[test]
+    fn tasks_that_begin_after_each_other_share_checks_that_are_the_same() {
+        let groups = Groups::default();
+        let first = groups.share(checks(80));
+        groups.of(&first);
+        assert!(Arc::ptr_eq(&groups.share(checks(80)), &first));
+        assert_eq!(groups.share(checks(81)), checks(81));
     }
 }

@@ -76,7 +76,7 @@ impl Actor {
     }
 
     pub(super) fn resolve(&self, facts: &ImageFacts) -> Arc<Checks> {
-        self.launch.template.checks(facts.checks.as_ref())
+        self.context.groups.share(self.launch.template.checks(facts.checks.as_ref()))
     }
 }
 

@@ -34,6 +34,7 @@ pub use machine::{cgroups, files_below, free_port, leftover_processes};
 
 pub const BUSYBOX: &str = "docker.io/library/box:1";
 const PLUGINS: &str = "/usr/lib/cni";
+const INIT: &str = "/usr/bin/tini-static";
 
 pub struct Lab {
     dir: Dir,
@@ -70,10 +71,12 @@ impl Lab {
     /// `None`, said aloud, where something is missing.
     pub async fn start() -> Option<Self> {
         let needed =
-            ["/usr/bin/containerd", "/usr/sbin/runc", "/bin/busybox", "/usr/lib/cni/bridge"];
+            ["/usr/bin/containerd", "/usr/sbin/runc", "/bin/busybox", "/usr/lib/cni/bridge", INIT];
         let missing = needed.iter().find(|path| !Path::new(path).exists());
         if !Uid::effective().is_root() || missing.is_some() {
-            eprintln!("SKIPPED: needs root, containerd, runc, busybox-static and the CNI plugins");
+            eprintln!(
+                "SKIPPED: needs root, containerd, runc, busybox-static, tini and the CNI plugins"
+            );
             return None;
         }
         let serial = serial();
@@ -144,6 +147,7 @@ impl Lab {
                 cache_dir: self.path("cni"),
             }),
             snapshotter: None,
+            init: INIT.into(),
         }
     }
 

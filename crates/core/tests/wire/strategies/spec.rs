@@ -101,6 +101,7 @@ fn process_template() -> impl Strategy<Value = TaskTemplate> {
                     publish: Vec::new(),
                     health,
                     ports,
+                    init: false,
                 }
             },
         )
@@ -123,10 +124,10 @@ fn image_template() -> impl Strategy<Value = TaskTemplate> {
         mounts(),
         option::of((10..=1_000_000_u32).prop_map(|millis| CpuMillis::new(millis).unwrap())),
         option::of((4 << 20..=1_u64 << 50).prop_map(|bytes| MemoryBytes::new(bytes).unwrap())),
-        network,
+        (network, any::<bool>()),
     )
-        .prop_map(|(common, workload, hostname, mounts, cpu_millis, memory_bytes, network)| {
-            let (network, publish) = network;
+        .prop_map(|(common, workload, hostname, mounts, cpu_millis, memory_bytes, rest)| {
+            let ((network, publish), init) = rest;
             TaskTemplate {
                 workload,
                 hostname,
@@ -135,6 +136,7 @@ fn image_template() -> impl Strategy<Value = TaskTemplate> {
                 memory_bytes,
                 network,
                 publish,
+                init,
                 ..common
             }
         })
