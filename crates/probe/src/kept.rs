@@ -75,8 +75,8 @@ fn hash(check: &impl Hash) -> u64 {
     quick.finish()
 }
 
-/// As `FxHash` does it: a multiplication for each word. The checks of one task are few and its owner's, so
-/// it need not withstand anybody.
+/// As `FxHash` does it: a multiplication for each word. The checks of one task are few and its
+/// owner's, so it need not withstand anybody.
 struct Quick(u64);
 
 impl Quick {

@@ -5,6 +5,7 @@
 //! registered, woken and taken out again, which costs more than the read itself.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io::{self, IoSlice, Read},
     net::SocketAddr,
@@ -35,6 +36,18 @@ pub(crate) enum Turn {
     Ours,
 }
 
+thread_local! {
+    /// Somebody on this thread has let the others go first, and so will be polled again.
+    static COMES_BACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether what is polled lets the others go first, and has seen to it that it is polled again.
+pub(crate) fn comes_back<T>(poll: impl FnOnce() -> Poll<T>) -> (Poll<T>, bool) {
+    COMES_BACK.set(false);
+    let polled = poll();
+    (polled, COMES_BACK.get())
+}
+
 /// Lets the others that are due at this moment come as far as this.
 pub(crate) async fn after_you() {
     let mut turn = Turn::Theirs;
@@ -47,6 +60,7 @@ impl Turn {
             Self::Ours => Poll::Ready(()),
             Self::Theirs => {
                 cx.waker().wake_by_ref();
+                COMES_BACK.set(true);
                 Poll::Pending
             }
         }

@@ -35,7 +35,8 @@ pub(crate) enum Pace {
     Steady,
 }
 
-/// The timing is that of the role that decides the group's pace; all tasks of a service share it.
+/// The timing is that of the role that decides the group's pace, which all tasks of a service
+/// share.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     task: TaskId,

@@ -111,8 +111,8 @@ impl Rounds {
 }
 
 /// Since the last time the memory of all of these has gone cold. The processor fetches it for many
-/// at once where nothing of the one has to wait for the other, so it is only looked at first. A lock
-/// that is taken is such a wait, so all are taken before.
+/// at once where nothing of the one has to wait for the other, so it is only looked at first. A
+/// lock that is taken is such a wait, so all are taken before.
 fn visit(due: &mut Vec<Visit>, mut begin: impl FnMut(Begun)) {
     for Visit { watched, at: _ } in &*due {
         black_box(watched.strong_count());
