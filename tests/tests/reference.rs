@@ -63,14 +63,18 @@ impl Database {
     }
 }
 
+fn program(name: &str) -> String {
+    let program = binary().with_file_name(name);
+    assert!(program.exists(), "{} is not there; run cargo build --workspace", program.display());
+    program.display().to_string()
+}
+
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn create(warren: &Warren, name: &str, replicas: u32, environment: &str) {
-    let program = binary().with_file_name(name);
-    assert!(program.exists(), "{} is not there; run cargo build --workspace", program.display());
-    let program = program.display().to_string();
+    let program = program(name);
     let line = format!("service create {name} --replicas {replicas} {environment} {ROLES} --");
     warren.ok((&*line, &[&*program][..]));
 }
@@ -197,8 +201,7 @@ fn containers_whose_answers_name_the_same_broken_component_are_held_but_for_one(
     let database = Database::everywhere(&machine);
     let warren = machine.run();
     warren.import("redis");
-    let program = binary().with_file_name("payments");
-    let mount = format!("--mount {}:/payments:ro --entrypoint /payments", program.display());
+    let mount = format!("--mount {}:/payments:ro --entrypoint /payments", program("payments"));
     warren.ok(&format!(
         "service create payments --image warren-test/redis:1 {mount} --replicas 3 \
          --env DATABASE=redis://{}:{}/ --env WARREN_TASK_IP=0.0.0.0 \
