@@ -118,21 +118,16 @@ impl<'a> Ranking<'a> {
 
     /// The best of those that fit.
     pub fn first(&self, mut fits: impl FnMut(&Node) -> bool) -> Option<Arc<Node>> {
-        let Candidate { cluster, .. } = *self.candidate;
-        let known = self.known();
-        let nodes = known.iter().filter_map(|id| cluster.node(*id));
-        let suited = nodes.filter(|node| self.candidate.suits(node, self.driver));
-        let mut ranked: Vec<_> = suited.map(|node| (self.cost(node), node)).collect();
-        ranked.sort_unstable_by_key(|(cost, _)| *cost);
-        let mut best = ranked.into_iter().find(|(_, node)| fits(node));
-        let least_spread = self.spread.as_ref().map_or((false, 0), |spread| spread.least(cluster));
+        let Candidate { cluster, old, .. } = *self.candidate;
+        let spread = self.spread.as_ref().map_or((false, 0), |spread| spread.least(cluster));
+        let mut best: Option<(Cost, &Arc<Node>)> = None;
         for node in cluster.open_nodes(self.driver) {
-            // No node from here on costs less than this.
-            let least = Cost { spread: least_spread, ..self.plain(node) };
+            // No node from here on with which it has no past costs less than this.
+            let least = Cost { spread, ..self.plain(node) };
             if best.is_some_and(|(cost, _)| cost < least) {
                 break;
             }
-            if known.contains(&node.id) || !self.candidate.suits(node, self.driver) {
+            if self.has_past(node.id) || !self.candidate.suits(node, self.driver) {
                 continue;
             }
             let cost = self.cost(node);
@@ -140,13 +135,31 @@ impl<'a> Ranking<'a> {
                 best = Some((cost, node));
             }
         }
-        best.map(|(_, node)| Arc::clone(node))
+        // Nor does one with others of its service cost less than this, and the slot's failures
+        // cost more. What is left is where its predecessor makes room.
+        let node = NodeId::from_u64(0);
+        let least = Cost { failures: 0, accused: false, spread, others: 1, load: 0, node };
+        let old = old.and_then(Task::node).into_iter();
+        let past: BTreeSet<NodeId> = match best {
+            Some((cost, _)) if cost < least => old.collect(),
+            Some(_) | None => {
+                self.failures.keys().chain(self.tasks.keys()).copied().chain(old).collect()
+            }
+        };
+        let nodes = past.into_iter().filter_map(|id| cluster.node(id));
+        let suited = nodes.filter(|node| self.candidate.suits(node, self.driver));
+        let mut ranked: Vec<_> = suited.map(|node| (self.cost(node), node)).collect();
+        ranked.sort_unstable_by_key(|(cost, _)| *cost);
+        let better = |(cost, _): &(Cost, _)| best.is_none_or(|(best, _)| *cost < best);
+        let better = ranked.into_iter().take_while(better).find(|(_, node)| fits(node));
+        better.or(best).map(|(_, node)| Arc::clone(node))
     }
 
-    /// Nodes with which the task has a past. On all others it finds no task of its service.
-    fn known(&self) -> BTreeSet<NodeId> {
-        let old = self.candidate.old.and_then(Task::node);
-        self.failures.keys().chain(self.tasks.keys()).copied().chain(old).collect()
+    /// Its slot failed there, or there are tasks of its service, or were.
+    fn has_past(&self, node: NodeId) -> bool {
+        self.failures.contains_key(&node)
+            || self.tasks.contains_key(&node)
+            || self.candidate.old.is_some_and(|old| old.node() == Some(node))
     }
 
     /// Of a node with which the task has no past, were the service not spread over anything.

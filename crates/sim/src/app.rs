@@ -15,7 +15,7 @@ use warren_core::{
 use crate::chance::hash;
 
 /// What a program does by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Habit {
     Good,
     /// Takes up to 40 s before it answers.
@@ -37,7 +37,7 @@ pub enum Habit {
 }
 
 /// What is done to a task from outside, for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mood {
     Hangs,
     Fails,
@@ -125,6 +125,8 @@ impl Habit {
 }
 
 impl Mood {
+    pub const ALL: [Self; 3] = [Self::Hangs, Self::Fails, Self::Unready];
+
     pub const fn finds(self, role: Role) -> Finds {
         match (self, role) {
             (Self::Hangs, _) => Finds::Silence,

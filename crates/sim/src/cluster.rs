@@ -1,9 +1,6 @@
 //! One run: the parts put together, a script played, and the cluster brought to rest.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Builder,
@@ -17,7 +14,8 @@ use crate::{
     chance::Chance,
     clock::WallClock,
     disk::{Database, StateDisk},
-    life::Life,
+    faults::{self, Faults},
+    life::{Host, Life, Process},
     machine::Machine,
     manager::ManagerHost,
     net::{Door, Link},
@@ -56,11 +54,13 @@ pub struct Outcome {
     /// Of the whole run, by the run's own clock.
     pub took: Duration,
     pub commits: u64,
+    pub faults: Faults,
 }
 
 /// Plays the script on a thread of its own time.
 pub fn play(script: &Script) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    faults::take();
     runtime.block_on(async {
         let start = Instant::now();
         let sim = Sim::start(script);
@@ -74,6 +74,7 @@ pub fn play(script: &Script) -> Outcome {
             failure: sim.oracle.failure(),
             took: start.elapsed(),
             commits: sim.oracle.commits(),
+            faults: faults::take(),
         }
     })
 }
@@ -117,7 +118,7 @@ impl Sim {
             links: all.map(Arc::clone).collect(),
             transcript: Arc::clone(&transcript),
             tracker: tracker.clone(),
-            process: Mutex::default(),
+            process: Process::new(Host::Manager),
         });
         let (people, steps) = mpsc::channel(THOUGHTS_MAX);
         let channel = people_link.channel(&Arc::new(Life::default()));

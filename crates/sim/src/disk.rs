@@ -1,6 +1,7 @@
 //! What survives a crash: the manager's database and the workers' state files.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -8,20 +9,28 @@ use std::{
 };
 
 use async_trait::async_trait;
+use prost::Message;
 use tokio::time::{Instant, sleep};
-use warren_core::{change::Change, cluster::Cluster, id::ClusterId};
+use warren_core::{
+    change::Change,
+    cluster::Cluster,
+    id::{ClusterId, TaskId},
+};
+use warren_proto::v1 as pb;
 use warren_store::{CommitFault, Store};
 use warren_worker::{Keeper, StateFault};
 
 use crate::{
     chance::Chance,
-    life::{Life, Moment, Write},
+    faults::{self, Fault},
+    life::{Host, Life, Moment, Write},
     oracle::Oracle,
 };
 
 /// How a disk behaves.
 #[derive(Debug)]
 pub struct Manners {
+    host: Host,
     chance: Mutex<Chance>,
     slow: Mutex<(Duration, Instant)>,
     /// The next write says that it failed. True: and is there all the same.
@@ -29,9 +38,9 @@ pub struct Manners {
 }
 
 impl Manners {
-    pub fn new(chance: Chance) -> Self {
+    pub fn new(host: Host, chance: Chance) -> Self {
         let slow = Mutex::new((Duration::ZERO, Instant::now()));
-        Self { chance: Mutex::new(chance), slow, fails: Mutex::default() }
+        Self { host, chance: Mutex::new(chance), slow, fails: Mutex::default() }
     }
 
     pub fn slow_down(&self, by: Duration, long: Duration) {
@@ -52,6 +61,9 @@ impl Manners {
             let (by, until) = *self.slow.lock().unwrap();
             if Instant::now() < until { by } else { Duration::ZERO }
         };
+        if by > Duration::ZERO {
+            faults::note(Fault::SlowDisk(self.host));
+        }
         let own = Duration::from_millis(self.chance.lock().unwrap().between(0, 4));
         sleep(by + own).await;
     }
@@ -60,7 +72,10 @@ impl Manners {
     fn next(&self) -> (bool, bool) {
         match self.fails.lock().unwrap().take() {
             None => (true, true),
-            Some(kept) => (kept, false),
+            Some(kept) => {
+                faults::note(Fault::FailedWrite { host: self.host, kept });
+                (kept, false)
+            }
         }
     }
 }
@@ -75,7 +90,8 @@ pub struct Database {
 
 impl Database {
     pub fn new(chance: Chance, oracle: Arc<Oracle>) -> Self {
-        Self { manners: Manners::new(chance), cluster: Mutex::default(), oracle }
+        let manners = Manners::new(Host::Manager, chance);
+        Self { manners, cluster: Mutex::default(), oracle }
     }
 
     /// As a manager that starts now would read it.
@@ -111,7 +127,8 @@ impl Store for SimStore {
         let Self { database, life } = self;
         life.passes(Moment::Before(Write::Commit)).await;
         database.manners.takes_its_time().await;
-        life.lives().await;
+        // What is decided on top of it meanwhile is.
+        life.passes(Moment::Amid(Write::Commit)).await;
         let (kept, said) = database.manners.next();
         let revision = if kept { database.apply(&batch) } else { 0 };
         life.passes(Moment::After(Write::Commit)).await;
@@ -130,11 +147,29 @@ impl Store for SimStore {
 pub struct StateDisk {
     pub manners: Manners,
     bytes: Mutex<Option<Vec<u8>>>,
+    /// Every task that the file has ever named.
+    named: Mutex<BTreeSet<TaskId>>,
 }
 
 impl StateDisk {
     pub fn new(chance: Chance) -> Self {
-        Self { manners: Manners::new(chance), bytes: Mutex::default() }
+        let manners = Manners::new(Host::Worker, chance);
+        Self { manners, bytes: Mutex::default(), named: Mutex::default() }
+    }
+
+    fn keep(&self, bytes: Vec<u8>) {
+        let state = pb::WorkerState::decode(bytes.as_slice()).unwrap();
+        let ids = state
+            .assignments
+            .iter()
+            .map(|assignment| assignment.task_id.parse::<TaskId>().unwrap());
+        self.named.lock().unwrap().extend(ids);
+        *self.bytes.lock().unwrap() = Some(bytes);
+    }
+
+    /// Whether a worker that starts now could know of the task, or one before it could have.
+    pub fn has_named(&self, task: TaskId) -> bool {
+        self.named.lock().unwrap().contains(&task)
     }
 
     pub fn bytes(&self) -> Option<Vec<u8>> {
@@ -155,10 +190,11 @@ impl Keeper for SimKeeper {
         let Self { disk, life } = self;
         life.passes(Moment::Before(Write::Save)).await;
         disk.manners.takes_its_time().await;
-        life.lives().await;
+        // The new file is written, and does not have the name.
+        life.passes(Moment::Amid(Write::Save)).await;
         let (kept, said) = disk.manners.next();
         if kept {
-            *disk.bytes.lock().unwrap() = Some(bytes);
+            disk.keep(bytes);
         }
         life.passes(Moment::After(Write::Save)).await;
         if said {

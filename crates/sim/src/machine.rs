@@ -3,33 +3,23 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
 use tokio_util::task::TaskTracker;
-use warren_core::{
-    check::{Command, Role},
-    id::TaskId,
-    node::Driver,
-    spec::{ImageRef, Pull, StopSignal, User},
-};
-use warren_runtime::{
-    ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Output, Reach, Running,
-    Runtime, RuntimeError,
-};
+use warren_core::{check::Role, id::TaskId};
+use warren_runtime::{Exit, FoundState, Launch, Reach, Running, RuntimeError};
 
 use crate::{
     app::{Finds, Habit, Mood},
-    chance::hash,
     clock::WallClock,
-    life::{Life, Moment, Write},
+    disk::StateDisk,
+    faults::{self, Fault},
     oracle::Oracle,
 };
 
@@ -37,31 +27,33 @@ use crate::{
 pub struct Machine {
     pub name: String,
     pub clock: Arc<WallClock>,
-    oracle: Arc<Oracle>,
-    tracker: TaskTracker,
-    state: Mutex<State>,
+    pub oracle: Arc<Oracle>,
+    pub tracker: TaskTracker,
+    pub state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    tasks: BTreeMap<TaskId, Container>,
+pub struct State {
+    pub tasks: BTreeMap<TaskId, Container>,
+    /// Grows when the power fails: what was in hand then is not done.
+    boot: u64,
     silent_until: Option<Instant>,
     moods: Vec<(String, Mood, Instant)>,
     /// Every program does what it should.
-    well: bool,
+    pub well: bool,
 }
 
 #[derive(Debug)]
-struct Container {
-    launch: Launch,
-    state: FoundState,
-    started: Instant,
+pub struct Container {
+    pub launch: Launch,
+    pub state: FoundState,
+    pub started: Instant,
     /// One for each, so that who waits is told in an order that is ours.
-    changed: watch::Sender<()>,
+    pub changed: watch::Sender<()>,
 }
 
 impl Container {
-    fn habit(&self) -> Habit {
+    pub fn habit(&self) -> Habit {
         self.launch.template.args[0].parse().unwrap()
     }
 
@@ -83,7 +75,11 @@ impl Machine {
 
     /// Everything that ran is gone.
     pub fn power_off(&self) {
-        let tasks = std::mem::take(&mut self.state.lock().unwrap().tasks);
+        let tasks = {
+            let mut state = self.state.lock().unwrap();
+            state.boot += 1;
+            std::mem::take(&mut state.tasks)
+        };
         self.oracle.power_failed(&self.name);
         for container in tasks.values() {
             container.changed.send_replace(());
@@ -113,6 +109,7 @@ impl Machine {
             state.tasks.iter().filter(fits).map(|(id, _)| *id).collect()
         };
         for id in ids {
+            faults::note(Fault::Exit);
             self.exits(id, code, "exits");
         }
     }
@@ -136,7 +133,7 @@ impl Machine {
         self.state.lock().unwrap().tasks.keys().copied().collect()
     }
 
-    fn exits(&self, task: TaskId, code: i32, how: &str) {
+    pub fn exits(&self, task: TaskId, code: i32, how: &str) {
         let mut state = self.state.lock().unwrap();
         let Some(container) = state.tasks.get_mut(&task) else { return };
         if let FoundState::Running(_) = container.state {
@@ -148,18 +145,35 @@ impl Machine {
         }
     }
 
-    fn is_silent(&self) -> bool {
-        let until = self.state.lock().unwrap().silent_until;
-        until.is_some_and(|until| Instant::now() < until)
+    /// A worker has ended: the next one must find all that runs in its file, or must have been
+    /// told to forget it.
+    pub fn is_in(&self, file: &StateDisk) {
+        for task in self.running().into_iter().filter(|task| !file.has_named(*task)) {
+            let name = &self.name;
+            self.oracle.fail(format!("{task} runs on {name}, whose file has never named it"));
+        }
     }
 
-    fn found(&self, task: TaskId) -> Option<(FoundState, watch::Receiver<()>)> {
+    pub fn is_silent(&self) -> bool {
+        let until = self.state.lock().unwrap().silent_until;
+        let is_silent = until.is_some_and(|until| Instant::now() < until);
+        if is_silent {
+            faults::note(Fault::SilentRuntime);
+        }
+        is_silent
+    }
+
+    pub fn boot(&self) -> u64 {
+        self.state.lock().unwrap().boot
+    }
+
+    pub fn found(&self, task: TaskId) -> Option<(FoundState, watch::Receiver<()>)> {
         let state = self.state.lock().unwrap();
         let container = state.tasks.get(&task)?;
         Some((container.state.clone(), container.changed.subscribe()))
     }
 
-    fn finds(&self, task: TaskId, role: Role) -> Option<Finds> {
+    pub fn finds(&self, task: TaskId, role: Role) -> Option<Finds> {
         let state = self.state.lock().unwrap();
         let container = state.tasks.get(&task)?;
         let FoundState::Running(_) = container.state else { return None };
@@ -169,13 +183,19 @@ impl Machine {
         let (slot, now) = (container.slot(), Instant::now());
         let named = |which: &str| *which == slot || slot.split('.').next() == Some(which);
         let mood = state.moods.iter().find(|(which, _, until)| named(which) && now < *until);
-        Some(match mood {
-            Some((_, mood, _)) => mood.finds(role),
-            None => container.habit().finds(task, container.started.elapsed(), role),
-        })
+        if let Some((_, mood, _)) = mood {
+            faults::note(Fault::Mood(*mood));
+            return Some(mood.finds(role));
+        }
+        let habit = container.habit();
+        let finds = habit.finds(task, container.started.elapsed(), role);
+        if finds != Finds::Good {
+            faults::note(Fault::Habit(habit));
+        }
+        Some(finds)
     }
 
-    fn start_now(self: &Arc<Self>, task: TaskId) -> Result<Running, RuntimeError> {
+    pub fn start_now(self: &Arc<Self>, task: TaskId) -> Result<Running, RuntimeError> {
         let mut state = self.state.lock().unwrap();
         let container = state.tasks.get_mut(&task).ok_or(RuntimeError::NoSuchTask(task))?;
         match &container.state {
@@ -193,167 +213,11 @@ impl Machine {
             self.tracker.spawn(async move {
                 sleep(after).await;
                 if !machine.state.lock().unwrap().well {
+                    faults::note(Fault::Habit(Habit::Crashy));
                     machine.exits(task, 1, "exits");
                 }
             });
         }
         Ok(running)
-    }
-}
-
-/// One worker's way to it.
-#[derive(Debug)]
-pub struct SimRuntime {
-    pub machine: Arc<Machine>,
-    pub life: Arc<Life>,
-}
-
-impl SimRuntime {
-    /// Every call takes a while, and finds no answer while the runtime is silent.
-    async fn call(&self, task: TaskId, what: u64, most_ms: u64) -> Result<(), RuntimeError> {
-        self.life.lives().await;
-        let millis = 1 + hash(&[task.as_u64(), what]) % most_ms;
-        sleep(Duration::from_millis(millis)).await;
-        self.life.lives().await;
-        if self.machine.is_silent() { Err(unavailable()) } else { Ok(()) }
-    }
-
-    /// Likewise, for one that leaves something behind.
-    async fn write<T>(
-        &self,
-        task: TaskId,
-        write: Write,
-        most_ms: u64,
-        act: impl FnOnce() -> Result<T, RuntimeError>,
-    ) -> Result<T, RuntimeError> {
-        self.life.passes(Moment::Before(write)).await;
-        self.call(task, u64::from(write as u8), most_ms).await?;
-        let done = act();
-        self.life.passes(Moment::After(write)).await;
-        done
-    }
-}
-
-fn unavailable() -> RuntimeError {
-    let reason = "connection refused".to_owned();
-    RuntimeError::Unavailable { driver: Driver::Containerd, reason }
-}
-
-#[async_trait]
-impl Runtime for SimRuntime {
-    fn driver(&self) -> Driver {
-        Driver::Containerd
-    }
-
-    async fn ping(&self) -> Result<String, RuntimeError> {
-        Ok("simulated".to_owned())
-    }
-
-    async fn ensure_image(&self, _: &ImageRef, _: Pull) -> Result<ImageFacts, RuntimeError> {
-        self.call(TaskId::from_u64(0), 1, 300).await?;
-        Ok(ImageFacts::default())
-    }
-
-    async fn images(&self) -> Result<Vec<ImageRecord>, RuntimeError> {
-        Ok(Vec::new())
-    }
-
-    async fn import(&self, _: PathBuf) -> Result<Vec<ImageRecord>, RuntimeError> {
-        Ok(Vec::new())
-    }
-
-    async fn create(&self, launch: &Launch) -> Result<(), RuntimeError> {
-        self.write(launch.task, Write::Create, 200, || {
-            let mut state = self.machine.state.lock().unwrap();
-            let container = Container {
-                launch: launch.clone(),
-                state: FoundState::Created,
-                started: Instant::now(),
-                changed: watch::Sender::new(()),
-            };
-            if container.habit() == Habit::Broken && !state.well {
-                return Err(RuntimeError::Refused("no such program".to_owned()));
-            }
-            state.tasks.entry(launch.task).or_insert(container);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn start(&self, task: TaskId) -> Result<Running, RuntimeError> {
-        self.write(task, Write::Start, 200, || self.machine.start_now(task)).await
-    }
-
-    async fn signal(&self, task: TaskId, signal: StopSignal) -> Result<(), RuntimeError> {
-        self.write(task, Write::Signal, 20, || {
-            let deaf = {
-                let state = self.machine.state.lock().unwrap();
-                let container = state.tasks.get(&task).ok_or(RuntimeError::NoSuchTask(task))?;
-                container.habit() == Habit::Stubborn && !state.well
-            };
-            if signal == StopSignal::KILL || !deaf {
-                self.machine.exits(task, 128 + i32::from(signal.number()), "is ended");
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn wait(&self, task: TaskId) -> Result<Exit, RuntimeError> {
-        self.life.lives().await;
-        loop {
-            if self.machine.is_silent() {
-                return Err(unavailable());
-            }
-            let (state, mut changed) =
-                self.machine.found(task).ok_or(RuntimeError::NoSuchTask(task))?;
-            match state {
-                FoundState::Exited(exit) => return Ok(exit),
-                FoundState::Created | FoundState::Running(_) => {}
-            }
-            // A container that is removed is looked for once more.
-            drop(changed.changed().await);
-            self.life.lives().await;
-        }
-    }
-
-    async fn delete(&self, task: TaskId) -> Result<(), RuntimeError> {
-        self.write(task, Write::Delete, 100, || {
-            self.machine.exits(task, 137, "is killed");
-            self.machine.state.lock().unwrap().tasks.remove(&task);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
-        self.call(TaskId::from_u64(0), 2, 20).await?;
-        let state = self.machine.state.lock().unwrap();
-        let found =
-            |(task, c): (&TaskId, &Container)| Found { task: *task, state: c.state.clone() };
-        Ok(state.tasks.iter().map(found).collect())
-    }
-
-    async fn exec(
-        &self,
-        task: TaskId,
-        command: &Command,
-        _: Option<&User>,
-        timeout: Duration,
-    ) -> Result<ExecEnd, RuntimeError> {
-        self.call(task, 3, 20).await?;
-        let role = Role::ALL.into_iter().find(|role| role.name() == command.words()[0]).unwrap();
-        let exited =
-            |code, said: &str| Ok(ExecEnd::Exited { code, output: Output(said.to_owned()) });
-        match self.machine.finds(task, role) {
-            None => Err(RuntimeError::NoSuchTask(task)),
-            Some(Finds::Good) => exited(0, ""),
-            Some(Finds::Bad) => exited(1, "not well"),
-            Some(Finds::Silence) => {
-                sleep(timeout).await;
-                self.life.lives().await;
-                Ok(ExecEnd::TimedOut { output: Output::default() })
-            }
-        }
     }
 }

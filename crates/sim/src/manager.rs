@@ -12,9 +12,8 @@ use warren_manager::{Listener, Manager, ManagerFault, Policy, Timing, World};
 use crate::{
     clock::WallClock,
     disk::{Database, SimStore},
-    life::{Life, Moment},
+    life::{Life, Moment, Process},
     net::{Door, Link},
-    node::RESTART,
     transcript::Transcript,
 };
 
@@ -36,35 +35,18 @@ pub struct ManagerHost {
     pub process: Mutex<Process>,
 }
 
-#[derive(Debug)]
-pub struct Process {
-    life: Arc<Life>,
-    down: Duration,
-}
-
-impl Default for Process {
-    fn default() -> Self {
-        Self { life: Arc::default(), down: RESTART }
-    }
-}
-
 impl ManagerHost {
     pub fn crash(&self, at: Moment, down: Duration) {
-        let mut process = self.process.lock().unwrap();
-        process.down = down;
-        process.life.end_at(at);
+        self.process.lock().unwrap().crash(at, down);
     }
 
     /// Runs one manager after the other, for ever.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let life = {
-                let mut process = self.process.lock().unwrap();
-                process.life = Arc::default();
-                Arc::clone(&process.life)
-            };
+            let life = self.process.lock().unwrap().begin();
             let (sender, connections) = mpsc::channel(BACKLOG);
             *self.door.sender.lock().unwrap() = Some(sender);
+            *self.door.life.lock().unwrap() = Arc::clone(&life);
             self.door.muted.store(false, Ordering::Relaxed);
             let shutdown = CancellationToken::new();
             let manager = self.manager(&life).unwrap();
@@ -88,7 +70,7 @@ impl ManagerHost {
             *self.door.sender.lock().unwrap() = None;
             self.links.iter().for_each(|link| link.cut());
             served.abort();
-            let down = std::mem::replace(&mut self.process.lock().unwrap().down, RESTART);
+            let down = self.process.lock().unwrap().rests();
             sleep(down).await;
         }
     }

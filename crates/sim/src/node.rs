@@ -14,14 +14,16 @@ use warren_worker::{Clock, Config, Drivers, Engine, Metrics, StateFile, WorkerFa
 
 use crate::{
     disk::{SimKeeper, StateDisk},
-    life::{Life, Moment},
-    machine::{Machine, SimRuntime},
+    life::{Host, Life, Moment, Process},
+    machine::Machine,
     net::Link,
+    runtime::SimRuntime,
     transcript::Transcript,
 };
 
-/// Before a process that ended by itself is started again.
-pub const RESTART: Duration = Duration::from_secs(2);
+/// What a worker has in hand with its runtime comes to its end before the next one starts: to start
+/// a process takes longer.
+const DOWN_MIN: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub struct Node {
@@ -34,13 +36,6 @@ pub struct Node {
     process: Mutex<Process>,
 }
 
-/// The run that there is now, and when the next one begins.
-#[derive(Debug)]
-struct Process {
-    life: Arc<Life>,
-    down: Duration,
-}
-
 impl Node {
     pub fn new(
         id: NodeId,
@@ -50,24 +45,18 @@ impl Node {
         transcript: Arc<Transcript>,
         tracker: TaskTracker,
     ) -> Self {
-        let process = Mutex::new(Process { life: Arc::default(), down: RESTART });
+        let process = Process::new(Host::Worker);
         Self { id, machine, disk, link, transcript, tracker, process }
     }
 
     pub fn crash(&self, at: Moment, down: Duration) {
-        let mut process = self.process.lock().unwrap();
-        process.down = down;
-        process.life.end_at(at);
+        self.process.lock().unwrap().crash(at, down);
     }
 
     /// Runs one worker after the other, for ever.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let life = {
-                let mut process = self.process.lock().unwrap();
-                process.life = Arc::default();
-                Arc::clone(&process.life)
-            };
+            let life = self.process.lock().unwrap().begin();
             let shutdown = CancellationToken::new();
             let worker = Arc::clone(&self).work(Arc::clone(&life), shutdown.clone());
             let mut worker = self.tracker.spawn(worker);
@@ -81,10 +70,11 @@ impl Node {
                 },
             }
             life.end_at(Moment::Now);
-            self.link.cut();
+            let down = self.process.lock().unwrap().rests().max(DOWN_MIN);
+            self.link.loses_its_worker(down);
             shutdown.cancel();
             worker.abort();
-            let down = std::mem::replace(&mut self.process.lock().unwrap().down, RESTART);
+            self.machine.is_in(&self.disk);
             sleep(down).await;
         }
     }
@@ -96,7 +86,8 @@ impl Node {
     ) -> Result<(), WorkerFault> {
         let keeper = SimKeeper { disk: Arc::clone(&self.disk), life: Arc::clone(&life) };
         let state = StateFile::kept_by(Arc::new(keeper), self.disk.bytes(), self.id).await?;
-        let runtime = SimRuntime { machine: Arc::clone(&self.machine), life: Arc::clone(&life) };
+        let (machine, disk) = (Arc::clone(&self.machine), Arc::clone(&self.disk));
+        let runtime = SimRuntime { machine, disk, life: Arc::clone(&life) };
         let drivers = Drivers::new([Arc::new(runtime) as Arc<dyn Runtime>]);
         let config = Config {
             node_name: self.machine.name.clone(),

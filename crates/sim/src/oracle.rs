@@ -4,7 +4,7 @@ mod batch;
 mod wishes;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -51,8 +51,8 @@ struct Known {
     wishes: Wishes,
     /// Slots whose working task was stopped for its health, and when.
     bare: BTreeMap<(ServiceId, u32), Timestamp>,
-    /// The batch in hand has added to them.
-    laid_bare: bool,
+    /// Services of which the batch in hand puts a slot at stake.
+    at_stake: BTreeSet<ServiceId>,
     /// The largest budget that each service has had.
     budgets: BTreeMap<ServiceId, usize>,
     pub commits: u64,

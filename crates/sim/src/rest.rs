@@ -1,11 +1,12 @@
 //! Whether the cluster is as it was asked to be, and every task is accounted for.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use warren_core::{
     cluster::Cluster,
     id::TaskId,
     node::NodeState,
+    rule::Rule,
     service::Service,
     task::{Phase, Task},
 };
@@ -55,7 +56,14 @@ fn unrest_of(sim: &Sim, cluster: &Cluster, service: &Service) -> Option<String> 
         |task: &Task| crowded && task.node().is_none() && task.replaces.is_some_and(is_there);
     let filled = living.iter().filter(|task| !waits_beside(task));
     let slots: Vec<u32> = filled.map(|task| task.slot).collect();
-    let wanted: Vec<u32> = (1..=service.spec.replicas.get()).collect();
+    // The task that is tried for all of them may be one that waits, and then they have no room.
+    let is_held = |slot: &u32| {
+        let is_it =
+            |task: &Arc<Task>| task.held.as_ref().is_some_and(|held| held.rule == Rule::Dependency);
+        crowded && !slots.contains(slot) && cluster.tasks_in(service.id, *slot).any(is_it)
+    };
+    let wanted: Vec<u32> =
+        (1..=service.spec.replicas.get()).filter(|slot| !is_held(slot)).collect();
     if slots != wanted {
         return Some(format!("slots {slots:?} are filled, and {wanted:?} are wanted"));
     }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::{
     app::{Habit, Mood},
-    life::{Moment, Write},
+    life::Moment,
     net::Lane,
 };
 
@@ -140,37 +140,6 @@ impl FromStr for Who {
     }
 }
 
-const MOMENTS: [(Moment, &str); 13] = [
-    (Moment::Now, "now"),
-    (Moment::Before(Write::Commit), "before-commit"),
-    (Moment::After(Write::Commit), "after-commit"),
-    (Moment::Before(Write::Save), "before-save"),
-    (Moment::After(Write::Save), "after-save"),
-    (Moment::Before(Write::Create), "before-create"),
-    (Moment::After(Write::Create), "after-create"),
-    (Moment::Before(Write::Start), "before-start"),
-    (Moment::After(Write::Start), "after-start"),
-    (Moment::Before(Write::Signal), "before-signal"),
-    (Moment::After(Write::Signal), "after-signal"),
-    (Moment::Before(Write::Delete), "before-delete"),
-    (Moment::After(Write::Delete), "after-delete"),
-];
-
-impl Moment {
-    pub fn of(who: Who) -> Vec<Self> {
-        let commits = |moment: &Self| {
-            matches!(moment, Self::Before(Write::Commit) | Self::After(Write::Commit))
-        };
-        let all = MOMENTS.iter().map(|(moment, _)| *moment);
-        all.filter(|moment| *moment == Self::Now || commits(moment) == (who == Who::Manager))
-            .collect()
-    }
-
-    fn word(self) -> &'static str {
-        MOMENTS.iter().find(|(moment, _)| *moment == self).unwrap().1
-    }
-}
-
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -190,7 +159,7 @@ impl fmt::Display for Step {
                 write!(f, "sever n{node} {} {after}", lane_word(*lane))
             }
             Self::Crash { who, at, down } => {
-                write!(f, "crash {who} {} {}", at.word(), millis(*down))
+                write!(f, "crash {who} {at} {}", millis(*down))
             }
             Self::FailWrite { who, kept } => {
                 write!(f, "fail-write {who} {}", if *kept { "kept" } else { "lost" })
@@ -238,9 +207,7 @@ impl FromStr for Step {
                 Self::Sever { node: node(which)?, lane: lane_of(lane)?, after: number(after)? }
             }
             ["crash", who, at, down] => {
-                let at = MOMENTS.iter().find(|(_, word)| *word == at);
-                let at = at.ok_or_else(|| format!("{text:?}: no such moment"))?.0;
-                Self::Crash { who: who.parse()?, at, down: span(down)? }
+                Self::Crash { who: who.parse()?, at: at.parse()?, down: span(down)? }
             }
             ["fail-write", who, kept @ ("kept" | "lost")] => {
                 Self::FailWrite { who: who.parse()?, kept: kept == "kept" }

@@ -10,14 +10,15 @@ use std::{
 use crate::{
     app::{Habit, Mood},
     chance::Chance,
-    cluster::play,
-    life::Moment,
+    cluster::{Outcome, play},
+    faults::{Fault, Faults},
+    life::{Host, Moment, Write},
     net::Lane,
     script::{Script, Step, Who},
 };
 
 /// What `make test` plays; `make sim SEEDS=N` asks for others.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 300;
 const SEEDS_VAR: &str = "WARREN_SIM_SEEDS";
 /// The first of them.
 const FIRST_VAR: &str = "WARREN_SIM_FIRST";
@@ -40,6 +41,12 @@ pub fn generate(seed: u64) -> Script {
         if maker.chance.one_in(4) {
             at += Duration::from_millis(maker.chance.between(0, 40));
             steps.push((at, maker.step()));
+        }
+        if maker.chance.one_in(12) {
+            for (later, step) in maker.trouble() {
+                at += later;
+                steps.push((at, step));
+            }
         }
     }
     Script { seed, nodes: maker.nodes, steps }
@@ -94,6 +101,51 @@ impl Maker {
         }
     }
 
+    /// What belongs together, each so long after the one before.
+    fn trouble(&mut self) -> Vec<(Duration, Step)> {
+        match self.chance.between(0, 5) {
+            // A service fails for so long that all of its tasks are judged.
+            0 => {
+                let mood = self.chance.pick(&[Mood::Hangs, Mood::Fails]);
+                let long = Duration::from_secs(self.chance.between(40, 120));
+                vec![(Duration::ZERO, Step::App { which: self.name(), mood, long })]
+            }
+            // Tasks fail, and the manager has just started.
+            1 => {
+                let who = Who::Manager;
+                let crash = Step::Crash { who, at: Moment::Now, down: self.long(1_000) };
+                let exits = self.count(2, 6);
+                let exit = |_| (self.long(4_000), Step::Exit { slot: self.slot(), code: 1 });
+                [(Duration::ZERO, crash)].into_iter().chain((0..exits).map(exit)).collect()
+            }
+            // A process crashes, and again while it starts.
+            2 => {
+                let who = self.who();
+                let first = Step::Crash { who, at: Moment::Now, down: self.long(10_000) };
+                vec![(Duration::ZERO, first), (Duration::ZERO, self.crash(who))]
+            }
+            // A worker dies with a report on its lips, and the manager is slow to decide.
+            3 | 4 => {
+                let (node, by) = (self.node(), self.long(600));
+                let slow = Step::SlowDisk { who: Who::Manager, by, long: self.long(30_000) };
+                let (at, down) = (Moment::Before(Write::Report), self.long(500));
+                let crash = Step::Crash { who: Who::Node(node), at, down };
+                let moods = NAMES.map(|name| {
+                    let (which, long) = (name.to_owned(), self.long(20_000));
+                    (self.long(500), Step::App { which, mood: Mood::Unready, long })
+                });
+                let slow = [slow, crash].map(|step| (Duration::ZERO, step));
+                slow.into_iter().chain(moods).collect()
+            }
+            // A node is told of much while its disk is slow.
+            _ => {
+                let (node, by) = (self.node(), self.long(5_000));
+                let slow = Step::SlowDisk { who: Who::Node(node), by, long: self.long(30_000) };
+                vec![(Duration::ZERO, slow), (self.long(2_000), self.change())]
+            }
+        }
+    }
+
     /// Something that people want.
     fn change(&mut self) -> Step {
         let name = self.name();
@@ -111,7 +163,7 @@ impl Maker {
     }
 
     fn crash(&mut self, who: Who) -> Step {
-        let at = self.chance.pick(&Moment::of(who));
+        let at = self.chance.pick(&Moment::of(Host::of(who)));
         Step::Crash { who, at, down: self.long(10_000) }
     }
 
@@ -162,26 +214,48 @@ fn asked(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("a number of seeds"))
 }
 
-/// Plays so many seeds on all cores. The seeds that failed, with why.
-fn failing(first: u64, seeds: u64) -> Vec<(u64, String)> {
+/// What many seeds came to.
+#[derive(Default)]
+struct Played {
+    /// The seeds that failed, with why.
+    failed: Vec<(u64, String)>,
+    /// What went wrong as the scripts would have it.
+    faults: Faults,
+}
+
+impl Played {
+    fn append(&mut self, other: Self) {
+        self.failed.extend(other.failed);
+        for (fault, count) in other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+    }
+}
+
+/// Plays so many seeds on all cores.
+fn play_all(first: u64, seeds: u64) -> Played {
     let next = AtomicU64::new(first);
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut failed = Vec::new();
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= first + seeds {
-                            return failed;
-                        }
-                        failed.extend(play(&generate(seed)).failure.map(|why| (seed, why)));
-                    }
-                })
-            })
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        let play_some = || {
+            let mut played = Played::default();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= first + seeds {
+                    return played;
+                }
+                let Outcome { failure, faults, .. } = play(&generate(seed));
+                let failed = failure.map(|why| (seed, why)).into_iter().collect();
+                played.append(Played { failed, faults });
+            }
+        };
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(play_some)).collect();
+        let mut played = Played::default();
+        for thread in threads {
+            played.append(thread.join().unwrap());
+        }
+        played.failed.sort();
+        played
     })
 }
 
@@ -193,9 +267,16 @@ fn every_seed_keeps_the_promises_and_comes_to_rest() {
         // Somebody looks at this one.
         println!("{}\n{}", generate(first), play(&generate(first)).transcript);
     }
-    let mut failed = failing(first, seeds);
-    failed.sort();
-    let Some((seed, why)) = failed.first() else { return };
+    let Played { failed, faults } = play_all(first, seeds);
+    for fault in Fault::all() {
+        println!("{:>8} {fault:?}", faults.get(&fault).copied().unwrap_or_default());
+    }
+    let Some((seed, why)) = failed.first() else {
+        let missed: Vec<Fault> =
+            Fault::all().into_iter().filter(|fault| !faults.contains_key(fault)).collect();
+        assert!(seeds < SEEDS || missed.is_empty(), "nothing of this occurred: {missed:?}");
+        return;
+    };
     let script = generate(*seed);
     let all: Vec<_> = failed.iter().map(|(seed, why)| format!("{seed}: {why}")).collect();
     panic!(

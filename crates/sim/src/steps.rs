@@ -7,7 +7,8 @@ use tokio::time::sleep;
 use crate::{
     cluster::Sim,
     disk::Manners,
-    life::Moment,
+    faults::{self, Fault},
+    life::{Host, Moment},
     net::Lane,
     node::Node,
     script::{Step, Who},
@@ -29,7 +30,10 @@ impl Sim {
                 }
                 return;
             }
-            Step::Cut { node } => self.node(*node).link.cut(),
+            Step::Cut { node } => {
+                faults::note(Fault::Cut);
+                self.node(*node).link.cut();
+            }
             Step::Part { nodes, long } => self.part(nodes, &Lane::ALL, *long),
             Step::Mute { node, lane, long } => self.part(&[*node], &[*lane], *long),
             Step::Sever { node, lane, after } => self.node(*node).link.sever(*lane, *after),
@@ -40,6 +44,8 @@ impl Sim {
             Step::FailWrite { who, kept } => self.manners(*who).fail_next(*kept),
             Step::SlowDisk { who, by, long } => self.manners(*who).slow_down(*by, *long),
             Step::PowerOff { nodes, long } => {
+                let several = nodes.len() > 1;
+                faults::note(if several { Fault::PowerOffInAGroup } else { Fault::PowerOff });
                 for number in nodes {
                     let node = self.node(*number);
                     node.crash(Moment::Now, *long);
@@ -47,10 +53,14 @@ impl Sim {
                 }
             }
             Step::Runtime { node, long } => self.node(*node).machine.fall_silent(*long),
-            Step::Clock { who, seconds } => match who {
-                Who::Manager => self.manager.clock.step(*seconds),
-                Who::Node(number) => self.node(*number).machine.clock.step(*seconds),
-            },
+            Step::Clock { who, seconds } => {
+                let (host, forwards) = (Host::of(*who), *seconds > 0);
+                faults::note(Fault::Clock { host, forwards });
+                match who {
+                    Who::Manager => self.manager.clock.step(*seconds),
+                    Who::Node(number) => self.node(*number).machine.clock.step(*seconds),
+                }
+            }
             Step::App { which, mood, long } => {
                 self.each(|node| node.machine.set_mood(which, *mood, *long));
             }
@@ -68,6 +78,9 @@ impl Sim {
     }
 
     fn part(&self, nodes: &[u32], lanes: &[Lane], long: Duration) {
+        if nodes.len() > 1 {
+            faults::note(Fault::PartedInAGroup);
+        }
         for number in nodes {
             let link = Arc::clone(&self.node(*number).link);
             let lanes = lanes.to_vec();

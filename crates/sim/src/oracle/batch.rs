@@ -1,13 +1,17 @@
 //! The promises that every durable batch must keep.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use warren_core::{
     change::Change,
     cluster::Cluster,
     health::{HealthStatus, Standing},
     id::TaskId,
-    task::{EndKind, Phase, ReportMark, StopCause, Task},
+    task::{Phase, ReportMark, StopCause, Task},
     time::Timestamp,
 };
 use warren_plan::{Policy, Violation, effective_health, violations};
@@ -23,7 +27,7 @@ pub fn check(
     stepped: bool,
 ) -> Vec<String> {
     let after = known.cluster.clone();
-    known.laid_bare = false;
+    known.at_stake.clear();
     let mut broken = Vec::new();
     for violation in violations(&after, now) {
         // A clock that was set back makes it early again.
@@ -34,16 +38,18 @@ pub fn check(
     if after.last_event() < before.last_event() {
         broken.push("history went back".to_owned());
     }
+    reported(known, before, batch, &mut broken);
     for id in put(batch) {
         let (old, new) = (before.task(id), after.task(id));
         let Some(new) = new else { continue };
-        match old {
-            Some(old) => {
-                moves_forward(old, new, &mut broken);
-                reported(known, before, &after, new, &mut broken);
-                stopped(known, old, new, now, &mut broken);
+        if let Some(old) = old {
+            moves_forward(old, new, &mut broken);
+            stopped(known, old, new, now, &mut broken);
+        } else {
+            created(before, &after, new, now, &mut broken);
+            if is_at_stake(&after, new, now) {
+                known.at_stake.insert(new.service);
             }
-            None => created(before, new, now, &mut broken),
         }
     }
     one_successor(&after, &mut broken);
@@ -91,38 +97,71 @@ fn moves_forward(old: &Task, new: &Task, broken: &mut Vec<String>) {
     }
 }
 
-/// What is taken was sent, by the node of the task, in the epoch that counts.
-fn reported(
+/// Each row that a report wrote, in its turn: what is taken was sent by the node of the task, in the
+/// epoch that counts, and after all that was taken of it before.
+fn reported(known: &Known, before: &Cluster, batch: &[Change], broken: &mut Vec<String>) {
+    let mut cluster = before.clone();
+    for change in batch {
+        let row = match change {
+            Change::PutTask(task) => {
+                let before = cluster.task(task.id).map(|task| task.reported);
+                Some((task.id, task.reported, before))
+            }
+            Change::PutHealth(id, health) => {
+                let before = cluster.health(*id).map(|health| health.reported);
+                Some((*id, health.reported, before))
+            }
+            Change::PutService(_)
+            | Change::RemoveService(_)
+            | Change::RemoveTask(_)
+            | Change::PutNode(_)
+            | Change::RemoveNode(_)
+            | Change::PutRestraint(_)
+            | Change::PutEvent(_)
+            | Change::RemoveEvent(_)
+            | Change::TrimEvents(_) => None,
+        };
+        if let Some((id, mark, before)) = row
+            && mark != before.unwrap_or_default()
+        {
+            taken(known, &cluster, (id, mark), change, broken);
+        }
+        cluster.apply(change);
+    }
+}
+
+/// A row that a report of that mark wrote, over what the cluster was then.
+fn taken(
     known: &Known,
-    before: &Cluster,
-    after: &Cluster,
-    new: &Task,
+    cluster: &Cluster,
+    (id, mark): (TaskId, ReportMark),
+    change: &Change,
     broken: &mut Vec<String>,
 ) {
-    let (id, mark) = (new.id, after.reported(new));
-    let known_mark = before.task(id).map_or_else(ReportMark::default, |old| before.reported(old));
-    if mark < known_mark {
-        broken.push(format!("{id}: its reports went back"));
-    }
-    if mark == known_mark {
-        return;
-    }
     let ReportMark { epoch, sequence } = mark;
+    if cluster.task(id).is_some_and(|task| mark <= cluster.reported(task)) {
+        broken
+            .push(format!("{id}: report {sequence} of epoch {epoch} was taken after a later one"));
+    }
     let Some((node, report)) = known.sent.get(&(id, mark)) else {
         broken.push(format!("{id}: nobody sent report {sequence} of epoch {epoch}"));
         return;
     };
-    if new.node() != Some(*node) {
+    if cluster.task(id).is_none_or(|task| task.node() != Some(*node)) {
         broken.push(format!("{id}: a report of node {node} was taken"));
     }
-    let current = after.node(*node).map(|node| node.epoch);
-    if current.is_some_and(|current| current != epoch) {
+    let current = cluster.node(*node).map(|node| node.epoch);
+    if current != Some(epoch) {
         broken.push(format!("{id}: a report of epoch {epoch} was taken in {current:?}"));
     }
-    let lost = matches!(&new.status.phase, Phase::Ended(end) if end.kind == EndKind::Lost);
-    let seen = after.health(id).map(|health| Standing::from(&health.observed));
-    let said = report.health.as_ref().map(Standing::from);
-    if (new.status != report.status && !lost) || (said.is_some() && said != seen) {
+    let says = if let Change::PutTask(task) = change {
+        task.status == report.status
+    } else if let Change::PutHealth(_, health) = change {
+        report.health.as_ref().map(Standing::from) == Some(Standing::from(&health.observed))
+    } else {
+        true
+    };
+    if !says {
         broken.push(format!("{id}: report {sequence} says something else"));
     }
 }
@@ -156,10 +195,9 @@ fn stopped(
             if was_serving && !beside {
                 broken.push(format!("{} works, and was stopped: {}", old.id, stop.reason));
             }
-            let was_ready = known.cluster.health(old.id).is_some_and(|h| h.observed.was_ready);
-            if was_ready && !beside {
+            if was_ready(&known.cluster, old) && !beside {
                 known.bare.insert((old.service, old.slot), stop.at);
-                known.laid_bare = true;
+                known.at_stake.insert(old.service);
             }
         }
         StopCause::Updated if was_serving && !beside && !binds_ports(&known.cluster, old) => {
@@ -187,18 +225,35 @@ fn binds_ports(cluster: &Cluster, task: &Task) -> bool {
     })
 }
 
-/// A task after one that failed knows of the failure.
-fn created(before: &Cluster, new: &Task, now: Timestamp, broken: &mut Vec<String>) {
-    let old = new.replaces.and_then(|old| before.task(old));
+/// A task after one that failed knows of the failure, and of those before it.
+fn created(
+    before: &Cluster,
+    after: &Cluster,
+    new: &Task,
+    now: Timestamp,
+    broken: &mut Vec<String>,
+) {
+    // Somebody may have stopped it in this very batch.
+    let old = new.replaces.and_then(|old| after.task(old).or_else(|| before.task(old)));
     let Some(old) = old.filter(|old| old.revision == new.revision) else { return };
     let failed = match &old.stop {
         Some(stop) => stop.cause == StopCause::Unhealthy,
-        None => old.has_ended(),
+        None => old.has_ended() || is_sick(after, old, now),
     };
     let ran = old.status.started_at.map_or(Duration::ZERO, |started| now.since(started));
-    if failed && ran < Policy::default().stable_run && new.attempt <= old.attempt {
+    let known = if ran < Policy::default().stable_run { old.attempt } else { 0 };
+    if failed && new.attempt <= known {
         broken.push(format!("{} forgets the failure of {}", new.id, old.id));
     }
+}
+
+/// Runs where it should and as it should be, and is unhealthy.
+fn is_sick(cluster: &Cluster, task: &Arc<Task>, now: Timestamp) -> bool {
+    let service = cluster.service(task.service);
+    is_live(task)
+        && service.is_some_and(|service| service.template_revision == task.revision)
+        && task.node().and_then(|id| cluster.node(id)).is_some_and(|node| node.is_open())
+        && effective_health(cluster, task, now).status == HealthStatus::Unhealthy
 }
 
 fn one_successor(cluster: &Cluster, broken: &mut Vec<String>) {
@@ -212,7 +267,19 @@ fn one_successor(cluster: &Cluster, broken: &mut Vec<String>) {
     }
 }
 
-/// Slots without a working task by our own hand: no more at once than the budget allows.
+/// It takes over for its health from a task that works no more and did.
+fn is_at_stake(cluster: &Cluster, new: &Task, now: Timestamp) -> bool {
+    let old = new.replaces.and_then(|old| cluster.task(old));
+    let takes_over = |old: &Arc<Task>| is_sick(cluster, old, now) && was_ready(cluster, old);
+    is_live(new) && old.is_some_and(takes_over)
+}
+
+fn was_ready(cluster: &Cluster, task: &Task) -> bool {
+    cluster.health(task.id).is_some_and(|health| health.observed.was_ready)
+}
+
+/// Slots that are in replacement for their health, or without a working task by our own hand: no
+/// more at once than the budget allows.
 fn within_budget(known: &mut Known, after: &Cluster, now: Timestamp, broken: &mut Vec<String>) {
     for service in after.services() {
         let budget = (service.spec.replicas.get() as usize / 4).max(1);
@@ -222,21 +289,20 @@ fn within_budget(known: &mut Known, after: &Cluster, now: Timestamp, broken: &mu
     let hold = Policy::default().budget_hold;
     known.bare.retain(|&(service, slot), at| {
         let replicas = after.service(service).map_or(0, |s| s.spec.replicas.get());
-        let serves = |task: &Arc<Task>| {
-            task.slot == slot
-                && is_live(task)
-                && after.health(task.id).is_some_and(|health| {
-                    health.observed.was_ready && health.observed.status != HealthStatus::Unhealthy
-                })
-        };
-        slot <= replicas && now.since(*at) < hold && !after.tasks_of(service).any(serves)
+        let served =
+            |task: &Arc<Task>| task.slot == slot && is_live(task) && was_ready(after, task);
+        slot <= replicas && now.since(*at) < hold && !after.tasks_of(service).any(served)
     });
-    // What was bare before may be more, where a task that took over has failed since.
-    for (&service, &most) in &known.budgets {
-        let slots = || known.bare.iter().filter(|((of, _), _)| *of == service);
-        let count = slots().count();
-        if known.laid_bare && count > most {
-            broken.push(format!("{count} slots of {service} are bare, and its budget is {most}"));
+    // Where nothing was put at stake now there may be more, since a task that took over has failed.
+    for service in &known.at_stake {
+        let most = known.budgets.get(service).copied().unwrap_or_default();
+        let bare = known.bare.keys().filter(|(of, _)| of == service).map(|(_, slot)| *slot);
+        let pairs = after.tasks_of(*service).filter(|task| is_at_stake(after, task, now));
+        let slots: BTreeSet<u32> = bare.chain(pairs.map(|task| task.slot)).collect();
+        let count = slots.len();
+        if count > most {
+            broken
+                .push(format!("{count} slots of {service} are at stake, and its budget is {most}"));
         }
     }
 }

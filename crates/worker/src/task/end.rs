@@ -127,9 +127,11 @@ impl Actor {
 
     /// Its process ended while no worker watched, or is gone.
     pub(super) fn ended_unseen(&mut self, exit: &Exit) -> TaskEnd {
+        // It ran, also where the worker that started it could not note when: what has run is
+        // never started again, so its end must be in the file before the runtime forgets it.
+        let started = *self.status.started_at.get_or_insert(exit.at);
         if self.is_wanted() {
             let checks = &self.status.checks.clone().unwrap_or_else(Checks::none);
-            let started = self.status.started_at.unwrap_or(exit.at);
             let ran = exit.at.since(started);
             let task = self.task();
             let mut verdicts = match &self.health {
