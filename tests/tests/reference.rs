@@ -205,7 +205,7 @@ fn containers_whose_answers_name_the_same_broken_component_are_held_but_for_one(
     warren.ok(&format!(
         "service create payments --image warren-test/redis:1 {mount} --replicas 3 \
          --env DATABASE=redis://{}:{}/ --env WARREN_TASK_IP=0.0.0.0 \
-         --liveness-http path=/health,port=8080,period=300ms,timeout=5s,failures=2",
+         --liveness-http path=/health,port=8080,period=300ms,timeout=20s,failures=2",
         machine.gateway(),
         database.port
     ));

@@ -14,8 +14,8 @@ use crate::{Policy, health::broken_components, slot::Slot};
 pub(crate) struct Breaker {
     pub rule: Rule,
     pub reason: String,
-    /// When a new task works the others are looked at once more, up to then: what was broken for
-    /// all may be whole again.
+    /// When a new task works, or most have recovered, the others are looked at once more, up to
+    /// then: what was broken for all may be whole again.
     pub until: Option<Timestamp>,
     canary: Option<u32>,
     slots: BTreeSet<u32>,
@@ -29,7 +29,7 @@ struct Burst {
     rule: Rule,
     slots: usize,
     window: Duration,
-    /// So long after a new task works the others have been looked at once more.
+    /// So long after one works again the others have been looked at once more.
     look: Duration,
 }
 
@@ -93,9 +93,6 @@ impl Breaker {
         why: &str,
         now: Timestamp,
     ) -> Option<Self> {
-        if failing.len() < burst.slots {
-            return None;
-        }
         failing.sort_unstable();
         let held = |number| slots.get(&number).is_some_and(|slot| slot.is_held_by(burst.rule));
         let already = failing.iter().find(|(_, number)| held(*number)).map(|(at, _)| *at);
@@ -105,8 +102,14 @@ impl Breaker {
         };
         let begun = || failing.windows(burst.slots).find(together).map(|run| run[0].0);
         let from = already.or_else(begun)?;
-        let works = slots.values().filter_map(|slot| slot.serves_since(from, burst.window)).min();
-        let until = works.map(|works| works.after(burst.look));
+        let new = slots.values().filter_map(|slot| slot.serves_since(from, burst.window)).min();
+        let until = if failing.len() >= burst.slots {
+            new.map(|works| works.after(burst.look))
+        } else {
+            // The others have recovered.
+            let again = slots.values().filter_map(|slot| slot.recovered_since(from)).min();
+            Some(again.into_iter().chain(new).min()?.after(burst.look))
+        };
         // By the worker's clock: where that is wrong nobody waits for it.
         if until.is_some_and(|until| until <= now || now.after(2 * burst.look) < until) {
             return None;
@@ -125,7 +128,7 @@ impl Breaker {
         let canary = slots_of.iter().copied().min_by_key(order)?;
         let (canary, what) = match until {
             None => (Some(canary), format!("slot {canary} is tried first")),
-            Some(_) => (None, "a new task works, and the others are looked at again".to_owned()),
+            Some(_) => (None, "one works again, and the others are looked at once more".to_owned()),
         };
         let reason = format!("{why}: {what}");
         Some(Self { rule: burst.rule, reason, until, canary, slots: slots_of })

@@ -252,6 +252,13 @@ impl<'a> Slot<'a> {
         newer.min()
     }
 
+    /// Since when its task works, where that is since then.
+    pub fn recovered_since(&self, at: Timestamp) -> Option<Timestamp> {
+        let serving = self.live().filter(|live| !live.stale && live.serves());
+        let ready = |live: &Live| Some(self.cluster.health(live.task.id)?.observed.ready_since);
+        serving.filter_map(ready).filter(|since| at <= *since).min()
+    }
+
     /// Within so long, tasks that are looked at one after the other fail together.
     pub fn moment(&self) -> Option<Duration> {
         self.longest(|timing| 2 * timing.period.get())

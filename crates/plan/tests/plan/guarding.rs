@@ -251,6 +251,33 @@ fn once_the_canary_works_the_others_are_looked_at_once_more() {
     }
 }
 
+///
+#[test]
+fn the_last_ones_to_recover_are_not_replaced_because_they_are_few() {
+    for component in [&["postgres"][..], &[]] {
+        let mut world = World::new(3);
+        let web = world.service("web", 8, &[]);
+        world.serve(web);
+        for slot in 1..=8 {
+            let id = world.only(web, slot);
+            world.is_checked(id);
+            world.is_broken(id, component);
+        }
+        world.plan();
+        assert_eq!(world.in_replacement(web), [1], "a canary");
+        world.seconds(60);
+        for slot in 1..=7 {
+            world.is_ready(world.live(web, slot)[0]);
+        }
+        world.plan();
+        assert_eq!(world.in_replacement(web), [0; 0], "called off, and the eighth is held");
+        world.seconds(14);
+        assert_eq!(world.in_replacement(web), [0; 0], "a period and a timeout are 15 s");
+        world.seconds(1);
+        assert_eq!(world.in_replacement(web), [8], "it does not recover by itself");
+    }
+}
+
 ///
 #[test]
 fn a_canary_whose_worker_has_a_clock_ahead_holds_nobody_up() {

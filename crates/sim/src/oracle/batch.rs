@@ -97,8 +97,8 @@ fn moves_forward(old: &Task, new: &Task, broken: &mut Vec<String>) {
     }
 }
 
-/// Each row that a report wrote, in its turn: what is taken was sent by the node of the task, in the
-/// epoch that counts, and after all that was taken of it before.
+/// Each row that a report wrote, in its turn: what is taken was sent by the node of the task, in
+/// the epoch that counts, and after all that was taken of it before.
 fn reported(known: &Known, before: &Cluster, batch: &[Change], broken: &mut Vec<String>) {
     let mut cluster = before.clone();
     for change in batch {
