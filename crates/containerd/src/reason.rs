@@ -62,6 +62,11 @@ pub fn start_fault(status: Status) -> StartFault {
     in_the_way
 }
 
+/// What is in the way of a task is the task itself, by its name.
+pub fn is_the_same(reason: &str) -> bool {
+    ["file exists", "already exists"].iter().any(|text| reason.contains(text))
+}
+
 /// What a command's failed start says: about the command, about the task, or only about the
 /// runtime.
 pub fn exec_fault(task: TaskId, status: Status) -> Result<ExecEnd, RuntimeError> {

@@ -31,11 +31,14 @@ use crate::{
     spec::{CGROUP_PARENT, is_cgroup_v2},
 };
 
-/// A start that something is in the way of is tried so often, and three seconds long: containerd
-/// takes less to undo what a worker began that died.
-const START_TRIES: u32 = 6;
-/// After the first try; doubled after each further one.
+/// A start that something is in the way of is tried for so long.
+const START_MAX: Duration = Duration::from_secs(3);
+/// And for so long where it is the same task: containerd is still undoing what a worker began that
+/// died, which takes it seconds on a machine that is short of time.
+const UNDONE_MAX: Duration = Duration::from_secs(15);
+/// After the first try; doubled after each further one, up to a second.
 const START_AGAIN: Duration = Duration::from_millis(100);
+const START_AGAIN_MAX: Duration = Duration::from_secs(1);
 /// How long containerd may be silent before that is said. A restart of it takes about a second.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Between two questions to a containerd that is silent: long enough to be no burden to it.
@@ -45,20 +48,22 @@ const CONVERSATION_MIN: Duration = Duration::from_secs(1);
 
 impl Shared {
     pub async fn start(&self, task: TaskId) -> Result<Running, RuntimeError> {
-        let mut pause = START_AGAIN;
-        for _ in 1..START_TRIES {
-            match self.try_to_start(task).await {
+        let (begun, mut pause) = (Instant::now(), START_AGAIN);
+        loop {
+            let reason = match self.try_to_start(task).await {
                 Ok(running) => return Ok(running),
-                Err(StartFault::Other(error)) => return Err(error),
-                Err(StartFault::InTheWay(reason)) => {
-                    tracing::info!(task.id = %task, reason, "clearing the way for a task");
-                }
+                Err(StartFault::InTheWay(reason)) => reason,
+                Err(fault @ StartFault::Other(_)) => return Err(fault.into()),
+            };
+            let patience = if reason::is_the_same(&reason) { UNDONE_MAX } else { START_MAX };
+            if patience <= begun.elapsed() {
+                return Err(StartFault::InTheWay(reason).into());
             }
+            tracing::info!(task.id = %task, reason, "clearing the way for a task");
             self.clear_the_way(task).await?;
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = (2 * pause).min(START_AGAIN_MAX);
         }
-        Ok(self.try_to_start(task).await?)
     }
 
     /// Whatever there is of a process that does not run.
