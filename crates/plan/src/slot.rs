@@ -243,20 +243,23 @@ impl<'a> Slot<'a> {
     /// Since when a task works that was made since then, or that was made so little before and has
     /// come to work since.
     pub fn serves_since(&self, at: Timestamp, before: Duration) -> Option<Timestamp> {
-        let newer = self.live().filter(|live| !live.stale && live.serves()).filter_map(|live| {
-            let made = live.task.created_at;
-            let ready_since = self.cluster.health(live.task.id)?.observed.ready_since;
-            let came = at <= ready_since && at <= made.after(before);
-            (at <= made || came).then_some(ready_since)
+        let newer = self.serving().filter(|&(made, ready_since)| {
+            at <= made || (at <= ready_since && at <= made.after(before))
         });
-        newer.min()
+        newer.map(|(_, ready_since)| ready_since).min()
     }
 
     /// Since when its task works, where that is since then.
     pub fn recovered_since(&self, at: Timestamp) -> Option<Timestamp> {
-        let serving = self.live().filter(|live| !live.stale && live.serves());
-        let ready = |live: &Live| Some(self.cluster.health(live.task.id)?.observed.ready_since);
-        serving.filter_map(ready).filter(|since| at <= *since).min()
+        self.serving().map(|(_, ready_since)| ready_since).filter(|since| at <= *since).min()
+    }
+
+    /// Of the tasks that work, when each was made and since when it is ready.
+    fn serving(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        self.live().filter(|live| !live.stale && live.serves()).filter_map(|live| {
+            let health = self.cluster.health(live.task.id)?;
+            Some((live.task.created_at, health.observed.ready_since))
+        })
     }
 
     /// Within so long, tasks that are looked at one after the other fail together.

@@ -59,24 +59,26 @@ pub fn check(
 }
 
 fn put(batch: &[Change]) -> Vec<TaskId> {
-    let mut tasks: Vec<TaskId> = batch
-        .iter()
-        .filter_map(|change| match change {
-            Change::PutTask(task) => Some(task.id),
-            Change::PutHealth(id, _) => Some(*id),
-            Change::PutService(_)
-            | Change::RemoveService(_)
-            | Change::RemoveTask(_)
-            | Change::PutNode(_)
-            | Change::RemoveNode(_)
-            | Change::PutRestraint(_)
-            | Change::PutEvent(_)
-            | Change::RemoveEvent(_)
-            | Change::TrimEvents(_) => None,
-        })
-        .collect();
+    let mut tasks: Vec<TaskId> = batch.iter().filter_map(marked).map(|(id, _)| id).collect();
     tasks.dedup();
     tasks
+}
+
+/// The task whose row, or whose health's, this is, and the mark of the report that it goes by.
+fn marked(change: &Change) -> Option<(TaskId, ReportMark)> {
+    match change {
+        Change::PutTask(task) => Some((task.id, task.reported)),
+        Change::PutHealth(id, health) => Some((*id, health.reported)),
+        Change::PutService(_)
+        | Change::RemoveService(_)
+        | Change::RemoveTask(_)
+        | Change::PutNode(_)
+        | Change::RemoveNode(_)
+        | Change::PutRestraint(_)
+        | Change::PutEvent(_)
+        | Change::RemoveEvent(_)
+        | Change::TrimEvents(_) => None,
+    }
 }
 
 /// Stops and ends are for good, and a task stays who it is.
@@ -102,29 +104,15 @@ fn moves_forward(old: &Task, new: &Task, broken: &mut Vec<String>) {
 fn reported(known: &Known, before: &Cluster, batch: &[Change], broken: &mut Vec<String>) {
     let mut cluster = before.clone();
     for change in batch {
-        let row = match change {
-            Change::PutTask(task) => {
-                let before = cluster.task(task.id).map(|task| task.reported);
-                Some((task.id, task.reported, before))
+        if let Some((id, mark)) = marked(change) {
+            let before = if matches!(change, Change::PutHealth(..)) {
+                cluster.health(id).map(|health| health.reported)
+            } else {
+                cluster.task(id).map(|task| task.reported)
+            };
+            if mark != before.unwrap_or_default() {
+                taken(known, &cluster, (id, mark), change, broken);
             }
-            Change::PutHealth(id, health) => {
-                let before = cluster.health(*id).map(|health| health.reported);
-                Some((*id, health.reported, before))
-            }
-            Change::PutService(_)
-            | Change::RemoveService(_)
-            | Change::RemoveTask(_)
-            | Change::PutNode(_)
-            | Change::RemoveNode(_)
-            | Change::PutRestraint(_)
-            | Change::PutEvent(_)
-            | Change::RemoveEvent(_)
-            | Change::TrimEvents(_) => None,
-        };
-        if let Some((id, mark, before)) = row
-            && mark != before.unwrap_or_default()
-        {
-            taken(known, &cluster, (id, mark), change, broken);
         }
         cluster.apply(change);
     }
