@@ -23,6 +23,8 @@ fn check(words: &[&str]) -> Ended {
     let output = Command::new(env!("CARGO_BIN_EXE_warren"))
         .arg("check")
         .args(words)
+        // Nobody is there, and nobody is to ask for it.
+        .envs(["http_proxy", "HTTP_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -54,7 +56,7 @@ fn server(answer: &'static str) -> (SocketAddr, std::sync::mpsc::Receiver<String
 const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 const BROKEN: &str = "HTTP/1.1 503 No\r\nContent-Length: 7\r\n\r\nno disk";
 
-/// C-154.
+/// C-154, and C-57: no proxy.
 #[test]
 fn http_goes_to_the_url_and_tells_each_phase_and_the_clause() {
     let (address, heard) = server(FINE);

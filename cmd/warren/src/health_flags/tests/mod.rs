@@ -138,6 +138,7 @@ fn further_http_keys_are_all_understood() {
     assert_eq!(check.method.as_str(), "POST");
 }
 
+/// C-81: nor is a host taken.
 #[test]
 fn a_bad_http_value_is_refused_by_its_flag_and_key() {
     const NO_PORT: &str =
