@@ -62,6 +62,13 @@ fn a_preset_beside_another_check_names_both_flags() {
     refused(&["--health-preset", "redis,port=0"], "--health-preset: port: 0 is not in 1..=65535");
 }
 
+/// `{ ping: 1, $db: "admin" }` as `OP_MSG`.
+const MONGODB_PING: &str = concat!(
+    r"3\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00",
+    r"\x1e\x00\x00\x00\x10ping\x00\x01\x00\x00\x00\x02$db\x00\x06\x00\x00\x00",
+    r"admin\x00\x00",
+);
+
 /// C-160: what each preset asks, in each role. A preset that asks something else is another one.
 #[test]
 fn every_preset_asks_what_the_document_says() {
@@ -83,14 +90,7 @@ fn every_preset_asks_what_the_document_says() {
         ),
         (
             Preset::Mongodb,
-            both(tcp(
-                27017,
-                concat!(
-                    r"3\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00",
-                    r"\x1e\x00\x00\x00\x10ping\x00\x01\x00\x00\x00\x02$db\x00\x06\x00\x00\x00admin\x00\x00",
-                ),
-                r"(?s-u)\x01ok\x00\x00\x00\x00\x00\x00\x00\xf0\x3f",
-            )),
+            both(tcp(27017, MONGODB_PING, r"(?s-u)\x01ok\x00\x00\x00\x00\x00\x00\x00\xf0\x3f")),
         ),
         (
             Preset::Rabbitmq,
