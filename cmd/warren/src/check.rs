@@ -74,9 +74,8 @@ fn spelled_check(
     argument: &str,
     look: &LookArgs,
 ) -> Result<Check, Failure> {
-    let check = health_flags::liveness_check(kind, text, argument)?;
-    let own = check.timing.timeout != Timing::default_for(Role::Liveness).timeout;
-    if own && look.timeout.is_some() {
+    let (check, keys) = health_flags::liveness_check(kind, text, argument)?;
+    if look.timeout.is_some() && keys.iter().any(|key| key == "timeout") {
         return Err(Failure::flag("--timeout", format!("contradicts timeout= of {argument}")));
     }
     with_timeout(check, look)
@@ -96,14 +95,14 @@ async fn try_it(
     look: &LookArgs,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    let address = place.resolve().await?;
+    let (address, limit) = place.resolve(check.timing.timeout.get()).await?;
     let here = Here::new().context("cannot tell what a command would run with here")?;
     let reach = Reach { netns: None, address, root_of: None };
     // It is no task's; the number goes nowhere.
     let target = Target::new(TaskId::from_u64(0), reach, Arc::new(here));
     let prober = Prober::new().context("cannot make attempts here")?;
     let asked = console.now();
-    let seen = prober.attempt(&target, &check.kind, check.timing.timeout.get()).await;
+    let seen = prober.attempt(&target, &check.kind, limit).await;
     let made = seen.trial(asked, Vec::new(), check);
     let outcome = made.attempt.outcome;
     output::show(console, look.output.output, "Trial", &pb::Trial::from(&made), |made, _| {

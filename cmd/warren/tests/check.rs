@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     process::{Command, Stdio},
     thread,
 };
@@ -147,6 +147,33 @@ fn a_command_runs_here_and_is_killed_at_its_time() {
     assert!(seen.out.contains("fail (timeout)") && seen.out.contains("C-72"), "{}", seen.out);
 }
 
+/// C-154: the whole attempt has one deadline, and a name server may be what is late.
+#[test]
+fn a_name_that_is_not_resolved_in_time_exits_125() {
+    let Ok(silent) = UdpSocket::bind("127.0.0.53:53").or_else(|_| UdpSocket::bind("127.0.0.77:53"))
+    else {
+        println!("SKIPPED: being a name server needs root");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let servers = directory.path().join("resolv.conf");
+    std::fs::write(&servers, format!("nameserver {}\n", silent.local_addr().unwrap().ip()))
+        .unwrap();
+    let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    let warren = env!("CARGO_BIN_EXE_warren");
+    let words = ["check", "http", "http://web.example/", "--timeout", "300ms"];
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(&servers).arg(warren).args(words);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    if said.contains("unshare: ") || said.contains("mount: ") {
+        println!("SKIPPED: {said}");
+        return;
+    }
+    let why = "error: cannot resolve \"web.example\": no answer within 300ms\n";
+    assert_eq!((output.status.code(), said.as_str()), (Some(125), why));
+}
+
 #[test]
 fn what_nobody_could_look_at_exits_125_and_wrong_usage_2() {
     let seen = check(&["http", "http://no-such-host.invalid/"]);
@@ -158,7 +185,10 @@ fn what_nobody_could_look_at_exits_125_and_wrong_usage_2() {
         (&["tcp", "70000"], "CHECK: port: 70000"),
         (&["tcp", "80", "--timeout", "never"], "--timeout: "),
         (&["tcp", "80,timeout=1s", "--timeout", "2s"], "--timeout: contradicts timeout="),
+        // Five seconds are the default as well.
+        (&["http", "/ok:80,timeout=5s", "--timeout", "2s"], "--timeout: contradicts timeout="),
         (&["http", "http://x/", "--address", "y"], "--address: contradicts"),
+        (&["http", "/:80,host=a,header=host:b"], "CHECK: host: contradicts a header Host"),
         (&["exec", ""], "CMD: names no program"),
         (&["grpc", "host"], "CHECK: "),
         (&["grpc", "80,tls=maybe"], "CHECK: tls: \"maybe\" is not any, node or a CA's file"),

@@ -1,10 +1,13 @@
 //! Where an attempt from the shell goes. A service's check never names a host; here the user may.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::{Duration, Instant},
+};
 
 use warren_core::check::{Check, CheckKind, GrpcCheck, HttpHeader, ServerName, Tls};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::words};
 
 /// A host that was named, or loopback.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,22 +22,33 @@ impl Place {
         Self { host: None, authority: None }
     }
 
-    /// A name's first IPv4 address, else its first one.
-    pub async fn resolve(&self) -> Result<IpAddr, Failure> {
-        let Some(host) = self.host.as_deref() else { return Ok(Ipv4Addr::LOCALHOST.into()) };
+    /// A name's first IPv4 address, else its first one, and what is then left of the time that
+    /// there is for the whole attempt.
+    pub async fn resolve(&self, limit: Duration) -> Result<(IpAddr, Duration), Failure> {
+        let Some(host) = self.host.as_deref() else {
+            return Ok((Ipv4Addr::LOCALHOST.into(), limit));
+        };
         if let Ok(address) = host.parse() {
-            return Ok(address);
+            return Ok((address, limit));
         }
         // Its IPv6 address comes first on many machines, and few servers listen there alone.
         if host.eq_ignore_ascii_case("localhost") {
-            return Ok(Ipv4Addr::LOCALHOST.into());
+            return Ok((Ipv4Addr::LOCALHOST.into(), limit));
         }
         let unseen = |why: String| Failure::Unseen(format!("cannot resolve {host:?}: {why}"));
-        let found = tokio::net::lookup_host((host, 0)).await;
-        let found: Vec<_> = found.map_err(|why| unseen(why.to_string()))?.collect();
+        let late = || unseen(format!("no answer within {}", words::span(limit)));
+        let begun = Instant::now();
+        let found = tokio::time::timeout(limit, tokio::net::lookup_host((host, 0))).await;
+        let found = found.map_err(|_| late())?.map_err(|why| unseen(why.to_string()))?;
+        let found: Vec<_> = found.collect();
         let v4 = found.iter().find(|address| address.is_ipv4());
-        let first = v4.or_else(|| found.first());
-        first.map(std::net::SocketAddr::ip).ok_or_else(|| unseen("it has no address".to_owned()))
+        let first = v4.or_else(|| found.first()).map(std::net::SocketAddr::ip);
+        let address = first.ok_or_else(|| unseen("it has no address".to_owned()))?;
+        // Whole milliseconds, as timeouts are.
+        match limit.saturating_sub(begun.elapsed()).as_millis() {
+            0 => Err(late()),
+            left => Ok((address, Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX)))),
+        }
     }
 
     /// Puts a named host where the check would say whom it asks, unless it says so itself: into

@@ -469,6 +469,8 @@ fn every_option_of_http_has_its_key() {
         ("/:1,socket=/run/s", "socket: contradicts port"),
         ("/:1,scheme=h2c,version=2", "version: is there twice"),
         ("/:1,version=3", "version: \"3\" is not 1.1 or 2"),
+        ("/:1,host=a,header=Host:b", "host: contradicts a header Host; leave one of them out"),
+        ("/:1,header=host:a,header=Host:b", "header: Host is there twice"),
         ("/:1,body=a,body-regex=b", "body-regex: is there twice"),
         ("/:1,body-regex=(", "body-regex: \"(\" is not a regular expression: unclosed group"),
         ("/:1,keep-alive=no", "keep-alive: \"no\" is not true or false"),
