@@ -24,7 +24,9 @@ use warren_core::{
 };
 
 use self::spelling::{Spelling, TimingKeys};
-pub use self::{Kind as FlagKind, change::Change, command::words};
+pub use self::{
+    Kind as FlagKind, change::Change, command::words, preset::by_name as preset_by_name,
+};
 use crate::{
     cli::service::{HealthFlags, MatchWord},
     failure::Failure,

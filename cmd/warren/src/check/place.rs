@@ -22,6 +22,20 @@ impl Place {
         Self { host: None, authority: None }
     }
 
+    /// At the given address, else on loopback.
+    pub fn at(address: Option<&str>) -> Result<Self, Failure> {
+        Ok(Self { host: given(address)?, authority: None })
+    }
+
+    /// As a URL has it.
+    pub fn shown(&self) -> String {
+        match self.host.as_deref() {
+            None => Ipv4Addr::LOCALHOST.to_string(),
+            Some(host) if host.contains(':') => format!("[{host}]"),
+            Some(host) => host.to_owned(),
+        }
+    }
+
     /// A name's first IPv4 address, else its first one, and what is then left of the time that
     /// there is for the whole attempt.
     pub async fn resolve(&self, limit: Duration) -> Result<(IpAddr, Duration), Failure> {
@@ -94,7 +108,7 @@ pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     let (authority, after) = rest.split_at(end);
     let bare = scheme.is_none() && !names_host(authority);
     if authority.is_empty() || bare {
-        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+        return Ok((Place::at(address)?, text.to_owned()));
     }
     if authority.contains('@') {
         let why = "has a user in it; say header=Authorization:VALUE";
@@ -107,7 +121,7 @@ pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
         None => format!("{port}{after}"),
     };
     if host.is_empty() {
-        return Ok((Place { host: given(address)?, authority: None }, spelled));
+        return Ok((Place::at(address)?, spelled));
     }
     refuse_second(address)?;
     let named = host.parse::<IpAddr>().is_err();
@@ -120,7 +134,7 @@ pub fn of_port(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     let end = text.find(',').unwrap_or(text.len());
     let (first, after) = text.split_at(end);
     if !names_host(first) {
-        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+        return Ok((Place::at(address)?, text.to_owned()));
     }
     refuse_second(address)?;
     let (host, port) = split(first)?;

@@ -449,6 +449,7 @@ fn every_option_of_http_has_its_key() {
         ("/x:80,version=1.1", "GET http://:80/x"),
         ("/x,port=admin", "GET http://:admin/x"),
         ("path=/x,socket=/run/s", "GET http:/x over /run/s"),
+        ("/:1,header=User-Agent:,header=X:y", "GET http://:1/ without User-Agent with X: y"),
         ("/:1,body=ready", "GET http://:1/ whose body must contain \"ready\""),
         ("/:1,body-regex=^a\\,b", "GET http://:1/ whose body must match /^a,b/"),
         ("/:1,body-not=x", "GET http://:1/ whose body must not contain \"x\""),
