@@ -74,7 +74,10 @@ struct State {
 }
 
 /// See [`Watched::peek`].
-pub struct Peeked<'a>(MutexGuard<'a, State>);
+pub struct Peeked<'a> {
+    state: MutexGuard<'a, State>,
+    target: Option<warren_probe::Peeked<'a>>,
+}
 
 /// What an attempt changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,7 +283,8 @@ impl Watched {
 
     /// Its state, where nobody has it.
     pub fn peek(&self) -> Option<Peeked<'_>> {
-        self.state.try_lock().ok().map(Peeked)
+        let state = self.state.try_lock().ok()?;
+        Some(Peeked { state, target: self.target.peek() })
     }
 
     /// The rounds have come by, as they were asked to for then.
@@ -438,11 +442,14 @@ impl Begun {
 impl Peeked<'_> {
     /// Looks at all that an attempt and its outcome touch.
     pub fn glance(&self) {
-        let state = &*self.0;
+        let Self { state, target } = self;
         black_box((state.attended, state.queued, state.flights, state.news.len()));
         for group in &state.groups {
             black_box((group.late, matches!(group.state, GroupState::Due(_))));
             state.verdicts.glance(group.shared.role);
+        }
+        if let Some(target) = target {
+            target.glance();
         }
     }
 }
