@@ -142,9 +142,8 @@ impl Actor {
         }
         match paused_until {
             Some(until) => {
-                checking.pause(until);
-                // The next worker is not to count what this one has forgotten.
-                self.note(Noted::Streak, checking.health()).await;
+                let noted = checking.pause(until);
+                self.note(noted, checking.health()).await;
             }
             None => checking.resume(),
         }
@@ -170,7 +169,7 @@ impl Actor {
         }
     }
 
-    async fn note(&mut self, noted: Noted, health: Health) {
+    pub(super) async fn note(&mut self, noted: Noted, health: Health) {
         match noted {
             Noted::Changed => {
                 let transition = transition(self.health.as_ref(), &health, self.now());
