@@ -194,15 +194,19 @@ impl Checking {
     }
 
     /// Goes on with other checks; what is in flight is cancelled. There is a change to note then,
-    /// with all that attempts had changed before.
+    /// with all that attempts had changed before. Not so a task whose startup has failed: it keeps
+    /// the check that says so.
     pub fn edit(
         &mut self,
         service: &ServiceName,
         before: &Checks,
         after: &Arc<Checks>,
         context: &Context,
-    ) {
+    ) -> bool {
         let mut state = self.0.state();
+        if state.verdicts.has_ended() {
+            return false;
+        }
         state.cancel_attempts();
         self.0.target.let_go();
         let (at, elapsed) = (self.0.clock.now(), self.0.anchor.elapsed());
@@ -210,6 +214,7 @@ impl Checking {
         state.groups = loops(service, after, &state.verdicts.health(), context);
         state.news = None;
         self.0.plan_attempts(&mut state);
+        true
     }
 
     /// The process is gone.

@@ -134,8 +134,9 @@ impl Actor {
             HealthConfig::Auto if was_auto => Arc::clone(&known),
             HealthConfig::Auto => self.checks_found().await,
         };
-        if checks != known {
-            checking.edit(&self.launch.service_name, &known, &checks, &self.context);
+        if checks != known
+            && checking.edit(&self.launch.service_name, &known, &checks, &self.context)
+        {
             self.status.checks = Some(checks);
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;

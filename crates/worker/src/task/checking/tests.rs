@@ -10,7 +10,7 @@ use warren_core::{
     assignment::Assignment,
     bounds::{Port, Threshold},
     check::{Check, Command, HealthConfig, Role, TcpCheck, Timing},
-    health::Streak,
+    health::{HealthStatus, Streak},
     node::Driver,
     outcome::Evidence,
     spec::{ImageRef, Pull, StopSignal, TaskTemplate, User},
@@ -271,4 +271,18 @@ async fn a_failure_that_came_with_the_pause_is_forgotten_and_what_it_decided_is_
         assert_eq!(last.roles.readiness.as_ref().unwrap().streak, Streak::None);
         assert_eq!(rows(&said), expected);
     }
+}
+
+// C-11, C-94: the next worker would not know why it failed.
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_startup_has_failed_keeps_its_checks() {
+    let liveness = Checks { liveness: Some(check(80, 1)), ..Checks::NONE };
+    let checks = Checks { startup: Some(check(81, 1)), ..liveness.clone() };
+    let mut scene = Scene::new(&checks);
+    scene.land(Role::Startup, FAIL);
+    scene.go_on().await;
+    scene.order(&with(&scene.assignment, &liveness));
+    scene.go_on().await;
+    assert_eq!(scene.actor.status.checks.as_deref(), Some(&checks));
+    assert_eq!(scene.eyes.checking.health().status, HealthStatus::Unhealthy);
 }
