@@ -128,15 +128,15 @@ fn exited(code: i32, output: &Output, check: &ExecCheck) -> End {
     if !among(exits.pass()) {
         return End::fail(clause::EXIT_CODE, Evidence::Explicit, said());
     }
-    if let Some(expect) = expect.as_ref().filter(|expect| !expect.is_match(output.0.as_bytes())) {
+    if let Some(expect) = expect.as_ref().filter(|expect| !expect.is_match(&output.first)) {
         let why = format!("exit code {code}, but its output does not {expect}");
         return End::fail(clause::OUTPUT, Evidence::Explicit, with(why, output));
     }
-    End::pass(clause::EXIT_CODE, if code == 0 { message::lines(&output.0) } else { said() })
+    End::pass(clause::EXIT_CODE, if code == 0 { message::lines(&output.shown) } else { said() })
 }
 
 fn with(mut what: String, output: &Output) -> String {
-    let lines = message::lines(&output.0);
+    let lines = message::lines(&output.shown);
     if !lines.is_empty() {
         what.push_str(": ");
         what.push_str(&lines);

@@ -16,7 +16,7 @@ use warren_core::{
     outcome::{Attempt, Outcome},
 };
 use warren_probe::{Prober, Seen, Target};
-use warren_runtime::{ExecEnd, Output, Reach, RuntimeError};
+use warren_runtime::{ExecEnd, HeadTail, Output, Reach, RuntimeError};
 
 use crate::{
     runtime::Fake,
@@ -41,7 +41,7 @@ async fn ended(ends: impl Fn() -> Result<ExecEnd, RuntimeError> + Send + Sync + 
 }
 
 fn output(text: &str) -> Output {
-    Output(text.to_owned())
+    Output::from(text)
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,12 +181,13 @@ async fn dropping_an_attempt_ends_the_command_and_frees_its_permit() {
     assert!(again.message.contains("did not end the command"), "{again:?}");
 }
 
-fn exited(code: i32, said: &'static str) -> impl Fn() -> Result<ExecEnd, RuntimeError> + Clone {
-    move || Ok(ExecEnd::Exited { code, output: output(said) })
-}
-
-async fn ended_for(check: ExecCheck, code: i32, said: &'static str) -> Seen {
-    let runtime = Arc::new(Fake::ending(Duration::ZERO, exited(code, said)));
+/// Said at once, as a driver keeps it.
+async fn ended_for(check: ExecCheck, code: i32, said: &str) -> Seen {
+    let mut kept = HeadTail::new();
+    kept.push(said.as_bytes());
+    let output = kept.finish();
+    let ends = move || Ok(ExecEnd::Exited { code, output: output.clone() });
+    let runtime = Arc::new(Fake::ending(Duration::ZERO, ends));
     let kind = CheckKind::Exec(check);
     Prober::new().unwrap().attempt(&target(1, &runtime), &kind, SECOND).await
 }
@@ -230,4 +231,20 @@ async fn the_output_of_a_command_that_passes_must_match() {
     assert_eq!(seen.message, why);
     let seen = ended_for(pong(), 1, "PONG\n").await;
     assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(70)));
+}
+
+/// C-116: what `seq 1 3000` writes, in which 10 KiB end amid of 2268.
+#[tokio::test(start_paused = true)]
+async fn the_first_10_kib_of_an_output_are_searched_and_nothing_that_warren_wrote() {
+    let long: String = (1..=3000).map(|number| format!("{number}\n")).collect();
+    for (expect, outcome) in [
+        ("1500", Outcome::Pass),
+        ("\n2265\n", Outcome::Pass),
+        ("\n2300\n", EXPLICIT),
+        ("\n3000\n", EXPLICIT),
+        ("bytes left out", EXPLICIT),
+    ] {
+        let seen = ended_for(check(&[], &[], Some(expect)), 0, &long).await;
+        assert_eq!(seen.outcome, outcome, "{expect:?}");
+    }
 }

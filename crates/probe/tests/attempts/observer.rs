@@ -124,8 +124,7 @@ async fn a_command_is_given_its_time_by_the_score_when_it_begins() {
 // C-98
 #[tokio::test(start_paused = true)]
 async fn a_command_that_is_killed_says_what_it_was_given() {
-    let output = || Output(String::new());
-    let runtime = Fake::ending(4 * TIMEOUT, move || Ok(ExecEnd::TimedOut { output: output() }));
+    let runtime = Fake::ending(4 * TIMEOUT, || Ok(ExecEnd::TimedOut { output: Output::default() }));
     let seen = prober(3).attempt(&target(&Arc::new(runtime)), &command(), TIMEOUT).await;
     assert_eq!((seen.outcome, seen.stretched), (LATE, true));
     let given = "killed after 800ms (in place of 200ms: this worker is short of time itself)";

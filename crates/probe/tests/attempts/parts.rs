@@ -168,7 +168,7 @@ async fn commands_follow_each_other_under_the_one_deadline() {
     assert_eq!(*runtime.timeouts.lock().unwrap(), [second * 5, second * 4, second * 3]);
 
     let failing =
-        Fake::ending(second, || Ok(ExecEnd::Exited { code: 3, output: Output("no".to_owned()) }));
+        Fake::ending(second, || Ok(ExecEnd::Exited { code: 3, output: Output::from("no") }));
     let (seen, runtime) = attempt(failing, kind, second * 5).await;
     assert_eq!((seen.outcome, seen.latency), (EXPLICIT, second));
     assert_eq!(seen.message, "part 1 of 3 (exec): exit code 3: no");
