@@ -213,17 +213,19 @@ async fn exit_codes_mean_what_the_owner_says() {
     ] {
         let seen = ended_for(check(&[0, 1], &[75], None), code, "said").await;
         assert_eq!((seen.outcome, seen.message.as_str()), (outcome, message));
+        assert_eq!(seen.clause, Clause::new(115), "{code}");
     }
     // The command that succeeds by failing.
     let seen = ended_for(check(&[1], &[], None), 0, "").await;
-    assert_eq!(seen.outcome, EXPLICIT);
+    assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(115)));
 }
 
 /// C-116.
 #[tokio::test(start_paused = true)]
 async fn the_output_of_a_command_that_passes_must_match() {
     let pong = || check(&[], &[], Some("PONG"));
-    assert_eq!(ended_for(pong(), 0, "PONG\n").await.outcome, Outcome::Pass);
+    let seen = ended_for(pong(), 0, "PONG\n").await;
+    assert_eq!((seen.outcome, seen.clause), (Outcome::Pass, Clause::new(116)));
     let seen = ended_for(pong(), 0, "NOAUTH Authentication required.\n").await;
     assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(116)));
     let why =
@@ -245,6 +247,6 @@ async fn the_first_10_kib_of_an_output_are_searched_and_nothing_that_warren_wrot
         ("bytes left out", EXPLICIT),
     ] {
         let seen = ended_for(check(&[], &[], Some(expect)), 0, &long).await;
-        assert_eq!(seen.outcome, outcome, "{expect:?}");
+        assert_eq!((seen.outcome, seen.clause), (outcome, Clause::new(116)), "{expect:?}");
     }
 }
