@@ -89,7 +89,7 @@ pub struct Seen {
     pub waited: Duration,
     /// It was given more than its deadline, for the observer's lateness.
     pub stretched: bool,
-    /// After redirects, of the last connection.
+    /// Of the last connection, and what came before it.
     pub phases: Phases,
 }
 

@@ -461,6 +461,7 @@ pub fn trial() -> Vec<Fixture<Trial>> {
         check,
         attempt: an_attempt(821, Outcome::Fail(Evidence::Explicit)),
         phases: Phases {
+            earlier: Some(Duration::from_micros(826)),
             connect: Some(Duration::from_micros(822)),
             tls: Some(Duration::from_micros(823)),
             first_byte: Some(Duration::from_micros(824)),
