@@ -142,6 +142,15 @@ impl CheckKind {
             Self::Any(_) => "any",
         }
     }
+
+    /// Whether it runs a command, of which a worker runs only so many at once.
+    pub fn needs_permit(&self) -> bool {
+        match self {
+            Self::Exec(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Grpc(_) | Self::File(_) => false,
+            Self::All(parts) | Self::Any(parts) => parts.as_slice().iter().any(Self::needs_permit),
+        }
+    }
 }
 
 /// When to look and how patient to be.

@@ -29,10 +29,9 @@ pub(crate) async fn attempt(
     limit: Duration,
 ) -> Seen {
     let parts = parts.as_slice();
-    let is_command = |kind: &CheckKind| matches!(kind, CheckKind::Exec(_));
     let mut waited = Duration::ZERO;
     let mut held = None;
-    if parts.iter().any(is_command) {
+    if parts.iter().any(CheckKind::needs_permit) {
         match exec::permits(prober, target, limit).await {
             Ok(permits) => waited = held.insert(permits).waited,
             Err(seen) => return seen,
