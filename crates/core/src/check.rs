@@ -24,7 +24,7 @@ pub use self::{
     endpoint::{Endpoint, NamedPort, PortName, PortRef},
     exec::{Command, ExecCheck, ExecForm, ExitCodes},
     file::FileCheck,
-    grpc::{GrpcCheck, GrpcService},
+    grpc::{GrpcCheck, GrpcHost, GrpcService},
     http::{HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, Scheme, StatusSet},
     parts::Parts,
     preset::{Preset, PresetCheck},
