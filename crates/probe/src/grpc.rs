@@ -16,7 +16,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use prost::Message;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 use warren_core::{
     check::{GrpcCheck, GrpcHost},
     clause::Clause,
@@ -86,7 +86,17 @@ pub(crate) struct Call<'a> {
     pub(crate) check: &'a GrpcCheck,
     pub(crate) peer: Peer<'a>,
     pub(crate) trace: &'a Trace,
-    pub(crate) deadline: Instant,
+    pub(crate) allowed: Allowed,
+}
+
+/// How long it may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    /// By the check's own timeout.
+    pub(crate) limit: Duration,
+    /// However much its deadline is stretched while it lasts: the server shall not end a call that
+    /// we still wait for.
+    pub(crate) longest: Duration,
 }
 
 impl Call<'_> {
@@ -148,7 +158,7 @@ impl Call<'_> {
         let parsed = Authority::try_from(authority.as_str());
         let parsed = parsed.map_err(|error| unsendable(error.into()))?;
         let uri = Uri::builder().scheme(scheme).authority(parsed).path_and_query(PATH).build();
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.allowed.longest.saturating_sub(self.trace.start.elapsed());
         Request::builder()
             .method(Method::POST)
             .uri(uri.map_err(unsendable)?)
@@ -207,9 +217,10 @@ impl Call<'_> {
         };
         match text("grpc-status").map(str::parse::<u32>) {
             Some(Ok(0)) => {}
-            // It counts our own deadline, as the header told it to.
-            Some(Ok(4)) => {
-                let message = format!("gRPC DEADLINE_EXCEEDED from {}", self.peer);
+            // A deadline of its own or of one behind it. Some servers call that CANCELLED, which
+            // in time is an answer.
+            Some(Ok(code @ (1 | 4))) if code == 4 || self.is_late() => {
+                let message = format!("gRPC {} from {}", code_name(code), self.peer);
                 return Err(End::fail(clause::DEADLINE, Evidence::Timeout, message));
             }
             Some(Ok(5)) => {
@@ -239,6 +250,11 @@ impl Call<'_> {
                 Err(End::fail(clause::GRPC, Evidence::Explicit, told))
             }
         }
+    }
+
+    /// It would be over by now, were its deadline not stretched.
+    fn is_late(&self) -> bool {
+        self.trace.start.elapsed() >= self.allowed.limit
     }
 
     fn no(&self, clause: Clause, why: &str) -> End {
@@ -279,7 +295,7 @@ fn authority(check: &GrpcCheck, peer: Peer<'_>) -> String {
 
 /// At most eight digits and a unit.
 fn grpc_timeout(left: Duration) -> String {
-    let millis = left.as_millis().max(1);
+    let millis = left.as_micros().div_ceil(1000).max(1);
     if millis < 100_000_000 { format!("{millis}m") } else { format!("{}S", left.as_secs()) }
 }
 

@@ -6,13 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinSet};
 use warren_core::{
     check::{CheckKind, Command, ExecCheck, GrpcCheck, Parts, TcpCheck, TextMatch},
+    clause::Clause,
     id::TaskId,
     outcome::Outcome,
 };
-use warren_probe::{Beat, Observer, Prober, Seen, Target};
+use warren_probe::{Beat, Observer, Prober, STRETCHED_MAX, Seen, Target};
 use warren_runtime::{ExecEnd, Output, Reach};
 
 use crate::{
@@ -90,6 +92,39 @@ async fn what_hangs_is_late_all_the_same_and_the_message_says_what_it_was_given(
     let seen = look(2, &http).await;
     let given = "no answer within 600ms (in place of 200ms: this worker is short of time itself)";
     assert!(seen.message.starts_with(given), "{}", seen.message);
+}
+
+// C-98
+#[tokio::test]
+async fn a_grpc_server_is_given_the_latest_deadline_that_there_may_be() {
+    let ended = |code: u32| Reply::Answer {
+        status: 200,
+        headers: vec![
+            ("content-type", "application/grpc".to_owned()),
+            ("grpc-status", code.to_string()),
+        ],
+        body: Bytes::new(),
+        trailers: None,
+    };
+    let asked = async |score, timeout, reply: Reply| {
+        let server = H2Server::start(move |_| reply.clone());
+        let kind = CheckKind::Grpc(GrpcCheck::new(port(server.address)));
+        let seen = prober(score).attempt(&target(&Arc::default()), &kind, timeout).await;
+        let told = server.log(|log| log.heads[0].headers["grpc-timeout"].clone());
+        let told = told.to_str().unwrap().strip_suffix('m').unwrap().parse::<u64>().unwrap();
+        (seen.outcome, seen.clause, Duration::from_millis(told))
+    };
+    // The score may grow while it lasts, and the server must not end it before us.
+    let patient = Duration::from_secs(10);
+    let (outcome, clause, told) = asked(0, patient, ended(1)).await;
+    assert_eq!((outcome, clause), (EXPLICIT, Clause::new(110)), "an answer in time");
+    assert!(told > 2 * patient && told <= STRETCHED_MAX, "{told:?}");
+    // tonic says CANCELLED where others say DEADLINE_EXCEEDED.
+    for code in [1, 4] {
+        let late = Reply::After(TIMEOUT, Box::new(ended(code)));
+        let (outcome, clause, _) = asked(8, TIMEOUT, late).await;
+        assert_eq!((outcome, clause), (LATE, Clause::new(6)), "{code}");
+    }
 }
 
 // C-98
