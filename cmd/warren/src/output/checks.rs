@@ -145,7 +145,7 @@ fn tcp_words(check: &TcpCheck) -> String {
 }
 
 fn grpc_words(check: &GrpcCheck) -> String {
-    let GrpcCheck { endpoint, service, tls } = check;
+    let GrpcCheck { endpoint, service, tls, host } = check;
     let mut parts = vec![match endpoint {
         Endpoint::Port(port) => format!("gRPC health of :{port}"),
         Endpoint::Socket(socket) => format!("gRPC health over {}", socket.as_str()),
@@ -153,6 +153,7 @@ fn grpc_words(check: &GrpcCheck) -> String {
     if !service.as_str().is_empty() {
         parts.push(format!("for {}", words::plain(service.as_str())));
     }
+    parts.extend(host.as_ref().map(|host| format!("at {}", host.as_str())));
     if let Some(tls) = tls {
         parts.push("by TLS".to_owned());
         parts.push(tls_words(tls));

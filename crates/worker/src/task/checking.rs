@@ -15,7 +15,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use warren_core::{
     bounds::Ttl,
-    check::{ByRole, CheckKind, Checks},
+    check::{ByRole, Checks},
     health::Health,
     id::TaskId,
     outcome::{Attempt, Outcome},
@@ -344,7 +344,7 @@ impl Watched {
         let timeout = check.timing.timeout.get();
         let seen = self.prober.attempt(&self.target, &check.kind, timeout).await;
         drop(in_flight);
-        let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
+        let queued = check.kind.needs_permit().then_some(seen.waited);
         meter.end(seen.outcome, seen.latency, queued, seen.stretched);
         // A wait for a free slot is ours, so the attempt began after it.
         let at = at.after(seen.waited);
