@@ -1,6 +1,9 @@
 //! An attempt that lands and an order that comes in one tick, before the task's actor goes on.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    future::ready,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use futures::FutureExt as _;
 use tokio::sync::{mpsc, watch};
@@ -9,7 +12,7 @@ use tonic::async_trait;
 use warren_core::{
     assignment::Assignment,
     bounds::{Port, Threshold},
-    check::{Check, Command, HealthConfig, Role, TcpCheck, Timing},
+    check::{Check, CheckKind, Command, HealthConfig, Role, TcpCheck, Timing},
     health::{HealthStatus, Streak},
     node::Driver,
     outcome::Evidence,
@@ -20,7 +23,7 @@ use warren_probe::Observer;
 use warren_runtime::{ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, RuntimeError};
 
 use super::{
-    super::{Actor, Orders, Purpose, Update, watch_over::Eyes},
+    super::{Actor, Orders, Purpose, Update, flights::Flights, watch_over::Eyes},
     *,
 };
 use crate::{Config, Engine, Metrics, SystemClock, agent::Event, held};
@@ -142,13 +145,16 @@ impl Scene {
     /// An attempt of the role has seen this.
     fn land(&self, role: Role, outcome: Outcome) {
         let watched = self.eyes.checking.watched();
-        let mut begun = Vec::new();
+        let (mut begun, mut flights) = (Vec::new(), Flights::new());
         let mut state = watched.state();
         for group in &mut state.groups {
             let due = group.shared.roles.contains(&role);
             group.state = if due { GroupState::Due(Elapsed::ZERO) } else { GroupState::Idle };
         }
-        watched.start_due(&mut state, &mut |one| begun.push(one));
+        watched.start_due(&mut state, watched.anchor.elapsed(), &mut |one| {
+            begun.push(one);
+            flights.begin(ready(()))
+        });
         drop(state);
         let [Begun { index, number, .. }] = &begun[..] else { panic!("{} begun", begun.len()) };
         let attempt = Attempt {
