@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use warren_core::check::{Check, CheckKind, GrpcCheck, HttpHeader, Scheme, ServerName, Tls};
+use warren_core::{
+    Invalid,
+    check::{
+        Check, CheckKind, Endpoint, GrpcCheck, GrpcHost, HttpHeader, PortRef, Scheme, ServerName,
+    },
+};
 
 use crate::{failure::Failure, health_flags, output::words};
 
@@ -66,7 +71,8 @@ impl Place {
     }
 
     /// Puts a named host where the check would say whom it asks, unless it says so itself: into
-    /// the `Host` header of HTTP, and for gRPC into the name that a certificate is held to.
+    /// the `Host` header of HTTP, and for gRPC into `:authority` and the name that a certificate
+    /// is held to.
     pub fn named_in(&self, mut check: Check) -> Result<Check, Failure> {
         match &mut check.kind {
             CheckKind::Http(http) => {
@@ -78,17 +84,14 @@ impl Place {
                     http.headers.push(header.map_err(|why| Failure::flag("URL", why))?);
                 }
             }
-            CheckKind::Grpc(GrpcCheck { tls: Some(Tls { server_name, .. }), .. }) => {
+            CheckKind::Grpc(grpc) => {
                 if let Some(host) = &self.host
                     && host.parse::<IpAddr>().is_err()
-                    && server_name.is_none()
                 {
-                    let name = ServerName::new(host);
-                    *server_name = Some(name.map_err(|why| Failure::flag("CHECK", why))?);
+                    ask_for(host, grpc).map_err(|why| Failure::flag("CHECK", why))?;
                 }
             }
-            CheckKind::Grpc(_)
-            | CheckKind::Tcp(_)
+            CheckKind::Tcp(_)
             | CheckKind::Exec(_)
             | CheckKind::File(_)
             | CheckKind::All(_)
@@ -96,6 +99,24 @@ impl Place {
         }
         Ok(check)
     }
+}
+
+/// A server name or a host of its own says whom it asks for already.
+fn ask_for(name: &str, check: &mut GrpcCheck) -> Result<(), Invalid> {
+    let GrpcCheck { endpoint, service: _, tls, host } = check;
+    if host.is_some() || tls.as_ref().is_some_and(|tls| tls.server_name.is_some()) {
+        return Ok(());
+    }
+    let absent = if tls.is_some() { 443 } else { 80 };
+    let whole = match endpoint {
+        Endpoint::Port(PortRef::Number(port)) if port.get() != absent => format!("{name}:{port}"),
+        Endpoint::Port(_) | Endpoint::Socket(_) => name.to_owned(),
+    };
+    *host = Some(GrpcHost::new(whole)?);
+    if let Some(tls) = tls {
+        tls.server_name = Some(ServerName::new(name)?);
+    }
+    Ok(())
 }
 
 /// The place, and what is left for the flag's own spelling.
@@ -197,7 +218,7 @@ fn refuse_second(address: Option<&str>) -> Result<(), Failure> {
 mod tests {
     use warren_core::{
         bounds::Port,
-        check::{Role, Timing},
+        check::{Role, Timing, Tls},
     };
 
     use super::*;
@@ -251,26 +272,29 @@ mod tests {
     }
 
     #[test]
-    fn a_named_host_is_whom_a_grpc_check_asks_by_tls() {
-        let named = |host: &str, tls: Option<Tls>| {
+    fn a_named_host_is_whom_a_grpc_check_asks_for() {
+        let named = |host: &str, port: u32, tls: Option<Tls>| {
             let kind =
-                CheckKind::Grpc(GrpcCheck { tls, ..GrpcCheck::new(Port::new(443).unwrap()) });
+                CheckKind::Grpc(GrpcCheck { tls, ..GrpcCheck::new(Port::new(port).unwrap()) });
             let check = Check { kind, timing: Timing::default_for(Role::Liveness) };
             let CheckKind::Grpc(grpc) = place(Some(host), None).named_in(check).unwrap().kind
             else {
                 panic!("it was gRPC")
             };
-            grpc.tls.and_then(|tls| tls.server_name).map(|name| name.as_str().to_owned())
+            let server_name = grpc.tls.and_then(|tls| tls.server_name);
+            let text = |text: &str| text.to_owned();
+            (server_name.map(|name| text(name.as_str())), grpc.host.map(|host| text(host.as_str())))
         };
         let own =
             Tls { server_name: Some(ServerName::new("own.example").unwrap()), ..Tls::default() };
-        for (host, tls, expected) in [
-            ("cart.example", Some(Tls::default()), Some("cart.example")),
-            ("cart.example", Some(own), Some("own.example")),
-            ("10.0.0.7", Some(Tls::default()), None),
-            ("cart.example", None, None),
+        for (host, port, tls, server_name, asked) in [
+            ("cart.example", 443, Some(Tls::default()), Some("cart.example"), Some("cart.example")),
+            ("cart.example", 50_051, None, None, Some("cart.example:50051")),
+            ("cart.example", 443, Some(own), Some("own.example"), None),
+            ("10.0.0.7", 443, Some(Tls::default()), None, None),
         ] {
-            assert_eq!(named(host, tls).as_deref(), expected, "{host}");
+            let named = named(host, port, tls);
+            assert_eq!((named.0.as_deref(), named.1.as_deref()), (server_name, asked), "{host}");
         }
     }
 

@@ -153,7 +153,7 @@ fn tcp_words(check: &TcpCheck, host: &str) -> String {
 }
 
 fn grpc_words(check: &GrpcCheck, host: &str) -> String {
-    let GrpcCheck { endpoint, service, tls } = check;
+    let GrpcCheck { endpoint, service, tls, host: asked } = check;
     let mut parts = vec![match endpoint {
         Endpoint::Port(port) => format!("gRPC health of {host}:{port}"),
         Endpoint::Socket(socket) => format!("gRPC health over {}", socket.as_str()),
@@ -161,6 +161,7 @@ fn grpc_words(check: &GrpcCheck, host: &str) -> String {
     if !service.as_str().is_empty() {
         parts.push(format!("for {}", words::plain(service.as_str())));
     }
+    parts.extend(asked.as_ref().map(|host| format!("at {}", host.as_str())));
     if let Some(tls) = tls {
         parts.push("by TLS".to_owned());
         parts.push(tls_words(tls));

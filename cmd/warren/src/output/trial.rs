@@ -55,10 +55,15 @@ const fn outcome(outcome: Outcome) -> &'static str {
 
 /// Each phase by itself: `connect 0.2ms, TLS 3.1ms, first byte 0.8ms, total 4.4ms`.
 fn latency(phases: &Phases, total: Duration) -> String {
-    let Phases { connect, tls, first_byte } = *phases;
+    let Phases { earlier, connect, tls, first_byte } = *phases;
     let mut before = Duration::ZERO;
     let mut parts = Vec::new();
-    for (name, over) in [("connect", connect), ("TLS", tls), ("first byte", first_byte)] {
+    for (name, over) in [
+        ("earlier connections", earlier),
+        ("connect", connect),
+        ("TLS", tls),
+        ("first byte", first_byte),
+    ] {
         let Some(over) = over else { continue };
         parts.push(format!("{name} {}", precise(over.saturating_sub(before))));
         before = over;
@@ -107,10 +112,17 @@ mod tests {
     fn each_phase_is_told_by_itself_and_the_total_last() {
         let [connect, tls, first_byte] =
             [200, 3_300, 4_100].map(|micros| Some(Duration::from_micros(micros)));
-        let phases = Phases { connect, tls, first_byte };
+        let phases = Phases { earlier: None, connect, tls, first_byte };
         assert_eq!(
             latency(&phases, Duration::from_micros(4_400)),
             "connect 200µs, TLS 3.1ms, first byte 800µs, total 4.4ms"
+        );
+        let [earlier, connect, first_byte] =
+            [1_000_000, 1_000_200, 1_001_000].map(|micros| Some(Duration::from_micros(micros)));
+        let redirected = Phases { earlier, connect, tls: None, first_byte };
+        assert_eq!(
+            latency(&redirected, Duration::from_micros(1_001_100)),
+            "earlier connections 1000ms, connect 200µs, first byte 800µs, total 1001ms"
         );
         assert_eq!(latency(&Phases::default(), Duration::from_secs(5)), "total 5000ms");
     }

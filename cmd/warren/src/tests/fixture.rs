@@ -114,6 +114,7 @@ fn role(verdict: pb::Verdict, passes: u32, failures: u32, last: pb::Attempt) -> 
         inconclusive: 0,
         last: Some(last),
         flapping_since: None,
+        grounds: pb::Grounds::Seen.into(),
     }
 }
 
@@ -278,6 +279,7 @@ pub fn trial(outcome: pb::Outcome) -> pb::Trial {
             connect: Some(millis(1)),
             tls: None,
             first_byte: Some(millis(3)),
+            earlier: None,
         }),
         waited: seconds(0),
         clause: 51,

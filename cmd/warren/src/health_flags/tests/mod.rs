@@ -543,6 +543,7 @@ fn every_option_of_the_other_kinds_has_its_key() {
             "gRPC health of :grpc by TLS verified by the node's authorities as x.example",
         ),
         ("grpc", "socket=/run/g", "gRPC health over /run/g"),
+        ("grpc", "1,host=cart.example:80", "gRPC health of :1 at cart.example:80"),
         ("file", "/run/ready", "file /run/ready"),
         ("file", "path=/run/beat,max-age=90s", "file /run/beat at most 1m30s old"),
         ("cmd", "user=postgres,cmd=pg_isready", "run pg_isready as postgres"),
@@ -561,6 +562,11 @@ fn every_option_of_the_other_kinds_has_its_key() {
         assert_eq!(shown(&[&format!("--health-{flag}"), value]), meaning, "{value}");
         assert_eq!(shown(&[&format!("--readiness-{flag}"), value]), meaning, "{value}");
     }
+}
+
+/// C-105, C-110, C-115 to C-121.
+#[test]
+fn what_the_other_kinds_cannot_be_is_refused_by_its_key() {
     for (flag, value, why) in [
         (
             "tcp",
@@ -572,6 +578,11 @@ fn every_option_of_the_other_kinds_has_its_key() {
             "grpc",
             "service=x",
             "port: is required, since the service does not publish exactly one TCP port",
+        ),
+        (
+            "grpc",
+            "1,host=a/b",
+            "host: \"a/b\" is not NAME or NAME:PORT, an IPv6 address in [brackets]",
         ),
         ("file", "run/ready", "path: \"run/ready\" is not an absolute path without '..'"),
         ("file", "max-age=5s", "path: is required"),
