@@ -372,3 +372,6 @@ fn decode_hello(
     };
     Ok((hello, acks))
 }
+
+#[cfg(test)]
+mod tests;
