@@ -54,12 +54,16 @@ const DRAIN_MAX: Duration = Duration::from_millis(100);
 const REAP_MAX: Duration = Duration::from_secs(1);
 const SIGKILL: u32 = 9;
 
+/// Of the names of commands, and of their FIFOs in the task's directory, by which the next worker
+/// finds those that this one leaves when it is killed.
+pub const PREFIX: &str = "exec-";
+
 /// A command and what it takes to run it.
 #[derive(Debug)]
-struct Exec {
-    shared: Arc<Shared>,
-    task: TaskId,
-    id: String,
+pub struct Exec {
+    pub shared: Arc<Shared>,
+    pub task: TaskId,
+    pub id: String,
     fifo: PathBuf,
 }
 
@@ -84,9 +88,7 @@ impl Shared {
             },
         };
         let process = beside(&process, command, ids.as_ref());
-        let id = format!("exec-{}", unique());
-        let fifo = self.task_dir(task).join(&id);
-        let exec = Exec { shared: Arc::clone(self), task, id, fifo };
+        let exec = Exec::new(self, task, format!("{PREFIX}{}", unique()));
         let (caller, answer) = oneshot::channel();
         // On its own: a caller who goes away leaves no command behind.
         self.background.spawn(exec.run(process, deadline, caller, turn));
@@ -192,6 +194,11 @@ enum Begun {
 type Start = BoxFuture<'static, Result<u32, Status>>;
 
 impl Exec {
+    pub fn new(shared: &Arc<Shared>, task: TaskId, id: String) -> Self {
+        let fifo = shared.task_dir(task).join(&id);
+        Self { shared: Arc::clone(shared), task, id, fifo }
+    }
+
     /// All of it, to the cleaning up. The turn ends when the command is dead.
     async fn run(self, process: Vec<u8>, deadline: Instant, mut caller: Caller, turn: Turn) {
         let mut pipe = match self.open() {
@@ -287,6 +294,11 @@ impl Exec {
 
     fn open(&self) -> io::Result<Receiver> {
         mkfifo(&self.fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        self.read()
+    }
+
+    /// Also where nobody writes yet.
+    pub fn read(&self) -> io::Result<Receiver> {
         OpenOptions::new().open_receiver(&self.fifo)
     }
 
@@ -320,7 +332,7 @@ impl Exec {
     }
 
     /// All that the command started and that stayed in its group, which is named by its pid.
-    async fn kill(&self, pid: u32) {
+    pub async fn kill(&self, pid: u32) {
         let group = i32::try_from(pid).map(Pid::from_raw).ok().filter(|pid| pid.as_raw() > 1);
         if let Some(group) = group.filter(|pid| getpgid(Some(*pid)) == Ok(*pid)) {
             match killpg(group, Signal::SIGKILL) {
@@ -337,23 +349,31 @@ impl Exec {
         }
     }
 
-    /// Makes containerd forget the command, which takes seconds while a child of it lives.
     async fn clean_up(self, pipe: Receiver) {
-        let delete =
-            DeleteProcessRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
-        let delete = self.shared.client.request(delete);
-        if let Err(status) = found(self.shared.client.tasks().delete_process(delete).await) {
+        if let Err(status) = self.delete().await {
             let error = status.message();
             tracing::debug!(task.id = %self.task, error, "containerd keeps a command");
         }
+        self.remove_fifo();
+        drop(pipe);
+    }
+
+    /// Makes containerd forget the command, which takes seconds while a child of it lives.
+    pub async fn delete(&self) -> Result<(), Status> {
+        let delete =
+            DeleteProcessRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
+        let delete = self.shared.client.request(delete);
+        found(self.shared.client.tasks().delete_process(delete).await).map(drop)
+    }
+
+    pub fn remove_fifo(&self) {
         // The task's deletion removes what is left of it.
         drop(fs::remove_file(&self.fifo));
-        drop(pipe);
     }
 }
 
 /// Reads for as long as it is polled.
-async fn drain(pipe: &mut Receiver, output: &mut HeadTail) -> std::convert::Infallible {
+pub async fn drain(pipe: &mut Receiver, output: &mut HeadTail) -> std::convert::Infallible {
     drain_to_end(pipe, output).await;
     std::future::pending().await
 }

@@ -165,7 +165,7 @@ fn memory() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn fifos(lab: &Lab, task: TaskId) -> usize {
+pub fn fifos(lab: &Lab, task: TaskId) -> usize {
     let dir = lab.path("state/tasks").join(task.to_string());
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().starts_with("exec-")).count()
