@@ -3,7 +3,10 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use containerd_client::{services::v1::GetRequest, types::v1::Process};
+use containerd_client::{
+    services::v1::GetRequest,
+    types::v1::{Process, Status},
+};
 use tokio::{
     net::unix::pipe::Receiver,
     time::{sleep, timeout},
@@ -85,10 +88,14 @@ impl Exec {
     /// Whether containerd has forgotten it.
     async fn try_to_end(&self) -> bool {
         match self.look().await {
-            Ok(None) => return true,
-            Ok(Some(process)) if process.pid != 0 => self.kill(process.pid).await,
-            // It has not begun, or is about to.
-            Ok(Some(_)) => {}
+            Ok(None) => {
+                self.kill(None).await;
+                return true;
+            }
+            Ok(Some(process)) => {
+                let runs = process.status() == Status::Running;
+                self.kill(runs.then_some(process.pid)).await;
+            }
             Err(error) => tracing::debug!(task.id = %self.task, %error, "cannot look"),
         }
         self.delete().await.is_ok()

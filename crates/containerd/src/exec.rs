@@ -17,29 +17,26 @@ use containerd_client::services::v1::{
     DeleteProcessRequest, ExecProcessRequest, GetRequest, StartRequest, WaitRequest, WaitResponse,
 };
 use futures::{FutureExt, future::BoxFuture};
-use nix::{
-    errno::Errno,
-    sys::{
-        signal::{Signal, killpg},
-        stat::Mode,
-    },
-    unistd::{Pid, getpgid, mkfifo},
-};
+use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
 use prost_types::Any;
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt,
     net::unix::pipe::{OpenOptions, Receiver},
     sync::oneshot,
+    task::spawn_blocking,
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Response, Status};
 use warren_core::{check::Command, id::TaskId, spec::User};
 use warren_runtime::{
-    ExecEnd, HeadTail, Output, Root, RootError, RuntimeError, exec::Turn, expand,
+    ExecEnd, HeadTail, Output, Root, RootError, RuntimeError,
+    exec::{self, Turn},
+    expand,
 };
 
 use crate::{
+    cgroup,
     client::{fault, found, unavailable, unique},
     reason, rootfs,
     shared::Shared,
@@ -87,8 +84,8 @@ impl Shared {
                 Err(reason) => return Ok(ExecEnd::NotRun { reason }),
             },
         };
-        let process = beside(&process, command, ids.as_ref());
         let exec = Exec::new(self, task, format!("{PREFIX}{}", unique()));
+        let process = beside(&process, command, ids.as_ref(), &exec.id);
         let (caller, answer) = oneshot::channel();
         // On its own: a caller who goes away leaves no command behind.
         self.background.spawn(exec.run(process, deadline, caller, turn));
@@ -160,7 +157,7 @@ impl Shared {
             Ok::<_, RootError>(user::resolve(&user, &passwd, &group))
         };
         // Its files may hang; whoever waits for the command does not wait longer than it may take.
-        let looked = tokio::task::spawn_blocking(look).await;
+        let looked = spawn_blocking(look).await;
         let looked = looked.map_err(|error| unavailable(format!("a look was lost: {error}")))?;
         match looked {
             Ok(ids) => Ok(ids),
@@ -219,7 +216,7 @@ impl Exec {
                 tell(caller, Err(unavailable("a command was not started in its time".to_owned())));
                 // The pipe stays open meanwhile, or the shim would hang.
                 if let Ok(pid) = start.await {
-                    self.kill(pid).await;
+                    self.kill(Some(pid)).await;
                     drop(timeout(REAP_MAX, self.wait()).await);
                 }
                 drop(turn);
@@ -263,9 +260,9 @@ impl Exec {
         match ended {
             Some(Ok(_)) => {}
             // Nobody will see its end.
-            Some(Err(_)) => self.kill(pid).await,
+            Some(Err(_)) => self.kill(Some(pid)).await,
             None => {
-                self.kill(pid).await;
+                self.kill(Some(pid)).await;
                 // Bounded; what has not ended by then cannot be killed.
                 drop(timeout(REAP_MAX, wait).await);
             }
@@ -331,21 +328,24 @@ impl Exec {
         async move { tasks.wait(wait).await }
     }
 
-    /// All that the command started and that stayed in its group, which is named by its pid.
-    pub async fn kill(&self, pid: u32) {
-        let group = i32::try_from(pid).map(Pid::from_raw).ok().filter(|pid| pid.as_raw() > 1);
-        if let Some(group) = group.filter(|pid| getpgid(Some(*pid)) == Ok(*pid)) {
-            match killpg(group, Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => {
-                    tracing::warn!(task.id = %self.task, %error, "cannot kill a command's group");
-                }
-            }
-        }
+    /// All that the command started, and waits for it. `None`: it has not begun, or has ended.
+    pub async fn kill(&self, pid: Option<u32>) {
+        let (task, mark) = (self.task, self.id.clone());
+        let group = pid.filter(|pid| *pid > 1);
+        let all = spawn_blocking(move || exec::kill(group, &mark, || cgroup::pids(task)));
         // By name as well, where the pid is another namespace's.
-        let killed = self.shared.kill(&self.task.to_string(), &self.id, SIGKILL, false).await;
-        if let Err(error) = killed {
-            tracing::warn!(task.id = %self.task, %error, "cannot kill a command");
+        let by_name = async {
+            match pid {
+                Some(_) => self.shared.kill(&task.to_string(), &self.id, SIGKILL, false).await,
+                None => Ok(()),
+            }
+        };
+        let (all, by_name) = tokio::join!(all, by_name);
+        if let Err(error) = all.map_err(io::Error::other).flatten() {
+            tracing::warn!(task.id = %task, %error, "a command that was killed has not ended");
+        }
+        if let Err(error) = by_name {
+            tracing::warn!(task.id = %task, %error, "cannot kill a command");
         }
     }
 
@@ -387,8 +387,9 @@ async fn drain_to_end(pipe: &mut Receiver, output: &mut HeadTail) {
     }
 }
 
-/// The task's own process with other arguments: same user, environment, directory and rights.
-fn beside(process: &Value, command: &Command, user: Option<&Ids>) -> Vec<u8> {
+/// The task's own process with other arguments: same user, directory and rights, and the same
+/// environment with the command's mark.
+fn beside(process: &Value, command: &Command, user: Option<&Ids>, mark: &str) -> Vec<u8> {
     let mut process = process.clone();
     let env = process["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let var = |name: &str| {
@@ -396,6 +397,8 @@ fn beside(process: &Value, command: &Command, user: Option<&Ids>) -> Vec<u8> {
         vars.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     };
     let argv = expand::words(command, var);
+    let marked = env.iter().cloned().chain([json!(format!("{}={mark}", exec::ENV))]).collect();
+    process["env"] = Value::Array(marked);
     process["args"] = json!(argv);
     if let Some(user) = user {
         process["user"] = json!(user);

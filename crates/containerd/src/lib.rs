@@ -6,6 +6,7 @@
 
 mod abandoned;
 mod archive;
+mod cgroup;
 mod client;
 mod cni;
 mod container;

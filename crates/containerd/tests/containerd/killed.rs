@@ -133,7 +133,7 @@ async fn child_that_runs_commands_and_is_killed_meanwhile() {
     join_all(commands).await;
 }
 
-const HANGS: &str = "sleep 7777 & sleep 7777; :";
+const HANGS: &str = "sleep 7777 & setsid sleep 7777 & sleep 7777; :";
 
 /// C-72, C-75, C-76 and C-122.
 #[tokio::test(flavor = "multi_thread")]
