@@ -16,7 +16,7 @@ const SHARED_BY: u32 = 10;
 pub(crate) struct Kept<C>(Mutex<Idle<C>>);
 
 #[derive(Debug)]
-struct Idle<C> {
+pub(crate) struct Idle<C> {
     /// Mostly there is one check that keeps its connection, and that lies with the task.
     first: Option<(u64, Used<C>)>,
     others: Vec<(u64, Used<C>)>,
@@ -59,6 +59,11 @@ impl<C> Kept<C> {
         black_box(self.0.is_poisoned());
     }
 
+    /// All of them, unless somebody takes or puts one right now.
+    pub(crate) fn peek(&self) -> Option<MutexGuard<'_, Idle<C>>> {
+        self.0.try_lock().ok()
+    }
+
     /// Closes them all: nobody asks the same soon.
     pub(crate) fn let_go(&self) {
         *self.idle() = Idle::default();
@@ -67,6 +72,16 @@ impl<C> Kept<C> {
     fn idle(&self) -> MutexGuard<'_, Idle<C>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Idle<C> {
+    /// See [`Kept::glance`].
+    pub(crate) fn glance(&self, at: impl FnOnce(&C)) {
+        if let Some((known, used)) = &self.first {
+            black_box((*known, used.attempts));
+            at(&used.connection);
+        }
     }
 }
 

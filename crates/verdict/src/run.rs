@@ -1,5 +1,7 @@
 //! One role's outcomes, folded one by one into its verdict.
 
+use std::hint::black_box;
+
 use warren_core::{
     check::{Role, Timing},
     health::{Grounds, RoleHealth, Streak, Verdict},
@@ -209,6 +211,11 @@ impl RoleRun {
             (Sight::Seen | Sight::Blind { .. }, Known::Pending) => Verdict::Pending,
             (Sight::Seen | Sight::Blind { .. }, Known::Passing) => Verdict::Passing,
         }
+    }
+
+    /// See [`TaskVerdicts::glance`](crate::TaskVerdicts::glance).
+    pub(crate) fn glance(&self) {
+        black_box((self.run, self.since, self.known));
     }
 
     /// Why it is failing or unknown; else empty.

@@ -11,10 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{AbortHandle, AbortRegistration},
-};
+use futures::FutureExt;
 use tokio::time::Instant;
 use warren_core::{
     bounds::Ttl,
@@ -31,6 +28,7 @@ use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts};
 
 use super::{
     Context,
+    flights::Handle,
     group::{Flight, Group, GroupState, loops},
     observation::Observation,
     rounds::Rounds,
@@ -73,7 +71,10 @@ struct State {
 }
 
 /// See [`Watched::peek`].
-pub struct Peeked<'a>(MutexGuard<'a, State>);
+pub struct Peeked<'a> {
+    state: MutexGuard<'a, State>,
+    target: Option<warren_probe::Peeked<'a>>,
+}
 
 /// What an attempt changed. What is then told is the health as it is when it is told: orders may
 /// have come since.
@@ -94,7 +95,6 @@ pub struct Begun {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
     due: Elapsed,
-    registration: AbortRegistration,
 }
 
 /// An attempt that has ended.
@@ -289,11 +289,17 @@ impl Watched {
 
     /// Its state, where nobody has it.
     pub fn peek(&self) -> Option<Peeked<'_>> {
-        self.state.try_lock().ok().map(Peeked)
+        let state = self.state.try_lock().ok()?;
+        Some(Peeked { state, target: self.target.peek() })
     }
 
-    /// The rounds have come by, as they were asked to for then.
-    pub fn come_by(self: &Arc<Self>, at: Instant, begin: &mut impl FnMut(Begun)) {
+    /// The rounds have come by now, as they were asked to for then.
+    pub fn come_by(
+        self: &Arc<Self>,
+        at: Instant,
+        now: Instant,
+        begin: &mut impl FnMut(Begun) -> Handle,
+    ) {
         let mut state = self.state();
         // They may have been asked to come sooner since, and then they did.
         if state.queued.is_none_or(|queued| self.anchor + queued != at) {
@@ -301,13 +307,17 @@ impl Watched {
         }
         state.queued = None;
         if state.attended {
-            self.start_due(&mut state, begin);
+            self.start_due(&mut state, now.saturating_duration_since(self.anchor), begin);
             self.enqueue(&mut state);
         }
     }
 
-    fn start_due(self: &Arc<Self>, state: &mut State, begin: &mut impl FnMut(Begun)) {
-        let now = self.anchor.elapsed();
+    fn start_due(
+        self: &Arc<Self>,
+        state: &mut State,
+        now: Elapsed,
+        begin: &mut impl FnMut(Begun) -> Handle,
+    ) {
         if state.paused_until.is_some_and(|until| until <= now) {
             self.resume(state);
         }
@@ -319,11 +329,10 @@ impl Watched {
             };
             *flights += 1;
             let number = *flights;
-            let (attempt, registration) = AbortHandle::new_pair();
-            group.state = GroupState::InFlight(Flight { number, attempt });
             let (shared, meter) = (Arc::clone(&group.shared), Arc::clone(&group.meter));
             let watched = Arc::clone(self);
-            begin(Begun { watched, index, number, shared, meter, due, registration });
+            let attempt = begin(Begun { watched, index, number, shared, meter, due });
+            group.state = GroupState::InFlight(Flight { number, attempt });
         }
     }
 
@@ -396,7 +405,7 @@ impl Watched {
                 actor.wake();
             }
         }
-        self.plan_attempts(state);
+        self.plan_attempts_at(state, ended);
     }
 
     fn resume(self: &Arc<Self>, state: &mut State) {
@@ -409,8 +418,12 @@ impl Watched {
     /// Asks when each group is due that has nothing planned or something still to come. What is
     /// overdue stays planned: it starts now, late.
     fn plan_attempts(self: &Arc<Self>, state: &mut State) {
+        self.plan_attempts_at(state, self.anchor.elapsed());
+    }
+
+    fn plan_attempts_at(self: &Arc<Self>, state: &mut State, now: Elapsed) {
         if state.paused_until.is_none() {
-            state.plan_attempts(self.anchor.elapsed());
+            state.plan_attempts(now);
         }
         self.enqueue(state);
     }
@@ -432,26 +445,28 @@ impl Watched {
 
 impl Begun {
     /// The attempt, to its record. One that panics takes nobody else's with it.
-    pub fn fly(self) -> (impl Future<Output = ()> + Send, AbortRegistration) {
-        let Self { watched, index, number, shared, meter, due, registration } = self;
-        let flight = async move {
+    pub fn fly(self) -> impl Future<Output = ()> + Send {
+        let Self { watched, index, number, shared, meter, due } = self;
+        async move {
             let attempt = AssertUnwindSafe(watched.attempt(&shared, &meter, due));
             let landed = attempt.catch_unwind().await;
             let landed = landed.unwrap_or_else(|_panic| watched.fell(due));
             watched.land(index, number, landed);
-        };
-        (flight, registration)
+        }
     }
 }
 
 impl Peeked<'_> {
     /// Looks at all that an attempt and its outcome touch.
     pub fn glance(&self) {
-        let state = &*self.0;
+        let Self { state, target } = self;
         black_box((state.attended, state.queued, state.flights, state.news.is_some()));
         for group in &state.groups {
             black_box((group.late, matches!(group.state, GroupState::Due(_))));
             state.verdicts.glance(group.shared.role);
+        }
+        if let Some(target) = target {
+            target.glance();
         }
     }
 }

@@ -20,7 +20,7 @@ use warren_probe::Observer;
 use warren_runtime::{ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, RuntimeError};
 
 use super::{
-    super::{Actor, Orders, Purpose, Update, watch_over::Eyes},
+    super::{Actor, Orders, Purpose, Update, flights::Flights, watch_over::Eyes},
     *,
 };
 use crate::{Config, Engine, Metrics, SystemClock, agent::Event, held};
@@ -148,7 +148,11 @@ impl Scene {
             let due = group.shared.roles.contains(&role);
             group.state = if due { GroupState::Due(Elapsed::ZERO) } else { GroupState::Idle };
         }
-        watched.start_due(&mut state, &mut |one| begun.push(one));
+        let mut flights = Flights::new();
+        watched.start_due(&mut state, Elapsed::ZERO, &mut |one| {
+            begun.push(one);
+            flights.begin(std::future::pending::<()>())
+        });
         drop(state);
         let [Begun { index, number, .. }] = &begun[..] else { panic!("{} begun", begun.len()) };
         let attempt = Attempt {
