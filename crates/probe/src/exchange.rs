@@ -85,8 +85,8 @@ impl Visit<'_> {
             if !self.trace.is_unanswered() {
                 return self.keep(judged, connection, attempts);
             }
+            self.trace.start_over();
         }
-        self.trace.start_over();
         after_you().await;
         let request = self.render(method, path);
         let (mut connection, sent) = self.connect_to_keep(&request).await?;

@@ -33,7 +33,7 @@ use crate::{
     end::End,
     exec, file,
     files::Files,
-    grpc::{self, Call},
+    grpc::{self, Allowed, Call},
     http::{self, Visit},
     kept::{Idle, Kept},
     message,
@@ -93,7 +93,7 @@ pub struct Seen {
     pub waited: Duration,
     /// It was given more than its deadline, for the observer's lateness.
     pub stretched: bool,
-    /// After redirects, of the last connection.
+    /// Of the last connection, and what came before it.
     pub phases: Phases,
 }
 
@@ -174,10 +174,10 @@ impl Prober {
             },
             CheckKind::Grpc(check) => match Peer::of(target, &check.endpoint) {
                 Ok(peer) => {
-                    let deadline = trace.start + self.given(limit).limit;
-                    let prober = self;
-                    let trace = &trace;
-                    let call = Call { prober, target, check, peer, trace, deadline };
+                    let longest = self.observer.as_ref().map(|_| Observer::longest(limit));
+                    let allowed = Allowed { limit, longest: longest.unwrap_or(limit) };
+                    let (prober, trace) = (self, &trace);
+                    let call = Call { prober, target, check, peer, trace, allowed };
                     watch.at(peer, Box::pin(call.make()).as_mut()).await
                 }
                 Err(end) => Err(end),

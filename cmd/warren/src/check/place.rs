@@ -1,10 +1,16 @@
 //! Where an attempt from the shell goes. A service's check never names a host; here the user may.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::{Duration, Instant},
+};
 
-use warren_core::check::{Check, CheckKind, GrpcCheck, HttpHeader, ServerName, Tls};
+use warren_core::{
+    Invalid,
+    check::{Check, CheckKind, Endpoint, GrpcCheck, GrpcHost, HttpHeader, PortRef, ServerName},
+};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::words};
 
 /// A host that was named, or loopback.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,26 +25,52 @@ impl Place {
         Self { host: None, authority: None }
     }
 
-    /// A name's first IPv4 address, else its first one.
-    pub async fn resolve(&self) -> Result<IpAddr, Failure> {
-        let Some(host) = self.host.as_deref() else { return Ok(Ipv4Addr::LOCALHOST.into()) };
+    /// At the given address, else on loopback.
+    pub fn at(address: Option<&str>) -> Result<Self, Failure> {
+        Ok(Self { host: given(address)?, authority: None })
+    }
+
+    /// As a URL has it.
+    pub fn shown(&self) -> String {
+        match self.host.as_deref() {
+            None => Ipv4Addr::LOCALHOST.to_string(),
+            Some(host) if host.contains(':') => format!("[{host}]"),
+            Some(host) => host.to_owned(),
+        }
+    }
+
+    /// A name's first IPv4 address, else its first one, and what is then left of the time that
+    /// there is for the whole attempt.
+    pub async fn resolve(&self, limit: Duration) -> Result<(IpAddr, Duration), Failure> {
+        let Some(host) = self.host.as_deref() else {
+            return Ok((Ipv4Addr::LOCALHOST.into(), limit));
+        };
         if let Ok(address) = host.parse() {
-            return Ok(address);
+            return Ok((address, limit));
         }
         // Its IPv6 address comes first on many machines, and few servers listen there alone.
         if host.eq_ignore_ascii_case("localhost") {
-            return Ok(Ipv4Addr::LOCALHOST.into());
+            return Ok((Ipv4Addr::LOCALHOST.into(), limit));
         }
         let unseen = |why: String| Failure::Unseen(format!("cannot resolve {host:?}: {why}"));
-        let found = tokio::net::lookup_host((host, 0)).await;
-        let found: Vec<_> = found.map_err(|why| unseen(why.to_string()))?.collect();
+        let late = || unseen(format!("no answer within {}", words::span(limit)));
+        let begun = Instant::now();
+        let found = tokio::time::timeout(limit, tokio::net::lookup_host((host, 0))).await;
+        let found = found.map_err(|_| late())?.map_err(|why| unseen(why.to_string()))?;
+        let found: Vec<_> = found.collect();
         let v4 = found.iter().find(|address| address.is_ipv4());
-        let first = v4.or_else(|| found.first());
-        first.map(std::net::SocketAddr::ip).ok_or_else(|| unseen("it has no address".to_owned()))
+        let first = v4.or_else(|| found.first()).map(std::net::SocketAddr::ip);
+        let address = first.ok_or_else(|| unseen("it has no address".to_owned()))?;
+        // Whole milliseconds, as timeouts are.
+        match limit.saturating_sub(begun.elapsed()).as_millis() {
+            0 => Err(late()),
+            left => Ok((address, Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX)))),
+        }
     }
 
     /// Puts a named host where the check would say whom it asks, unless it says so itself: into
-    /// the `Host` header of HTTP, and for gRPC into the name that a certificate is held to.
+    /// the `Host` header of HTTP, and for gRPC into `:authority` and the name that a certificate
+    /// is held to.
     pub fn named_in(&self, mut check: Check) -> Result<Check, Failure> {
         match &mut check.kind {
             CheckKind::Http(http) => {
@@ -50,17 +82,14 @@ impl Place {
                     http.headers.push(header.map_err(|why| Failure::flag("URL", why))?);
                 }
             }
-            CheckKind::Grpc(GrpcCheck { tls: Some(Tls { server_name, .. }), .. }) => {
+            CheckKind::Grpc(grpc) => {
                 if let Some(host) = &self.host
                     && host.parse::<IpAddr>().is_err()
-                    && server_name.is_none()
                 {
-                    let name = ServerName::new(host);
-                    *server_name = Some(name.map_err(|why| Failure::flag("CHECK", why))?);
+                    ask_for(host, grpc).map_err(|why| Failure::flag("CHECK", why))?;
                 }
             }
-            CheckKind::Grpc(_)
-            | CheckKind::Tcp(_)
+            CheckKind::Tcp(_)
             | CheckKind::Exec(_)
             | CheckKind::File(_)
             | CheckKind::All(_)
@@ -68,6 +97,24 @@ impl Place {
         }
         Ok(check)
     }
+}
+
+/// A server name or a host of its own says whom it asks for already.
+fn ask_for(name: &str, check: &mut GrpcCheck) -> Result<(), Invalid> {
+    let GrpcCheck { endpoint, service: _, tls, host } = check;
+    if host.is_some() || tls.as_ref().is_some_and(|tls| tls.server_name.is_some()) {
+        return Ok(());
+    }
+    let absent = if tls.is_some() { 443 } else { 80 };
+    let whole = match endpoint {
+        Endpoint::Port(PortRef::Number(port)) if port.get() != absent => format!("{name}:{port}"),
+        Endpoint::Port(_) | Endpoint::Socket(_) => name.to_owned(),
+    };
+    *host = Some(GrpcHost::new(whole)?);
+    if let Some(tls) = tls {
+        tls.server_name = Some(ServerName::new(name)?);
+    }
+    Ok(())
 }
 
 /// The place, and what is left for the flag's own spelling.
@@ -80,7 +127,7 @@ pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     let (authority, after) = rest.split_at(end);
     let bare = scheme.is_none() && !names_host(authority);
     if authority.is_empty() || bare {
-        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+        return Ok((Place::at(address)?, text.to_owned()));
     }
     if authority.contains('@') {
         let why = "has a user in it; say header=Authorization:VALUE";
@@ -93,7 +140,7 @@ pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
         None => format!("{port}{after}"),
     };
     if host.is_empty() {
-        return Ok((Place { host: given(address)?, authority: None }, spelled));
+        return Ok((Place::at(address)?, spelled));
     }
     refuse_second(address)?;
     let named = host.parse::<IpAddr>().is_err();
@@ -106,7 +153,7 @@ pub fn of_port(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     let end = text.find(',').unwrap_or(text.len());
     let (first, after) = text.split_at(end);
     if !names_host(first) {
-        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+        return Ok((Place::at(address)?, text.to_owned()));
     }
     refuse_second(address)?;
     let (host, port) = split(first)?;
@@ -155,7 +202,7 @@ fn refuse_second(address: Option<&str>) -> Result<(), Failure> {
 mod tests {
     use warren_core::{
         bounds::Port,
-        check::{Role, Timing},
+        check::{Role, Timing, Tls},
     };
 
     use super::*;
@@ -205,26 +252,29 @@ mod tests {
     }
 
     #[test]
-    fn a_named_host_is_whom_a_grpc_check_asks_by_tls() {
-        let named = |host: &str, tls: Option<Tls>| {
+    fn a_named_host_is_whom_a_grpc_check_asks_for() {
+        let named = |host: &str, port: u32, tls: Option<Tls>| {
             let kind =
-                CheckKind::Grpc(GrpcCheck { tls, ..GrpcCheck::new(Port::new(443).unwrap()) });
+                CheckKind::Grpc(GrpcCheck { tls, ..GrpcCheck::new(Port::new(port).unwrap()) });
             let check = Check { kind, timing: Timing::default_for(Role::Liveness) };
             let CheckKind::Grpc(grpc) = place(Some(host), None).named_in(check).unwrap().kind
             else {
                 panic!("it was gRPC")
             };
-            grpc.tls.and_then(|tls| tls.server_name).map(|name| name.as_str().to_owned())
+            let server_name = grpc.tls.and_then(|tls| tls.server_name);
+            let text = |text: &str| text.to_owned();
+            (server_name.map(|name| text(name.as_str())), grpc.host.map(|host| text(host.as_str())))
         };
         let own =
             Tls { server_name: Some(ServerName::new("own.example").unwrap()), ..Tls::default() };
-        for (host, tls, expected) in [
-            ("cart.example", Some(Tls::default()), Some("cart.example")),
-            ("cart.example", Some(own), Some("own.example")),
-            ("10.0.0.7", Some(Tls::default()), None),
-            ("cart.example", None, None),
+        for (host, port, tls, server_name, asked) in [
+            ("cart.example", 443, Some(Tls::default()), Some("cart.example"), Some("cart.example")),
+            ("cart.example", 50_051, None, None, Some("cart.example:50051")),
+            ("cart.example", 443, Some(own), Some("own.example"), None),
+            ("10.0.0.7", 443, Some(Tls::default()), None, None),
         ] {
-            assert_eq!(named(host, tls).as_deref(), expected, "{host}");
+            let named = named(host, port, tls);
+            assert_eq!((named.0.as_deref(), named.1.as_deref()), (server_name, asked), "{host}");
         }
     }
 

@@ -177,7 +177,7 @@ pub struct HealthFlags {
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_tcp: Vec<String>,
     /// One gRPC health check (grpc.health.v1) for liveness and readiness: 50051, :50051 or
-    /// port=50051 (or socket=) with further keys service= tls=any|node|FILE server-name=
+    /// port=50051 (or socket=) with further keys service= host= tls=any|node|FILE server-name=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_grpc: Vec<String>,
     /// One file of the task for liveness and readiness: /run/ready, or path=/run/beat,max-age=30s

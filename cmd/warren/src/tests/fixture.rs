@@ -280,6 +280,7 @@ pub fn trial(outcome: pb::Outcome) -> pb::Trial {
             connect: Some(millis(1)),
             tls: None,
             first_byte: Some(millis(3)),
+            earlier: None,
         }),
         waited: seconds(0),
         clause: 51,

@@ -8,9 +8,9 @@ use warren_core::{
     bounds::{Age, Attempts, Delay, Period, Port, RestartWindow, StopGrace, Threshold, Timeout},
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
-        Flapping, GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod,
-        HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role,
-        ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
+        Flapping, GrpcCheck, GrpcHost, GrpcService, HealthConfig, HttpCheck, HttpHeader,
+        HttpMethod, HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck,
+        Role, ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
     clause::Clause,
     event::{Decision, Event, EventKind},
@@ -116,6 +116,7 @@ fn grpc_check() -> GrpcCheck {
         endpoint: Endpoint::Port(PortRef::Name("admin".parse().unwrap())),
         service: GrpcService::new("shop.Cart").unwrap(),
         tls: Some(Tls { trust: Trust::Node, server_name: None }),
+        host: Some(GrpcHost::new("cart.example:443").unwrap()),
     }
 }
 
@@ -462,6 +463,7 @@ pub fn trial() -> Vec<Fixture<Trial>> {
         check,
         attempt: an_attempt(821, Outcome::Fail(Evidence::Explicit)),
         phases: Phases {
+            earlier: Some(Duration::from_micros(826)),
             connect: Some(Duration::from_micros(822)),
             tls: Some(Duration::from_micros(823)),
             first_byte: Some(Duration::from_micros(824)),

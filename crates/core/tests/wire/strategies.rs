@@ -314,8 +314,13 @@ fn nanos() -> impl Strategy<Value = Duration> {
 }
 
 fn phases() -> impl Strategy<Value = Phases> {
-    (option::of(nanos()), option::of(nanos()), option::of(nanos()))
-        .prop_map(|(connect, tls, first_byte)| Phases { connect, tls, first_byte })
+    let some = || option::of(nanos());
+    (some(), some(), some(), some()).prop_map(|(earlier, connect, tls, first_byte)| Phases {
+        earlier,
+        connect,
+        tls,
+        first_byte,
+    })
 }
 
 pub fn trial() -> impl Strategy<Value = Trial> {

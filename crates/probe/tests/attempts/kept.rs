@@ -130,6 +130,7 @@ async fn ten_attempts_share_a_connection_where_the_owner_asks_for_it() {
         let seen = look(&target, &server.check()).await;
         assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
         assert_eq!(seen.phases.connect.is_some(), attempt == 0, "{seen:?}");
+        assert_eq!(seen.phases.earlier, None, "{seen:?}");
     }
     assert_eq!(server.connections(), 1);
     passes(&target, &server.check()).await;

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use warren_core::{
     bounds::Ttl,
-    check::{ByRole, CheckKind, Checks},
+    check::{ByRole, Checks},
     health::Health,
     id::TaskId,
     outcome::{Attempt, Outcome},
@@ -344,7 +344,7 @@ impl Watched {
         let timeout = check.timing.timeout.get();
         let seen = self.prober.attempt(&self.target, &check.kind, timeout).await;
         drop(in_flight);
-        let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
+        let queued = check.kind.needs_permit().then_some(seen.waited);
         meter.end(seen.outcome, seen.latency, queued, seen.stretched);
         // A wait for a free slot is ours, so the attempt began after it.
         let at = at.after(seen.waited);
@@ -460,7 +460,7 @@ impl Peeked<'_> {
     /// Looks at all that an attempt and its outcome touch.
     pub fn glance(&self) {
         let Self { state, target } = self;
-        black_box((state.attended, state.queued, state.flights, state.news.is_some()));
+        black_box((state.attended, state.queued, state.flights, state.news));
         for group in &state.groups {
             black_box((group.late, matches!(group.state, GroupState::Due(_))));
             state.verdicts.glance(group.shared.role);

@@ -1,6 +1,9 @@
 //! An attempt that lands and an order that comes in one tick, before the task's actor goes on.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    future::ready,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use futures::FutureExt as _;
 use tokio::sync::{mpsc, watch};
@@ -9,7 +12,7 @@ use tonic::async_trait;
 use warren_core::{
     assignment::Assignment,
     bounds::{Port, Threshold},
-    check::{Check, Command, HealthConfig, Role, TcpCheck, Timing},
+    check::{Check, CheckKind, Command, HealthConfig, Role, TcpCheck, Timing},
     health::{HealthStatus, Streak},
     node::Driver,
     outcome::Evidence,
@@ -142,16 +145,15 @@ impl Scene {
     /// An attempt of the role has seen this.
     fn land(&self, role: Role, outcome: Outcome) {
         let watched = self.eyes.checking.watched();
-        let mut begun = Vec::new();
+        let (mut begun, mut flights) = (Vec::new(), Flights::new());
         let mut state = watched.state();
         for group in &mut state.groups {
             let due = group.shared.roles.contains(&role);
             group.state = if due { GroupState::Due(Elapsed::ZERO) } else { GroupState::Idle };
         }
-        let mut flights = Flights::new();
-        watched.start_due(&mut state, Elapsed::ZERO, &mut |one| {
+        watched.start_due(&mut state, watched.anchor.elapsed(), &mut |one| {
             begun.push(one);
-            flights.begin(std::future::pending::<()>())
+            flights.begin(ready(()))
         });
         drop(state);
         let [Begun { index, number, .. }] = &begun[..] else { panic!("{} begun", begun.len()) };

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,8 @@ pub struct World {
     pub manager: Arc<FakeManager>,
     worker: JoinSet<Result<(), WorkerFault>>,
     shutdown: CancellationToken,
+    /// Of the last worker.
+    registry: Registry,
 }
 
 impl World {
@@ -56,7 +59,15 @@ impl World {
             manager: FakeManager::start(),
             worker: JoinSet::new(),
             shutdown: CancellationToken::new(),
+            registry: Registry::default(),
         }
+    }
+
+    /// What the worker measured, a line for each series.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
     }
 
     /// With a worker whose only task has these checks, and that has said that it runs.
@@ -84,6 +95,7 @@ impl World {
     fn start_worker(&mut self, drivers: Drivers, echo: Option<Echo>) {
         let state = StateFile::open(self.dir.path(), NodeId::from_u64(9)).unwrap();
         self.shutdown = CancellationToken::new();
+        self.registry = Registry::default();
         let config = Config {
             node_name: "node".to_owned(),
             version: "test".to_owned(),
@@ -94,7 +106,7 @@ impl World {
             clock: Arc::new(SystemClock),
             session: watch::Sender::default(),
             labels: warren_core::node::Labels::new(),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(&mut self.registry),
             engine: Engine::here(),
             echo,
         };
