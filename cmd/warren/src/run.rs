@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use vitals::Vitals;
 use warren_containerd::Containerd;
 use warren_manager::{Manager, ManagerConfig};
+use warren_runtime::process::ProcessDriver;
 use warren_worker::{Drivers, Engine, SessionState, StateFile, SystemClock};
 
 pub use self::listen::Listening;
@@ -138,6 +139,7 @@ struct WorkerPart {
     state: StateFile,
     drivers: Drivers,
     containerd: Option<Containerd>,
+    process: Option<Arc<ProcessDriver>>,
     manager: Host,
 }
 
@@ -168,12 +170,12 @@ impl WorkerPart {
             metrics: warren_worker::Metrics::new(registry),
             engine: Engine::start().context("cannot start the thread of the checks")?,
         };
-        let drivers::Found { drivers, containerd } = found;
-        Ok(Self { config, state, drivers, containerd, manager: manager.clone() })
+        let drivers::Found { drivers, containerd, process } = found;
+        Ok(Self { config, state, drivers, containerd, process, manager: manager.clone() })
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Self { config, state, drivers, containerd, manager } = self;
+        let Self { config, state, drivers, containerd, process, manager } = self;
         let channel = manager.endpoint()?.connect_lazy();
         let working = warren_worker::run(config, state, drivers, channel, shutdown);
         let mut working = std::pin::pin!(working);
@@ -183,6 +185,9 @@ impl WorkerPart {
         };
         if let Some(containerd) = containerd {
             containerd.settle().await;
+        }
+        if let Some(process) = process {
+            process.settle().await;
         }
         Ok(ended?)
     }

@@ -28,6 +28,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 impl Shared {
     pub async fn delete(&self, task: TaskId) -> Result<(), RuntimeError> {
         self.processes.forget(task);
+        self.turns.forget(task);
         let container = self.container(task).await?;
         let dir = self.task_dir(task);
         if container.is_none() && !dir.exists() {

@@ -16,6 +16,7 @@ use std::{
 use containerd_client::services::v1::{
     DeleteProcessRequest, ExecProcessRequest, GetRequest, StartRequest, WaitRequest, WaitResponse,
 };
+use futures::{FutureExt, future::BoxFuture};
 use nix::{
     errno::Errno,
     sys::{
@@ -29,11 +30,14 @@ use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt,
     net::unix::pipe::{OpenOptions, Receiver},
-    time::{Instant, sleep_until, timeout, timeout_at},
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout},
 };
 use tonic::{Response, Status};
 use warren_core::{check::Command, id::TaskId, spec::User};
-use warren_runtime::{ExecEnd, HeadTail, Output, Root, RootError, RuntimeError, expand};
+use warren_runtime::{
+    ExecEnd, HeadTail, Output, Root, RootError, RuntimeError, exec::Turn, expand,
+};
 
 use crate::{
     client::{fault, found, unavailable, unique},
@@ -67,6 +71,9 @@ impl Shared {
         user: Option<&User>,
         limit: Duration,
     ) -> Result<ExecEnd, RuntimeError> {
+        let turn = self.turns.take(task).await.ok_or_else(|| {
+            unavailable("the command before in the task has not ended yet".to_owned())
+        })?;
         let deadline = Instant::now() + limit;
         let process = self.process_of(task).await?;
         let ids = match user {
@@ -80,15 +87,25 @@ impl Shared {
         let id = format!("exec-{}", unique());
         let fifo = self.task_dir(task).join(&id);
         let exec = Exec { shared: Arc::clone(self), task, id, fifo };
-        // On its own: a caller who goes away meanwhile leaves no command behind.
-        let run = self.background.spawn(exec.run(process, deadline));
+        let (caller, answer) = oneshot::channel();
+        // On its own: a caller who goes away leaves no command behind.
+        self.background.spawn(exec.run(process, deadline, caller, turn));
         let lost = |error| Err(unavailable(format!("a command was lost: {error}")));
-        let end = run.await.unwrap_or_else(lost);
+        let end = answer.await.unwrap_or_else(lost);
         if matches!(end, Err(RuntimeError::NoSuchTask(_))) {
             self.processes.forget(task);
+            self.turns.forget(task);
         }
         end
     }
+}
+
+/// Who wants to know how a command ends, for as long as it is not closed.
+type Caller = oneshot::Sender<Result<ExecEnd, RuntimeError>>;
+
+fn tell(caller: Caller, end: Result<ExecEnd, RuntimeError>) {
+    // Nobody may want to know any more.
+    drop(caller.send(end));
 }
 
 /// The `process` of the specs of tasks, which never changes. To ask containerd for it and to read
@@ -163,51 +180,78 @@ fn is_ours(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|raw| OURS.contains(&Errno::from_raw(raw)))
 }
 
+/// How far the command came.
+enum Begun {
+    Running(u32),
+    Not(Result<ExecEnd, RuntimeError>),
+    /// It may start yet.
+    Late(Start),
+}
+
+/// Of its process number.
+type Start = BoxFuture<'static, Result<u32, Status>>;
+
 impl Exec {
-    async fn run(self, process: Vec<u8>, deadline: Instant) -> Result<ExecEnd, RuntimeError> {
-        let pipe = self.open().map_err(|error| self.shared.disk_fault(&error))?;
-        if let Err(status) = self.register(process).await {
-            self.remove_fifo();
-            return reason::exec_fault(self.task, status);
-        }
-        let start = self.start();
-        let mut start = Box::pin(start);
-        let pid = match timeout_at(deadline, &mut start).await {
-            Ok(Ok(pid)) => pid,
-            Ok(Err(status)) => {
-                let task = self.task;
-                self.clean_up(pipe);
-                return reason::exec_fault(task, status);
-            }
-            Err(_) => {
-                // It may start yet. The pipe stays open, or the shim would hang.
-                let background = self.shared.background.clone();
-                background.spawn(async move {
-                    if let Ok(pid) = start.await {
-                        self.kill(pid).await;
-                    }
-                    self.clean_up(pipe);
-                });
-                return Err(unavailable("a command was not started in its time".to_owned()));
-            }
+    /// All of it, to the cleaning up. The turn ends when the command is dead.
+    async fn run(self, process: Vec<u8>, deadline: Instant, mut caller: Caller, turn: Turn) {
+        let mut pipe = match self.open() {
+            Ok(pipe) => pipe,
+            Err(error) => return tell(caller, Err(self.shared.disk_fault(&error))),
         };
-        self.remove_fifo();
-        self.attend(pid, pipe, deadline).await
+        match self.begin(process, deadline, &mut caller).await {
+            Begun::Running(pid) => {
+                let end = self.attend(pid, &mut pipe, deadline, &mut caller).await;
+                drop(turn);
+                tell(caller, end);
+            }
+            Begun::Not(end) => {
+                drop(turn);
+                tell(caller, end);
+            }
+            Begun::Late(start) => {
+                tell(caller, Err(unavailable("a command was not started in its time".to_owned())));
+                // The pipe stays open meanwhile, or the shim would hang.
+                if let Ok(pid) = start.await {
+                    self.kill(pid).await;
+                    drop(timeout(REAP_MAX, self.wait()).await);
+                }
+                drop(turn);
+            }
+        }
+        self.clean_up(pipe).await;
     }
 
-    /// From the start of the command to its end.
+    async fn begin(&self, process: Vec<u8>, deadline: Instant, caller: &mut Caller) -> Begun {
+        if let Err(status) = self.register(process).await {
+            return Begun::Not(reason::exec_fault(self.task, status));
+        }
+        let mut start = self.start();
+        let started = tokio::select! {
+            started = &mut start => started,
+            () = sleep_until(deadline) => return Begun::Late(start),
+            () = caller.closed() => return Begun::Late(start),
+        };
+        match started {
+            Ok(pid) => Begun::Running(pid),
+            Err(status) => Begun::Not(reason::exec_fault(self.task, status)),
+        }
+    }
+
+    /// From the start of the command to its end, which nobody may want to know any more.
     async fn attend(
-        self,
+        &self,
         pid: u32,
-        mut pipe: Receiver,
+        pipe: &mut Receiver,
         deadline: Instant,
+        caller: &mut Caller,
     ) -> Result<ExecEnd, RuntimeError> {
         let mut output = HeadTail::new();
         let mut wait = Box::pin(self.wait());
         let ended = tokio::select! {
             ended = &mut wait => Some(ended),
-            never = drain(&mut pipe, &mut output) => match never {},
+            never = drain(pipe, &mut output) => match never {},
             () = sleep_until(deadline) => None,
+            () = caller.closed() => None,
         };
         match ended {
             Some(Ok(_)) => {}
@@ -219,11 +263,8 @@ impl Exec {
                 drop(timeout(REAP_MAX, wait).await);
             }
         }
-        drop(timeout(DRAIN_MAX, drain_to_end(&mut pipe, &mut output)).await);
-        let output = output.finish();
-        let end = self.end(ended, output);
-        self.clean_up(pipe);
-        end
+        drop(timeout(DRAIN_MAX, drain_to_end(pipe, &mut output)).await);
+        self.end(ended, output.finish())
     }
 
     fn end(
@@ -262,11 +303,11 @@ impl Exec {
         self.shared.client.tasks().exec(self.shared.client.request(exec)).await.map(drop)
     }
 
-    fn start(&self) -> impl Future<Output = Result<u32, Status>> + Send + 'static {
+    fn start(&self) -> Start {
         let start = StartRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
         let start = self.shared.client.request(start);
         let mut tasks = self.shared.client.tasks();
-        async move { Ok(tasks.start(start).await?.into_inner().pid) }
+        async move { Ok(tasks.start(start).await?.into_inner().pid) }.boxed()
     }
 
     fn wait(
@@ -296,27 +337,18 @@ impl Exec {
         }
     }
 
-    fn remove_fifo(&self) {
+    /// Makes containerd forget the command, which takes seconds while a child of it lives.
+    async fn clean_up(self, pipe: Receiver) {
+        let delete =
+            DeleteProcessRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
+        let delete = self.shared.client.request(delete);
+        if let Err(status) = found(self.shared.client.tasks().delete_process(delete).await) {
+            let error = status.message();
+            tracing::debug!(task.id = %self.task, error, "containerd keeps a command");
+        }
         // The task's deletion removes what is left of it.
         drop(fs::remove_file(&self.fifo));
-    }
-
-    /// Makes containerd forget the command, which takes seconds while a child of it lives.
-    fn clean_up(self, pipe: Receiver) {
-        let background = self.shared.background.clone();
-        background.spawn(async move {
-            let delete = DeleteProcessRequest {
-                container_id: self.task.to_string(),
-                exec_id: self.id.clone(),
-            };
-            let delete = self.shared.client.request(delete);
-            if let Err(status) = found(self.shared.client.tasks().delete_process(delete).await) {
-                let error = status.message();
-                tracing::debug!(task.id = %self.task, error, "containerd keeps a command");
-            }
-            self.remove_fifo();
-            drop(pipe);
-        });
+        drop(pipe);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::TaskTracker;
 use warren_core::{id::TaskId, node::Driver};
-use warren_runtime::RuntimeError;
+use warren_runtime::{RuntimeError, exec::Turns};
 
 use crate::{
     Config,
@@ -31,10 +31,12 @@ pub struct Shared {
     pub image_turns: [Mutex<()>; IMAGES_AT_ONCE],
     /// Layers on their way from registries, over all images.
     pub downloads: Semaphore,
-    /// What goes on after the call that began it: the cleaning up behind commands in tasks.
+    /// What goes on after the call that began it: commands in tasks, and the cleaning up behind.
     pub background: TaskTracker,
     /// How the processes of those tasks are run that commands are run beside.
     pub processes: Processes,
+    /// Whose command runs.
+    pub turns: Turns,
 }
 
 /// Layers that are fetched at once. What docker and containerd do; more is unkind to registries.
@@ -56,6 +58,7 @@ impl Shared {
             downloads: Semaphore::new(DOWNLOADS_AT_ONCE),
             background: TaskTracker::new(),
             processes: Processes::default(),
+            turns: Turns::default(),
         })
     }
 

@@ -58,6 +58,13 @@ pub(crate) struct Visit<'a> {
 /// What a kept connection is.
 pub(crate) type Connection = Either<Stream, Box<TlsStream<Stream>>>;
 
+/// Has a connection's memory fetched, and does nothing else.
+pub(crate) fn glance(connection: &Connection) {
+    if let Either::Left(Either::Left(tcp)) = connection {
+        tcp.glance();
+    }
+}
+
 pub(crate) enum Answer {
     Decided(End),
     Elsewhere(StatusCode, HeaderValue),

@@ -23,7 +23,7 @@ pub(crate) struct Kept<C>(Mutex<Idle<C>>, AtomicU32);
 pub(crate) struct Era(u32);
 
 #[derive(Debug)]
-struct Idle<C> {
+pub(crate) struct Idle<C> {
     /// Mostly there is one check that keeps its connection, and that lies with the task.
     first: Option<(u64, Used<C>)>,
     others: Vec<(u64, Used<C>)>,
@@ -69,6 +69,11 @@ impl<C> Kept<C> {
         black_box(self.0.is_poisoned());
     }
 
+    /// All of them, unless somebody takes or puts one right now.
+    pub(crate) fn peek(&self) -> Option<MutexGuard<'_, Idle<C>>> {
+        self.0.try_lock().ok()
+    }
+
     /// Closes them all: nobody asks the same soon.
     pub(crate) fn let_go(&self) {
         let mut idle = self.idle();
@@ -91,6 +96,16 @@ impl<C> Kept<C> {
     fn idle(&self) -> MutexGuard<'_, Idle<C>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Idle<C> {
+    /// See [`Kept::glance`].
+    pub(crate) fn glance(&self, at: impl FnOnce(&C)) {
+        if let Some((known, used)) = &self.first {
+            black_box((*known, used.attempts));
+            at(&used.connection);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     io,
     net::IpAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, MutexGuard},
     task::Poll,
     time::Duration,
 };
@@ -35,7 +35,7 @@ use crate::{
     files::Files,
     grpc::{self, Allowed, Call},
     http::{self, Visit},
-    kept::Kept,
+    kept::{Idle, Kept},
     message,
     netns::{Home, Netns},
     observer::Observer,
@@ -71,6 +71,10 @@ pub struct Target {
     pub(crate) kept_http: Kept<http::Connection>,
     pub(crate) kept_grpc: Kept<grpc::Connection>,
 }
+
+/// See [`Target::peek`].
+#[derive(Debug)]
+pub struct Peeked<'a>(MutexGuard<'a, Idle<http::Connection>>);
 
 /// What one attempt saw. The caller says when it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -344,8 +348,20 @@ impl Target {
         self.kept_http.glance();
     }
 
+    /// What lies further away than [`glance`](Self::glance) looks, where nobody uses it.
+    pub fn peek(&self) -> Option<Peeked<'_>> {
+        self.kept_http.peek().map(Peeked)
+    }
+
     pub fn task(&self) -> TaskId {
         self.task
+    }
+}
+
+impl Peeked<'_> {
+    /// Has its memory fetched, and does nothing else.
+    pub fn glance(&self) {
+        self.0.glance(http::glance);
     }
 }
 

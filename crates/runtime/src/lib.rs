@@ -3,6 +3,7 @@
 //! Knows nothing of containerd. A driver keeps no state that it cannot find again: tasks outlive
 //! the worker, and [`Runtime::list`] gives them back to the next one.
 
+pub mod exec;
 pub mod expand;
 pub mod logs;
 pub mod output;

@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(collect(&[full.as_bytes()]), full);
     }
 
+    /// C-73.
     #[test]
     fn of_more_the_two_ends_are_kept_and_the_rest_is_counted() {
         for step in [1, 7, 4096, 1_000_000] {

@@ -49,7 +49,8 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     async fn list(&self) -> Result<Vec<Found>, RuntimeError>;
 
     /// Runs a command beside the task's process, in its container, as `user` or as the task's own.
-    /// Past the timeout the command and all that it started are killed.
+    /// Past the timeout the command and all that it started are killed, and also when the call is
+    /// dropped. One at a time for each task: the next one waits until the last one is dead.
     async fn exec(
         &self,
         task: TaskId,

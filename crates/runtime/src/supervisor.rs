@@ -19,7 +19,7 @@ use crate::{
     process::{
         command::{command, not_run},
         files::{Answer, ExitFile, LaunchFile, RunningFile, TaskDir, boot_id, now},
-        proc::{Identity, kill_all, with_descendants},
+        proc::{Identity, all, kill_all, with_descendants},
     },
 };
 
@@ -155,8 +155,8 @@ fn end_the_rest() -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        kill_all(left, |all| {
-            let mut family = with_descendants(all, |process| process.identity.pid == own);
+        kill_all(left, || {
+            let mut family = with_descendants(&all(), |process| process.identity.pid == own);
             family.retain(|process| process.pid != own);
             family
         })?;

@@ -1,8 +1,10 @@
 //! One role's outcomes, folded one by one into its verdict.
 
+use std::hint::black_box;
+
 use warren_core::{
     check::{Role, Timing},
-    health::{RoleHealth, Streak, Verdict},
+    health::{Grounds, RoleHealth, Streak, Verdict},
     outcome::{Attempt, Outcome},
     time::Timestamp,
 };
@@ -16,7 +18,7 @@ use crate::{flap::Window, reason, schedule::Elapsed, watch::longest_silence};
 pub(crate) struct RoleRun {
     role: Role,
     known: Known,
-    /// Ever: until then attempts come at the start interval.
+    /// Ever, to what it asks now: until then attempts come at the start interval.
     has_passed: bool,
     run: Run,
     sight: Sight,
@@ -76,25 +78,24 @@ impl RoleRun {
     }
 
     /// Goes on from a record. When a run began is not recorded; the attempts of a run lie at
-    /// least `gap` apart, so it is taken for as short as it can have been, up to `now`. Nor is
-    /// whether it ever passed: `beneath` is what is known of a role whose verdict does not say.
+    /// least `gap` apart, so it is taken for as short as it can have been, up to `now`.
     pub(crate) fn resume(
         &mut self,
         timing: &Timing,
         saved: &RoleHealth,
-        beneath: Known,
         now: Elapsed,
         gap: Elapsed,
     ) {
         let first = |count: u32| now.saturating_sub(gap.saturating_mul(count.saturating_sub(1)));
         self.since = saved.since;
-        self.known = match saved.verdict {
-            Verdict::Pending => Known::Pending,
-            Verdict::Passing => Known::Passing,
-            Verdict::Failing => Known::Failing,
-            Verdict::Unknown => beneath,
+        self.known = match (saved.verdict, saved.grounds) {
+            (Verdict::Pending, _) | (Verdict::Unknown, Grounds::None) => Known::Pending,
+            (Verdict::Passing, _) | (Verdict::Unknown, Grounds::Assumed | Grounds::Seen) => {
+                Known::Passing
+            }
+            (Verdict::Failing, _) => Known::Failing,
         };
-        self.has_passed = self.known == Known::Passing || beneath == Known::Passing;
+        self.has_passed = saved.grounds == Grounds::Seen;
         self.window.resume(timing.flapping, saved.flapping_since);
         (self.run, self.sight) = match saved.streak {
             Streak::None => (Run::None, Sight::Seen),
@@ -200,6 +201,11 @@ impl RoleRun {
         }
     }
 
+    /// See [`TaskVerdicts::glance`](crate::TaskVerdicts::glance).
+    pub(crate) fn glance(&self) {
+        black_box((self.run, self.since, self.known));
+    }
+
     /// Why it is failing or unknown; else empty.
     pub(crate) fn why(&self) -> &str {
         &self.why
@@ -224,6 +230,15 @@ impl RoleRun {
             streak: self.streak(),
             last,
             flapping_since: self.window.since(),
+            grounds: self.grounds(),
+        }
+    }
+
+    const fn grounds(&self) -> Grounds {
+        match (self.known, self.has_passed) {
+            (_, true) => Grounds::Seen,
+            (Known::Passing, false) => Grounds::Assumed,
+            (Known::Pending | Known::Failing, false) => Grounds::None,
         }
     }
 

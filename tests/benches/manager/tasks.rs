@@ -8,7 +8,7 @@ use std::{
 use warren_core::{
     bounds::Port,
     check::{Check, CheckKind, Checks, HealthConfig, HttpCheck, Role, Timing},
-    health::{Health, HealthStatus, RoleHealth, Streak, Verdict},
+    health::{Grounds, Health, HealthStatus, RoleHealth, Streak, Verdict},
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
     report::TaskReport,
@@ -67,7 +67,8 @@ pub fn works(task: TaskId, sequence: u64, started_at: Timestamp, ready: bool) ->
         };
         let (latency, message) = (Duration::from_millis(3), message.to_owned());
         let last = Some(Attempt { at: now, latency, outcome, message, components: Box::default() });
-        let role = RoleHealth { verdict, since: now, streak, last, flapping_since: None };
+        let (flapping_since, grounds) = (None, Grounds::Seen);
+        let role = RoleHealth { verdict, since: now, streak, last, flapping_since, grounds };
         Some(Box::new(role))
     };
     let mut health = Health::starting(started_at);

@@ -1,13 +1,16 @@
 //! Where an attempt from the shell goes. A service's check never names a host; here the user may.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::{Duration, Instant},
+};
 
 use warren_core::{
     Invalid,
     check::{Check, CheckKind, Endpoint, GrpcCheck, GrpcHost, HttpHeader, PortRef, ServerName},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::words};
 
 /// A host that was named, or loopback.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,22 +25,47 @@ impl Place {
         Self { host: None, authority: None }
     }
 
-    /// A name's first IPv4 address, else its first one.
-    pub async fn resolve(&self) -> Result<IpAddr, Failure> {
-        let Some(host) = self.host.as_deref() else { return Ok(Ipv4Addr::LOCALHOST.into()) };
+    /// At the given address, else on loopback.
+    pub fn at(address: Option<&str>) -> Result<Self, Failure> {
+        Ok(Self { host: given(address)?, authority: None })
+    }
+
+    /// As a URL has it.
+    pub fn shown(&self) -> String {
+        match self.host.as_deref() {
+            None => Ipv4Addr::LOCALHOST.to_string(),
+            Some(host) if host.contains(':') => format!("[{host}]"),
+            Some(host) => host.to_owned(),
+        }
+    }
+
+    /// A name's first IPv4 address, else its first one, and what is then left of the time that
+    /// there is for the whole attempt.
+    pub async fn resolve(&self, limit: Duration) -> Result<(IpAddr, Duration), Failure> {
+        let Some(host) = self.host.as_deref() else {
+            return Ok((Ipv4Addr::LOCALHOST.into(), limit));
+        };
         if let Ok(address) = host.parse() {
-            return Ok(address);
+            return Ok((address, limit));
         }
         // Its IPv6 address comes first on many machines, and few servers listen there alone.
         if host.eq_ignore_ascii_case("localhost") {
-            return Ok(Ipv4Addr::LOCALHOST.into());
+            return Ok((Ipv4Addr::LOCALHOST.into(), limit));
         }
         let unseen = |why: String| Failure::Unseen(format!("cannot resolve {host:?}: {why}"));
-        let found = tokio::net::lookup_host((host, 0)).await;
-        let found: Vec<_> = found.map_err(|why| unseen(why.to_string()))?.collect();
+        let late = || unseen(format!("no answer within {}", words::span(limit)));
+        let begun = Instant::now();
+        let found = tokio::time::timeout(limit, tokio::net::lookup_host((host, 0))).await;
+        let found = found.map_err(|_| late())?.map_err(|why| unseen(why.to_string()))?;
+        let found: Vec<_> = found.collect();
         let v4 = found.iter().find(|address| address.is_ipv4());
-        let first = v4.or_else(|| found.first());
-        first.map(std::net::SocketAddr::ip).ok_or_else(|| unseen("it has no address".to_owned()))
+        let first = v4.or_else(|| found.first()).map(std::net::SocketAddr::ip);
+        let address = first.ok_or_else(|| unseen("it has no address".to_owned()))?;
+        // Whole milliseconds, as timeouts are.
+        match limit.saturating_sub(begun.elapsed()).as_millis() {
+            0 => Err(late()),
+            left => Ok((address, Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX)))),
+        }
     }
 
     /// Puts a named host where the check would say whom it asks, unless it says so itself: into
@@ -99,7 +127,7 @@ pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     let (authority, after) = rest.split_at(end);
     let bare = scheme.is_none() && !names_host(authority);
     if authority.is_empty() || bare {
-        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+        return Ok((Place::at(address)?, text.to_owned()));
     }
     if authority.contains('@') {
         let why = "has a user in it; say header=Authorization:VALUE";
@@ -112,7 +140,7 @@ pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
         None => format!("{port}{after}"),
     };
     if host.is_empty() {
-        return Ok((Place { host: given(address)?, authority: None }, spelled));
+        return Ok((Place::at(address)?, spelled));
     }
     refuse_second(address)?;
     let named = host.parse::<IpAddr>().is_err();
@@ -125,7 +153,7 @@ pub fn of_port(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     let end = text.find(',').unwrap_or(text.len());
     let (first, after) = text.split_at(end);
     if !names_host(first) {
-        return Ok((Place { host: given(address)?, authority: None }, text.to_owned()));
+        return Ok((Place::at(address)?, text.to_owned()));
     }
     refuse_second(address)?;
     let (host, port) = split(first)?;

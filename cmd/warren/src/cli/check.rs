@@ -16,7 +16,8 @@ To try the checks of a running task where it runs, see 'warren task check'.
 
 Examples:
   warren check http http://localhost:8080/health
-  warren check exec -- pg_isready -h localhost")]
+  warren check exec -- pg_isready -h localhost
+  warren check preset redis")]
 pub struct CheckArgs {
     #[command(subcommand)]
     pub kind: Kind,
@@ -28,6 +29,8 @@ pub enum Kind {
     Tcp(TcpArgs),
     Grpc(GrpcArgs),
     Exec(ExecArgs),
+    File(FileArgs),
+    Preset(PresetArgs),
 }
 
 /// Ask over HTTP or HTTPS
@@ -91,6 +94,39 @@ pub struct ExecArgs {
     pub look: LookArgs,
 }
 
+/// Look for a file
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren check file /run/ready
+  warren check file /run/beat,max-age=30s")]
+pub struct FileArgs {
+    /// What --health-file takes: a path, and how old it may be at most
+    #[arg(value_name = "PATH[,max-age=TIME]")]
+    pub check: String,
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// Ask a known server what its preset asks
+///
+/// Where liveness and readiness ask different things, an attempt is made for each. A preset that
+/// runs a command runs it here, which asks the server at `WARREN_TASK_IP`, else at 127.0.0.1.
+/// Of several attempts that do not all pass, a failure decides the exit code.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren check preset redis
+  warren check preset etcd,port=12379 --address 10.0.0.7")]
+pub struct PresetArgs {
+    /// What --health-preset takes, but for auto: postgres, redis, mysql, mongodb, rabbitmq, nats,
+    /// kafka, memcached, etcd or nginx, and where it listens elsewhere
+    #[arg(value_name = "NAME[,port=N]")]
+    pub check: String,
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
 /// Of the kinds that connect.
 #[derive(Debug, Args)]
 pub struct NetArgs {
@@ -104,7 +140,7 @@ pub struct NetArgs {
 /// Of every kind.
 #[derive(Debug, Args)]
 pub struct LookArgs {
-    /// For the whole attempt; the key timeout= says the same [default: 5s]
+    /// For each whole attempt; the key timeout= says the same [default: 5s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub timeout: Option<String>,
     #[command(flatten)]

@@ -230,6 +230,15 @@ impl HttpFields {
     fn finish(self, context: &Context<'_>) -> Result<HttpCheck, Invalid> {
         let Self { path, port, socket, scheme, version, tls, .. } = self;
         let Self { body, body_not, host, mut headers, status, method, keep_alive, .. } = self;
+        let hosts = headers.iter().filter(|header| header.name().eq_ignore_ascii_case("host"));
+        match (hosts.count(), &host) {
+            (0, _) | (1, None) => {}
+            (1.., Some(_)) => {
+                let why = "contradicts a header Host; leave one of them out";
+                return Err(Invalid::new(why).at("host"));
+            }
+            (2.., None) => return Err(Invalid::new("Host is there twice").at("header")),
+        }
         headers.extend(host);
         let endpoint = endpoint(port, socket, context)?;
         let tls = tls.finish();

@@ -3,23 +3,24 @@
 use std::time::Duration;
 
 use warren_core::{
+    check::CheckKind,
     outcome::{Evidence, Outcome},
     trial::{Phases, Trial},
 };
 use warren_proto::v1 as pb;
 
-use super::{checks, clause, words};
+use super::{clause, words};
 
-/// A section for each, with an empty line between them.
-pub fn report(trials: &[pb::Trial]) -> String {
+/// A section for each, with an empty line between them. `how` says in words how it was looked.
+pub fn report(trials: &[pb::Trial], how: impl Fn(&CheckKind) -> String) -> String {
     let sections = trials.iter().map(|trial| match Trial::try_from(trial.clone()) {
-        Ok(trial) => section(&trial),
+        Ok(trial) => section(&trial, &how(&trial.check.kind)),
         Err(invalid) => format!("not understood: {invalid}\n"),
     });
     sections.collect::<Vec<_>>().join("\n")
 }
 
-fn section(trial: &Trial) -> String {
+fn section(trial: &Trial, how: &str) -> String {
     let Trial { roles, check, attempt, phases, waited, clause } = trial;
     let mut lines = Vec::new();
     let mut tell = |label: &str, value: String| {
@@ -29,7 +30,7 @@ fn section(trial: &Trial) -> String {
     };
     tell("Role", roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", "));
     let within = words::span(check.timing.timeout.get());
-    tell("Check", format!("{}, timeout {within}", checks::how(&check.kind)));
+    tell("Check", format!("{how}, timeout {within}"));
     tell("Outcome", outcome(attempt.outcome).to_owned());
     tell("Seen", indented(&attempt.message));
     tell("Latency", latency(phases, attempt.latency));

@@ -23,8 +23,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 
 pub struct Found {
     pub drivers: Drivers,
-    /// To be settled at the end.
+    /// To be settled at the end, as the next one.
     pub containerd: Option<Containerd>,
+    pub process: Option<Arc<ProcessDriver>>,
 }
 
 pub async fn find(home: &Home, node: &Node, id: NodeId) -> Result<Found> {
@@ -37,6 +38,7 @@ pub async fn find(home: &Home, node: &Node, id: NodeId) -> Result<Found> {
     if let Some(containerd) = &containerd {
         runtimes.push(Arc::new(containerd.clone()));
     }
+    let mut process = None;
     if node.process_driver {
         let version = check_supported()?;
         let config = ProcessConfig {
@@ -45,7 +47,9 @@ pub async fn find(home: &Home, node: &Node, id: NodeId) -> Result<Found> {
             supervisor: vec![program.into_os_string(), "task-supervisor".into()],
             node: id,
         };
-        runtimes.push(Arc::new(ProcessDriver::new(config)?));
+        let driver = Arc::new(ProcessDriver::new(config)?);
+        runtimes.push(Arc::clone(&driver) as Arc<dyn Runtime>);
+        process = Some(driver);
         tracing::info!(driver = "process", version, "driver found");
     }
     if runtimes.is_empty() {
@@ -54,7 +58,7 @@ pub async fn find(home: &Home, node: &Node, id: NodeId) -> Result<Found> {
              --containerd-socket, or leave out --no-process-driver"
         );
     }
-    Ok(Found { drivers: Drivers::new(runtimes), containerd })
+    Ok(Found { drivers: Drivers::new(runtimes), containerd, process })
 }
 
 /// Among the containers where there are some, else among the programs, which are the worker's

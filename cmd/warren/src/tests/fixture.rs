@@ -114,6 +114,7 @@ fn role(verdict: pb::Verdict, passes: u32, failures: u32, last: pb::Attempt) -> 
         inconclusive: 0,
         last: Some(last),
         flapping_since: None,
+        grounds: pb::Grounds::Seen.into(),
     }
 }
 

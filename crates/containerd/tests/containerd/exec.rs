@@ -129,16 +129,39 @@ async fn without_a_running_task_there_is_no_command() {
     assert!(matches!(error, RuntimeError::NoSuchTask(_)), "{error}");
 }
 
+/// C-9, C-74 and C-76. Long before its own deadline, and never beside the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_goes_away_leaves_no_command_behind() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
-    let command = shell("sleep 300 & sleep 300");
-    let exec = driver.exec(task, &command, None, Duration::from_secs(1));
-    assert!(tokio::time::timeout(Duration::from_millis(300), exec).await.is_err());
-    eventually("only the task's own process is left", async || processes(task).len() == 1).await;
+    let limit = Duration::from_hours(1);
+    let command = shell("sleep 7777 & sleep 7777; :");
+    for _ in 0..3 {
+        let running = eventually("it runs", async || processes(task).len() == 4);
+        tokio::select! {
+            end = driver.exec(task, &command, None, limit) => panic!("{end:?}"),
+            () = running => {}
+        }
+        // The next one comes when the last one is dead.
+        assert_eq!(output(&driver, task, "ps | grep -c '[7]777'; :").await, "0");
+        assert_eq!(processes(task).len(), 1);
+    }
     driver.settle().await;
     assert_eq!(fifos(&lab, task), 0);
+}
+
+/// Whenever it is called off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_called_off_before_it_has_begun_ends_too() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, _) = lab.run(&driver, |_| {}).await;
+    let command = shell("sleep 7777");
+    for millis in [0, 1, 2, 5, 10, 15, 20, 25, 30, 40] {
+        let exec = driver.exec(task, &command, None, Duration::from_hours(1));
+        assert!(tokio::time::timeout(Duration::from_millis(millis), exec).await.is_err());
+    }
+    driver.settle().await;
+    assert_eq!((processes(task).len(), fifos(&lab, task)), (1, 0));
 }
 
 /// Of this process, in KiB.

@@ -15,7 +15,8 @@ use warren_core::{
     clause::Clause,
     event::{Decision, Event, EventKind},
     health::{
-        AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
+        AccusedRole, ExternalVerdict, Grounds, Health, HealthStatus, RoleHealth, Streak,
+        TaskHealth, Verdict,
     },
     id::{NodeId, ServiceId, TaskId},
     node::{Accusation, Availability, AvailabilityKind, Doubt, Driver, Node, NodeState},
@@ -480,6 +481,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         streak: Streak::Passes(31),
         last: Some(an_attempt(902, Outcome::Pass)),
         flapping_since: Some(at(907)),
+        grounds: Grounds::Seen,
     };
     let failing = RoleHealth {
         verdict: Verdict::Failing,
@@ -487,6 +489,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         streak: Streak::Failures(32),
         last: Some(an_attempt(904, Outcome::Fail(Evidence::Explicit))),
         flapping_since: None,
+        grounds: Grounds::None,
     };
     let unknown = RoleHealth {
         verdict: Verdict::Unknown,
@@ -494,6 +497,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         streak: Streak::Inconclusive(33),
         last: Some(an_attempt(906, Outcome::Inconclusive)),
         flapping_since: None,
+        grounds: Grounds::Assumed,
     };
     vec![
         ("role_health", passing),

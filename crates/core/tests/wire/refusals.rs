@@ -244,6 +244,7 @@ fn a_port_is_called_by_a_name_that_the_service_has() {
     assert_eq!(own.matches("Number(Port(9090))").count(), 3, "{own}");
 }
 
+/// C-1.
 #[test]
 fn timings_are_positive_bounded_and_whole_milliseconds() {
     let timing = format!("{CHECKS}.liveness.timing");

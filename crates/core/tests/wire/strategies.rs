@@ -18,7 +18,8 @@ use warren_core::{
     clause::Clause,
     event::{Decision, Event, EventKind},
     health::{
-        AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
+        AccusedRole, ExternalVerdict, Grounds, Health, HealthStatus, RoleHealth, Streak,
+        TaskHealth, Verdict,
     },
     id::{NodeId, ServiceId, TaskId},
     node::{Accusation, Availability, AvailabilityKind, Doubt, Driver, Labels, Node, NodeState},
@@ -345,15 +346,11 @@ pub fn role_health() -> impl Strategy<Value = RoleHealth> {
         (1..=u32::MAX).prop_map(Streak::Failures),
         (1..=u32::MAX).prop_map(Streak::Inconclusive),
     ];
-    (verdict, timestamp(), streak, option::of(attempt()), option::of(timestamp())).prop_map(
-        |(verdict, since, streak, last, flapping_since)| RoleHealth {
-            verdict,
-            since,
-            streak,
-            last,
-            flapping_since,
-        },
-    )
+    let grounds = select(vec![Grounds::None, Grounds::Assumed, Grounds::Seen]);
+    let parts = (verdict, timestamp(), streak, option::of(attempt()), option::of(timestamp()));
+    (parts, grounds).prop_map(|((verdict, since, streak, last, flapping_since), grounds)| {
+        RoleHealth { verdict, since, streak, last, flapping_since, grounds }
+    })
 }
 
 fn health_status() -> impl Strategy<Value = HealthStatus> {

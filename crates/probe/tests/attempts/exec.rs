@@ -44,6 +44,7 @@ fn output(text: &str) -> Output {
     Output::from(text)
 }
 
+/// C-70 to C-72.
 #[tokio::test(start_paused = true)]
 async fn every_ending_has_its_meaning() {
     let seen = ended(|| Ok(ExecEnd::Exited { code: 0, output: output("fine\n") })).await;
@@ -85,6 +86,7 @@ async fn what_the_runtime_could_not_do_says_nothing_of_the_task() {
     assert_eq!((seen.outcome, seen.message.as_str()), (Outcome::Inconclusive, "no such user"));
 }
 
+/// C-73.
 #[tokio::test(start_paused = true)]
 async fn long_output_keeps_its_head_and_its_tail() {
     let long = format!("first {} last", "x".repeat(Output::MAX - 11));

@@ -63,6 +63,7 @@ async fn an_absolute_redirect_to_the_tasks_own_address_is_followed() {
     assert!(server.heads()[3].contains("Host: web.example\r\n"));
 }
 
+/// C-53 and C-81.
 #[tokio::test]
 async fn a_redirect_that_leaves_the_task_is_a_failure_and_goes_nowhere() {
     let elsewhere = Server::start(|_| answer(200, "", ""));

@@ -279,6 +279,7 @@ async fn https(address: SocketAddr, check: HttpCheck) -> Seen {
     look(address.ip(), CheckKind::Http(check), TIMEOUT).await
 }
 
+/// C-55.
 #[tokio::test]
 async fn a_self_signed_certificate_of_another_name_passes() {
     for version in [&TLS12, &TLS13] {
@@ -344,6 +345,7 @@ async fn a_connection_that_ends_during_the_handshake_is_refused() {
     }
 }
 
+/// C-55.
 #[tokio::test]
 async fn a_server_without_tls_fails_explicitly() {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();

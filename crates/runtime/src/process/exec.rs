@@ -16,39 +16,72 @@ use tokio::{
     io::AsyncReadExt,
     net::unix::pipe,
     process::{Child, Command},
+    sync::oneshot,
     task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 
+use warren_core::id::TaskId;
+
 use super::{
+    ProcessDriver,
     command::{command, not_run},
     files::{LaunchFile, now},
-    proc::{has_env, kill_all, with_descendants},
+    unavailable,
 };
 use crate::{
+    exec,
     output::HeadTail,
-    port::{ExecEnd, Output},
+    port::{ExecEnd, Output, RuntimeError},
 };
 
-/// In the environment of a command and of all that it starts.
-const EXEC_ENV: &str = "WARREN_EXEC_ID";
 /// Read at once; of a flood only head and tail are kept.
 const READ: usize = 16 * 1024;
 
 /// What a command wrote before it ended is in the pipe already; who still holds the pipe open is
 /// not waited for.
 const DRAIN_WITHIN: Duration = Duration::from_millis(100);
-/// Killed processes end at once, unless the kernel holds them.
-const KILL_WITHIN: Duration = Duration::from_secs(1);
 
-/// An error is the node's fault, not the command's.
-pub async fn run(launch: &LaunchFile, argv: &[String], limit: Duration) -> io::Result<ExecEnd> {
+impl ProcessDriver {
+    pub(super) async fn run_command(
+        &self,
+        task: TaskId,
+        launch: LaunchFile,
+        argv: Vec<String>,
+        limit: Duration,
+    ) -> Result<ExecEnd, RuntimeError> {
+        let turn = self.turns.take(task).await;
+        let turn = turn.ok_or_else(|| unavailable("the command before has not ended yet"))?;
+        let (mut caller, answer) = oneshot::channel();
+        // On its own: a caller who goes away leaves no command behind.
+        self.commands.spawn(async move {
+            let end = run(&launch, &argv, limit, caller.closed()).await;
+            drop(turn);
+            // Nobody may want to know any more.
+            drop(caller.send(end));
+        });
+        let end = answer.await.map_err(io::Error::other).and_then(|end| end);
+        end.map_err(unavailable)
+    }
+}
+
+/// Ends the command at the deadline, or when nobody wants to know any more how it ends. An error is
+/// the node's fault, not the command's.
+pub async fn run(
+    launch: &LaunchFile,
+    argv: &[String],
+    limit: Duration,
+    unwanted: impl Future<Output = ()>,
+) -> io::Result<ExecEnd> {
     let deadline = Instant::now() + limit;
     let mut exec = match Exec::start(launch, argv)? {
         Ok(exec) => exec,
         Err(reason) => return Ok(ExecEnd::NotRun { reason }),
     };
-    exec.follow(deadline).await?;
+    tokio::select! {
+        followed = exec.follow(deadline) => followed?,
+        () = unwanted => {}
+    }
     let Some(status) = exec.ended else {
         exec.kill().await?;
         return Ok(ExecEnd::TimedOut { output: exec.output() });
@@ -60,12 +93,13 @@ pub async fn run(launch: &LaunchFile, argv: &[String], limit: Duration) -> io::R
     }
 }
 
-/// A command that runs. Its process group is killed when it is dropped before its end.
+/// A command that runs. Its process group is killed when it is dropped before its end, which only
+/// a worker that stops does.
 #[derive(Debug)]
 struct Exec {
     child: Child,
     pid: u32,
-    /// The variable by which all that it started is found.
+    /// By which all that it started is found.
     mark: String,
     /// One pipe for both streams keeps them in order.
     pipe: pipe::Receiver,
@@ -88,8 +122,8 @@ impl Exec {
             Err(reason) => return Ok(Err(reason)),
         };
         let (reader, writer) = io::pipe()?;
-        let value = mark(&launch.task);
-        command.env(EXEC_ENV, &value).stdout(writer.try_clone()?).stderr(writer);
+        let mark = mark(&launch.task);
+        command.env(exec::ENV, &mark).stdout(writer.try_clone()?).stderr(writer);
         let pipe = pipe::Receiver::from_owned_fd(reader.into())?;
         let mut command = Command::from(command);
         let child = match command.spawn() {
@@ -99,7 +133,7 @@ impl Exec {
         let Some(pid) = child.id() else {
             return Err(io::Error::other("the command has no process number"));
         };
-        let (mark, kept) = (format!("{EXEC_ENV}={value}"), HeadTail::new());
+        let kept = HeadTail::new();
         Ok(Ok(Self { child, pid, mark, pipe, open: true, kept, ended: None }))
     }
 
@@ -129,13 +163,7 @@ impl Exec {
     async fn kill(&mut self) -> io::Result<()> {
         let (pid, mark) = (self.pid, self.mark.clone());
         self.kill_group();
-        let killed = spawn_blocking(move || {
-            kill_all(KILL_WITHIN, |all| {
-                with_descendants(all, |process| {
-                    process.group == pid || has_env(process.identity.pid, &mark)
-                })
-            })
-        });
+        let killed = spawn_blocking(move || exec::kill(Some(pid), &mark, exec::pids));
         // The group's number cannot go to another one before its leader is waited for.
         if let Err(error) = killed.await.map_err(io::Error::other)? {
             tracing::warn!(%error, "a command that was killed has not ended");

@@ -63,7 +63,7 @@ impl Runtime for Here {
             Err(reason) => return Ok(ExecEnd::NotRun { reason }),
         }
         let argv = expand::words(command, |name| launch.var(name));
-        exec::run(&launch, &argv, limit).await.map_err(unavailable)
+        exec::run(&launch, &argv, limit, std::future::pending()).await.map_err(unavailable)
     }
 
     async fn ping(&self) -> Result<String, RuntimeError> {

@@ -28,6 +28,7 @@ use self::{
     state::{SUPERVISOR_ENV, State},
 };
 use crate::{
+    exec::Turns,
     expand,
     port::{
         ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Running, Runtime,
@@ -76,6 +77,9 @@ pub struct ProcessDriver {
     settling: Arc<Mutex<()>>,
     /// Each waits for a supervisor that this worker started.
     supervisors: TaskTracker,
+    turns: Turns,
+    /// The commands beside tasks, each to its end.
+    commands: TaskTracker,
 }
 
 /// Whether this machine can run the driver, and what it is.
@@ -107,7 +111,16 @@ impl ProcessDriver {
             addresses: Mutex::new(addresses),
             settling: Arc::default(),
             supervisors: TaskTracker::new(),
+            turns: Turns::default(),
+            commands: TaskTracker::new(),
         })
+    }
+
+    /// Waits until every command has ended. Those that nobody waits for any more are being killed,
+    /// which is bounded by itself.
+    pub async fn settle(&self) {
+        self.commands.close();
+        self.commands.wait().await;
     }
 
     fn dir(&self, task: TaskId) -> TaskDir {
@@ -294,6 +307,7 @@ impl Runtime for ProcessDriver {
         })
         .await?;
         self.addresses().remove(&task);
+        self.turns.forget(task);
         Ok(())
     }
 
@@ -336,7 +350,7 @@ impl Runtime for ProcessDriver {
                     Err(reason) => return Ok(ExecEnd::NotRun { reason }),
                 }
                 let argv = expand::words(command, |name| launch.var(name));
-                exec::run(&launch, &argv, limit).await.map_err(unavailable)
+                self.run_command(task, launch, argv, limit).await
             }
             State::Created | State::Exited { .. } => {
                 Ok(ExecEnd::NotRun { reason: "the task does not run".to_owned() })

@@ -75,9 +75,19 @@ pub fn started(pid: u32) -> Option<u64> {
 
 /// Every process that has not ended.
 pub fn all() -> Vec<Process> {
+    those(pids())
+}
+
+/// The numbers of all processes of the machine.
+pub fn pids() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(stat).filter(|(_, ended)| !ended).map(|(process, _)| process).collect()
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Those of the numbers whose processes have not ended.
+pub fn those(pids: impl IntoIterator<Item = u32>) -> Vec<Process> {
+    let there = pids.into_iter().filter_map(stat).filter(|(_, ended)| !ended);
+    there.map(|(process, _)| process).collect()
 }
 
 /// Whether the process was started with this `NAME=value` in its environment.
@@ -101,13 +111,13 @@ pub fn with_descendants(all: &[Process], seed: impl Fn(&Process) -> bool) -> Vec
     }
 }
 
-/// Kills what `pick` finds until it finds nothing: what is being killed may still have started
+/// Kills what `find` finds until it finds nothing: what is being killed may still have started
 /// another. An error: some did not end in time, or may not be killed.
-pub fn kill_all(within: Duration, pick: impl Fn(&[Process]) -> Vec<Identity>) -> io::Result<()> {
+pub fn kill_all(within: Duration, find: impl Fn() -> Vec<Identity>) -> io::Result<()> {
     let deadline = Instant::now() + within;
     let mut pause = Duration::from_millis(1);
     loop {
-        let victims = pick(&all());
+        let victims = find();
         let Some(first) = victims.first() else { return Ok(()) };
         // All of them, whatever becomes of one: a setuid child may not be ours to kill.
         let mut signalled = Ok(());

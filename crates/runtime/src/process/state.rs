@@ -6,7 +6,7 @@ use warren_core::{id::TaskId, time::Timestamp};
 
 use super::{
     files::{ExitFile, LaunchFile, RunningFile, TaskDir, boot_id, now},
-    proc::{Identity, Process, has_env, kill_all, with_descendants},
+    proc::{Identity, Process, all, has_env, kill_all, with_descendants},
 };
 use crate::port::{Exit, Reach, Running};
 
@@ -61,15 +61,15 @@ pub fn kill(task: TaskId, running: Option<&RunningFile>) -> io::Result<()> {
     let boot = boot_id()?;
     let running = running.filter(|running| running.boot == boot);
     let variable = format!("{TASK_ENV}={task}");
-    kill_all(KILL_WITHIN, |all| members(all, &variable, running))
+    kill_all(KILL_WITHIN, || members(&all(), &variable, running))
 }
 
 /// Kills every process of the task, and its supervisor too.
 pub fn sweep(task: TaskId) -> io::Result<()> {
     kill(task, None)?;
     let variable = format!("{SUPERVISOR_ENV}={task}");
-    kill_all(KILL_WITHIN, |all| {
-        with_descendants(all, |process| has_env(process.identity.pid, &variable))
+    kill_all(KILL_WITHIN, || {
+        with_descendants(&all(), |process| has_env(process.identity.pid, &variable))
     })
 }
 

@@ -96,16 +96,25 @@ async fn what_a_command_leaves_in_the_background_is_not_waited_for() {
     assert_eq!(processes_of(task), [0_u32; 0]);
 }
 
+/// C-9, C-74 and C-76: with all that it started, and never beside the next one.
 async fn a_command_that_nobody_waits_for_any_more_is_killed() {
     let bench = Bench::new();
     let task = bench.start("exec sleep 300").await;
-    let script = argv(&["sh", "-c", "sleep 300 & sleep 300"]);
-    let exec = bench.driver().exec(task, &script, None, LONG);
-    tokio::select! {
-        end = exec => panic!("{end:?}"),
-        () = until(|| processes_of(task).len() == 4) => {}
+    let script = argv(&["sh", "-c", "setsid sh -c 'sleep 300 & sleep 300' & sleep 300"]);
+    for _ in 0..3 {
+        tokio::select! {
+            end = bench.driver().exec(task, &script, None, LONG) => panic!("{end:?}"),
+            () = until(|| processes_of(task).len() == 6) => {}
+        }
+        // The next one comes when the last one is dead.
+        let end = bench.driver().exec(task, &argv(&["true"]), None, LONG).await.unwrap();
+        assert_eq!(end, ExecEnd::Exited { code: 0, output: Output::default() });
+        assert_eq!(processes_of(task).len(), 1);
     }
-    until(|| processes_of(task).len() == 1).await;
+    let exec = bench.driver().exec(task, &script, None, LONG);
+    assert!(tokio::time::timeout(Duration::from_millis(5), exec).await.is_err());
+    bench.driver().settle().await;
+    assert_eq!(processes_of(task).len(), 1);
 }
 
 /// C-76. A few dozen here; `make hammer-exec` makes the thousand.

@@ -1,7 +1,7 @@
 //! A worker that stops and returns. That a restart after any prefix changes nothing is tested
 //! exhaustively elsewhere; here are the cases with a name.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use warren_core::{
     check::{Checks, Role},
@@ -10,8 +10,8 @@ use warren_core::{
 use warren_verdict::{Elapsed, Next, TaskVerdicts, reason};
 
 use crate::make::{
-    BLIND, FAIL, PASS, STARTED, TASK, apart, fresh, liveness, ms, restored, secs, shared, since,
-    startup, status, streak, tell, tell_all, timing, verdict, work,
+    BLIND, FAIL, PASS, STARTED, TASK, apart, check, fresh, liveness, ms, readiness, restored, secs,
+    shared, since, startup, status, streak, tell, tell_all, timing, verdict, work,
 };
 
 fn restart(task: &TaskVerdicts, checks: &Checks, now: Elapsed) -> TaskVerdicts {
@@ -71,6 +71,43 @@ fn a_restart_never_makes_liveness_less_patient() {
     let dead = worked.first(|health| health.status == HealthStatus::Unhealthy);
     // Unbroken since 10 s; three failures a second apart before 13 s are two seconds at least.
     assert_eq!(dead, Some(secs(31)));
+}
+
+// C-25, C-94, C-95: a check that has never passed is as patient as C-8 has it, in any worker.
+#[test]
+fn a_restart_makes_no_readiness_less_patient_whose_check_has_not_passed_yet() {
+    let old = readiness(timing(3, 1));
+    let new = Checks { readiness: Some(check(9, timing(3, 1))), ..Checks::NONE };
+    for (before, after) in [(old, new), (liveness(timing(3, 1)), apart(timing(3, 1)))] {
+        let mut task = fresh(&before);
+        tell_all(&mut task, Role::ALL[1], secs(0), &[PASS]);
+        tell_all(&mut task, Role::ALL[2], secs(0), &[PASS]);
+        task.edit(TASK, &before, &Arc::new(after.clone()), STARTED.after(secs(5)), secs(5));
+        for second in [10, 11] {
+            tell(&mut task, Role::Readiness, FAIL, secs(second));
+        }
+        let mut restored = restart(&task, &after, secs(11));
+        for second in [12, 20, 29] {
+            assert_eq!(tell(&mut restored, Role::Readiness, FAIL, secs(second)), None, "{second}");
+        }
+        assert!(!tell(&mut restored, Role::Readiness, FAIL, secs(30)).expect("a report").ready);
+    }
+}
+
+// C-15, C-25: of one that was never looked at nobody can say that it passes.
+#[test]
+fn unknown_since_ever_is_not_taken_for_passing_by_the_next_worker() {
+    let before = liveness(timing(1, 1));
+    let after = apart(timing(1, 1));
+    let mut task = fresh(&before);
+    tell_all(&mut task, Role::Liveness, secs(0), &[PASS, FAIL]);
+    task.edit(TASK, &before, &Arc::new(after.clone()), STARTED.after(secs(11)), secs(11));
+    tell_all(&mut task, Role::Startup, secs(20), &[PASS]);
+    tell_all(&mut task, Role::Readiness, secs(20), &[BLIND, BLIND]);
+    assert_eq!(verdict(&task, Role::Readiness), Some(Verdict::Unknown));
+    let mut restored = restart(&task, &after, secs(30));
+    tell(&mut restored, Role::Liveness, PASS, secs(40));
+    assert_eq!(status(&restored), (HealthStatus::Healthy, false));
 }
 
 // C-11, C-25

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use futures::future::AbortHandle;
 use warren_core::{
     check::Checks,
     health::{Health, Verdict},
@@ -15,7 +14,7 @@ use warren_core::{
 use warren_probe::Stake;
 use warren_verdict::{CheckGroup, Elapsed, groups};
 
-use super::Context;
+use super::{Context, flights::Handle};
 use crate::metrics::Meter;
 
 /// The groups that the newest task has. Tasks that begin after each other mostly have the same
@@ -53,7 +52,7 @@ pub enum GroupState {
 /// An attempt under way. Given up, it has never been.
 pub struct Flight {
     pub(super) number: u64,
-    pub(super) attempt: AbortHandle,
+    pub(super) attempt: Handle,
 }
 
 impl Groups {
@@ -157,7 +156,7 @@ impl Group {
     pub(super) fn cancel(&mut self) {
         let before = std::mem::replace(&mut self.state, GroupState::Idle);
         if let GroupState::InFlight(Flight { number: _, attempt }) = before {
-            attempt.abort();
+            attempt.give_up();
         }
     }
 

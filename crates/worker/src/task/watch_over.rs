@@ -134,17 +134,17 @@ impl Actor {
             HealthConfig::Auto if was_auto => Arc::clone(&known),
             HealthConfig::Auto => self.checks_found().await,
         };
-        if checks != known {
-            checking.edit(&self.launch.service_name, &known, &checks, &self.context);
+        if checks != known
+            && checking.edit(&self.launch.service_name, &known, &checks, &self.context)
+        {
             self.status.checks = Some(checks);
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;
         }
         match paused_until {
             Some(until) => {
-                checking.pause(until);
-                // The next worker is not to count what this one has forgotten.
-                self.note(Noted::Streak, checking.health()).await;
+                let noted = checking.pause(until);
+                self.note(noted, checking.health()).await;
             }
             None => checking.resume(),
         }
@@ -170,7 +170,7 @@ impl Actor {
         }
     }
 
-    async fn note(&mut self, noted: Noted, health: Health) {
+    pub(super) async fn note(&mut self, noted: Noted, health: Health) {
         match noted {
             Noted::Changed => {
                 let transition = transition(self.health.as_ref(), &health, self.now());

@@ -138,6 +138,7 @@ fn further_http_keys_are_all_understood() {
     assert_eq!(check.method.as_str(), "POST");
 }
 
+/// C-81: nor is a host taken.
 #[test]
 fn a_bad_http_value_is_refused_by_its_flag_and_key() {
     const NO_PORT: &str =
@@ -448,6 +449,7 @@ fn every_option_of_http_has_its_key() {
         ("/x:80,version=1.1", "GET http://:80/x"),
         ("/x,port=admin", "GET http://:admin/x"),
         ("path=/x,socket=/run/s", "GET http:/x over /run/s"),
+        ("/:1,header=User-Agent:,header=X:y", "GET http://:1/ without User-Agent with X: y"),
         ("/:1,body=ready", "GET http://:1/ whose body must contain \"ready\""),
         ("/:1,body-regex=^a\\,b", "GET http://:1/ whose body must match /^a,b/"),
         ("/:1,body-not=x", "GET http://:1/ whose body must not contain \"x\""),
@@ -468,6 +470,8 @@ fn every_option_of_http_has_its_key() {
         ("/:1,socket=/run/s", "socket: contradicts port"),
         ("/:1,scheme=h2c,version=2", "version: is there twice"),
         ("/:1,version=3", "version: \"3\" is not 1.1 or 2"),
+        ("/:1,host=a,header=Host:b", "host: contradicts a header Host; leave one of them out"),
+        ("/:1,header=host:a,header=Host:b", "header: Host is there twice"),
         ("/:1,body=a,body-regex=b", "body-regex: is there twice"),
         ("/:1,body-regex=(", "body-regex: \"(\" is not a regular expression: unclosed group"),
         ("/:1,keep-alive=no", "keep-alive: \"no\" is not true or false"),
@@ -541,6 +545,11 @@ fn every_option_of_the_other_kinds_has_its_key() {
         assert_eq!(shown(&[&format!("--health-{flag}"), value]), meaning, "{value}");
         assert_eq!(shown(&[&format!("--readiness-{flag}"), value]), meaning, "{value}");
     }
+}
+
+/// C-105, C-110, C-115 to C-121.
+#[test]
+fn what_the_other_kinds_cannot_be_is_refused_by_its_key() {
     for (flag, value, why) in [
         (
             "tcp",
