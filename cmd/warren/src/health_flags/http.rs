@@ -287,10 +287,10 @@ impl HttpFields {
         if !status.is_empty() {
             check.expect = StatusSet::new(status).at("status")?;
         }
-        if keep_alive == Some(true) {
-            let kept = check.kept();
-            return kept.map_err(|invalid| Invalid::new(invalid.why()).at("keep-alive"));
-        }
-        Ok(check)
+        let checked = check.consistent();
+        let kept =
+            if keep_alive == Some(true) { checked.and_then(HttpCheck::kept) } else { checked };
+        // The keys are the fields' names.
+        kept.map_err(|invalid| Invalid::new(invalid.why()).at(invalid.path().replace('_', "-")))
     }
 }

@@ -81,7 +81,7 @@ fn http_check() -> HttpCheck {
         endpoint: Endpoint::Port(PortRef::Number(port(8443))),
         version: HttpVersion::Http1,
         path: HttpPath::new("/health?deep=1").unwrap(),
-        method: HttpMethod::new("HEAD").unwrap(),
+        method: HttpMethod::new("PUT").unwrap(),
         headers: vec![
             HttpHeader::new("Host", "web.example").unwrap(),
             HttpHeader::new("User-Agent", "").unwrap(),
@@ -482,6 +482,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         last: Some(an_attempt(902, Outcome::Pass)),
         flapping_since: Some(at(907)),
         grounds: Grounds::Seen,
+        lasted_ms: 0,
     };
     let failing = RoleHealth {
         verdict: Verdict::Failing,
@@ -490,6 +491,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         last: Some(an_attempt(904, Outcome::Fail(Evidence::Explicit))),
         flapping_since: None,
         grounds: Grounds::None,
+        lasted_ms: 908,
     };
     let unknown = RoleHealth {
         verdict: Verdict::Unknown,
@@ -498,6 +500,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         last: Some(an_attempt(906, Outcome::Inconclusive)),
         flapping_since: None,
         grounds: Grounds::Assumed,
+        lasted_ms: u32::MAX,
     };
     vec![
         ("role_health", passing),

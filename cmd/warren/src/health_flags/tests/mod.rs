@@ -500,6 +500,14 @@ fn every_option_of_http_has_its_key() {
             "/:1,keep-alive=true,header=connection:close",
             "keep-alive: contradicts a header Connection; leave one of them out",
         ),
+        (
+            "/:1,method=HEAD,body=ready",
+            "body: can match nothing: HEAD is answered without a body; say another method",
+        ),
+        (
+            "/:1,method=HEAD,body-not-regex=x",
+            "body-not: can match nothing: HEAD is answered without a body; say another method",
+        ),
         ("/:1,server-name=a b", "server-name: \"a b\" is not a DNS name or an address"),
     ] {
         refused(&["--health-http", value], &format!("--health-http: {why}"));
