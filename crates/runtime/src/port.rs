@@ -7,6 +7,7 @@ use warren_core::{
     check::{Checks, Command},
     id::{ServiceId, TaskId},
     node::Driver,
+    outcome::Attempt,
     spec::{ImageRef, Pull, ServiceName, StopSignal, TaskTemplate, User},
     time::Timestamp,
 };
@@ -171,7 +172,9 @@ pub struct Output {
 }
 
 impl Output {
-    pub const MAX: usize = 4096;
+    /// What is said before it, such as the exit code, has its room in the same message, or the
+    /// line in between would be cut out again.
+    pub const MAX: usize = Attempt::MESSAGE_MAX - 512;
     /// As much as of an HTTP body.
     pub const FIRST: usize = 10 * 1024;
 }
