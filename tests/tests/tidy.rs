@@ -161,20 +161,62 @@ fn files_are_short_enough_to_read_once() {
     }
 }
 
-/// Each clause of docs/replacement.md has a test that cites it, and no test cites another.
+/// Each clause has a test that cites it in the comment before it, by itself or within a range (one
+/// `to` another), and no test cites what is no clause.
 #[test]
-fn every_clause_of_replacement_is_held_by_a_test() {
-    let text = fs::read_to_string(root().join("docs/replacement.md")).unwrap();
-    let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok();
-    let clauses: BTreeSet<u32> = text.split("**R-").skip(1).filter_map(number).collect();
-    let mut cited = BTreeSet::new();
-    for file in sources() {
-        let source = fs::read_to_string(&file).unwrap();
-        let comments = source.lines().map(str::trim).filter(|line| line.starts_with("/// R-"));
-        cited.extend(comments.flat_map(|line| line.split("R-").skip(1)).filter_map(number));
+fn every_clause_is_held_by_a_test() {
+    for (document, letter) in [("docs/replacement.md", 'R'), ("docs/checks.md", 'C')] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let mark = format!("\n**{letter}-");
+        let clauses: BTreeSet<u32> = text.split(&mark).skip(1).filter_map(number).collect();
+        assert!(clauses.len() > 25, "{document}: the clauses were not found");
+        let mut cited = BTreeSet::new();
+        for file in sources() {
+            for comment in comments_of_tests(&fs::read_to_string(file).unwrap()) {
+                cited.extend(citations(&comment, letter, &clauses));
+            }
+        }
+        let unheld: Vec<_> = clauses.difference(&cited).collect();
+        assert!(unheld.is_empty(), "{document}: no test cites {letter}-{unheld:?}");
+        let unknown: Vec<_> = cited.difference(&clauses).collect();
+        assert!(unknown.is_empty(), "{document} has no {letter}-{unknown:?}, which a test cites");
     }
-    assert!(clauses.len() > 25, "the clauses were not found");
-    assert_eq!(clauses, cited);
+}
+
+/// The number that a text begins with.
+fn number(text: &str) -> Option<u32> {
+    text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The lines of comment directly before each test.
+fn comments_of_tests(source: &str) -> Vec<String> {
+    let (mut found, mut comment) = (Vec::new(), String::new());
+    for line in source.lines().map(str::trim) {
+        if let Some(said) = line.strip_prefix("//") {
+            comment = comment + " " + said.trim_start_matches(['/', '!', ' ']);
+        } else {
+            let said = std::mem::take(&mut comment);
+            if line.starts_with("#[test") || line.starts_with("#[tokio::test") {
+                found.push(said);
+            }
+        }
+    }
+    found
+}
+
+/// What a comment cites. Of a range, what is no clause is a number that was never given.
+fn citations(comment: &str, letter: char, clauses: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let mark = format!("{letter}-");
+    let mut cited = BTreeSet::new();
+    for (at, _) in comment.match_indices(&mark) {
+        let Some(first) = number(&comment[at + mark.len()..]) else { continue };
+        cited.insert(first);
+        let from = comment[..at].strip_suffix(" to ").and_then(|text| text.rsplit(&mark).next());
+        if let Some(from) = from.and_then(|from| from.parse().ok()) {
+            cited.extend(clauses.range(from..=first));
+        }
+    }
+    cited
 }
 
 #[test]

@@ -23,8 +23,11 @@ use warren_core::{
     spec::{Protocol, Publish},
 };
 
-use self::spelling::{Spelling, TimingKeys};
-pub use self::{Kind as FlagKind, change::Change, command::words};
+use self::spelling::{Context, Spelling, TimingKeys};
+pub use self::{
+    Kind as FlagKind, change::Change, command::words, http::scheme,
+    preset::by_name as preset_by_name,
+};
 use crate::{
     cli::service::{HealthFlags, MatchWord},
     failure::Failure,
@@ -37,7 +40,7 @@ pub fn health_config(
     publish: &[Publish],
     ports: &[NamedPort],
 ) -> Result<HealthConfig, Failure> {
-    let context = Context { only_port: only_port(publish), ports };
+    let context = Context::Service { only_port: only_port(publish), ports };
     let timing = timing_flags(flags);
     if flags.no_healthcheck {
         let used = used(flags).chain(flags.health_preset.as_ref().map(|_| preset::FLAG.to_owned()));
@@ -68,7 +71,7 @@ pub fn health_config(
             let first = kind.map_or("--health-start-period", Group::flag);
             return Err(contradiction(group.flag(), first));
         }
-        *checks.get_mut(role) = Some(role_check(role, &group, &context)?);
+        *checks.get_mut(role) = Some(role_check(role, &group, &context)?.0);
     }
     if checks.is_empty() {
         Ok(HealthConfig::Auto)
@@ -86,14 +89,6 @@ fn used(flags: &HealthFlags) -> impl Iterator<Item = String> {
     })
 }
 
-/// What a spelling may leave to the service.
-struct Context<'a> {
-    /// The port of the tasks, where the service publishes exactly one.
-    only_port: Option<Port>,
-    /// What the service calls its ports.
-    ports: &'a [NamedPort],
-}
-
 fn only_port(publish: &[Publish]) -> Option<Port> {
     let mut tcp = publish.iter().filter(|publish| publish.protocol == Protocol::Tcp);
     match (tcp.next(), tcp.next()) {
@@ -102,12 +97,16 @@ fn only_port(publish: &[Publish]) -> Option<Port> {
     }
 }
 
-/// A check as `--liveness-*` would read it, for an attempt by hand. `argument` is what it is
-/// called there.
-pub fn liveness_check(kind: Kind, text: &str, argument: &str) -> Result<Check, Failure> {
+/// A check as `--liveness-*` would read it, for an attempt by hand, and the keys that say
+/// something of its timing. `argument` is what it is called there.
+pub fn liveness_check(
+    kind: Kind,
+    text: &str,
+    argument: &str,
+) -> Result<(Check, Vec<String>), Failure> {
     let given = vec![Given { flag: argument.to_owned(), kind, value: text }];
     let group = Group { prefix: "liveness", given, rule: None };
-    role_check(Role::Liveness, &group, &Context { only_port: None, ports: &[] })
+    role_check(Role::Liveness, &group, &Context::ByHand)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -342,11 +341,15 @@ fn one_check_default() -> Timing {
     }
 }
 
-/// The check of one role, with its own keys for the timing.
-fn role_check(role: Role, group: &Group<'_>, context: &Context<'_>) -> Result<Check, Failure> {
+/// The check of one role, with its own keys for the timing, and which of these were said.
+fn role_check(
+    role: Role,
+    group: &Group<'_>,
+    context: &Context<'_>,
+) -> Result<(Check, Vec<String>), Failure> {
     let Spelling { kind, timing: keys } = group.parse(&spelling::timing_keys(role), context)?;
     let timing = named(group.flag(), role_timing(role, &keys))?;
-    Ok(Check { kind, timing })
+    Ok((Check { kind, timing }, keys.into_iter().map(|(key, _)| key).collect()))
 }
 
 fn role_timing(role: Role, keys: &[(String, String)]) -> Result<Timing, Invalid> {

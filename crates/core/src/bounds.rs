@@ -174,6 +174,7 @@ mod tests {
         assert!(Port::new(0).is_err() && Port::new(65_535).is_ok() && Port::new(70_000).is_err());
     }
 
+    /// C-1.
     #[test]
     fn a_span_is_exact_to_the_millisecond() {
         assert!(Period::new(Duration::from_micros(10_500)).is_err());

@@ -24,7 +24,7 @@ pub use self::{
     endpoint::{Endpoint, NamedPort, PortName, PortRef},
     exec::{Command, ExecCheck, ExecForm, ExitCodes},
     file::FileCheck,
-    grpc::{GrpcCheck, GrpcService},
+    grpc::{GrpcCheck, GrpcHost, GrpcService},
     http::{HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, Scheme, StatusSet},
     parts::Parts,
     preset::{Preset, PresetCheck},
@@ -140,6 +140,15 @@ impl CheckKind {
             Self::File(_) => "file",
             Self::All(_) => "all",
             Self::Any(_) => "any",
+        }
+    }
+
+    /// Whether it runs a command, of which a worker runs only so many at once.
+    pub fn needs_permit(&self) -> bool {
+        match self {
+            Self::Exec(_) => true,
+            Self::Http(_) | Self::Tcp(_) | Self::Grpc(_) | Self::File(_) => false,
+            Self::All(parts) | Self::Any(parts) => parts.as_slice().iter().any(Self::needs_permit),
         }
     }
 }

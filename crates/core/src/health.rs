@@ -65,6 +65,19 @@ pub enum Streak {
     Inconclusive(u32),
 }
 
+/// On what it rests that a role passes, now or behind another verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Grounds {
+    /// It has not passed.
+    #[default]
+    None,
+    /// It is taken for passing until its check, which is new or asks something else now, says
+    /// more.
+    Assumed,
+    /// Its check has passed.
+    Seen,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleHealth {
     pub verdict: Verdict,
@@ -73,6 +86,11 @@ pub struct RoleHealth {
     pub last: Option<Attempt>,
     /// Passes and failures alternate, though no threshold may be reached.
     pub flapping_since: Option<Timestamp>,
+    pub grounds: Grounds,
+    /// How long the streak has lasted where it is one of failures or inconclusive ones: from the
+    /// start of its first attempt to that of the last. Whole milliseconds of 49 days at most, which
+    /// is more than any patience.
+    pub lasted_ms: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,8 @@ pub struct Trial {
 /// When, counted from its start, each phase of a network attempt was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Phases {
+    /// Of connections before the last one: redirects, and a kept one that had ended.
+    pub earlier: Option<Duration>,
     pub connect: Option<Duration>,
     pub tls: Option<Duration>,
     pub first_byte: Option<Duration>,
@@ -81,11 +83,12 @@ mod wire {
 
     impl From<&Phases> for pb::Phases {
         fn from(phases: &Phases) -> Self {
-            let Phases { connect, tls, first_byte } = *phases;
+            let Phases { earlier, connect, tls, first_byte } = *phases;
             Self {
                 connect: connect.map(duration_to_wire),
                 tls: tls.map(duration_to_wire),
                 first_byte: first_byte.map(duration_to_wire),
+                earlier: earlier.map(duration_to_wire),
             }
         }
     }
@@ -94,11 +97,12 @@ mod wire {
         type Error = Invalid;
 
         fn try_from(wire: pb::Phases) -> Result<Self, Invalid> {
-            let pb::Phases { connect, tls, first_byte } = wire;
+            let pb::Phases { connect, tls, first_byte, earlier } = wire;
             let span = |field: &str, wire: Option<prost_types::Duration>| {
                 wire.map(duration_from_wire).transpose().at(field)
             };
             Ok(Self {
+                earlier: span("earlier", earlier)?,
                 connect: span("connect", connect)?,
                 tls: span("tls", tls)?,
                 first_byte: span("first_byte", first_byte)?,

@@ -10,7 +10,10 @@ use tokio::{
     sync::SemaphorePermit,
     time::{Instant, timeout},
 };
-use warren_core::{check::ExecCheck, outcome::Evidence};
+use warren_core::{
+    check::{ExecCheck, ExitCodes},
+    outcome::Evidence,
+};
 use warren_runtime::{ExecEnd, Output, RuntimeError};
 
 use crate::{Prober, Seen, Target, clause, end::End, message, prober::Given};
@@ -121,22 +124,25 @@ fn exited(code: i32, output: &Output, check: &ExecCheck) -> End {
     let said = || with(format!("exit code {code}"), output);
     let known = u8::try_from(code).ok();
     let among = |codes: &BTreeSet<u8>| known.is_some_and(|code| codes.contains(&code));
+    let of_code =
+        if *exits == ExitCodes::default() { clause::EXIT_CODE } else { clause::EXIT_CODES };
     if among(exits.inconclusive()) {
         let message = format!("the command could not look: {}", said());
         return End::inconclusive(clause::EXIT_CODES, message);
     }
     if !among(exits.pass()) {
-        return End::fail(clause::EXIT_CODE, Evidence::Explicit, said());
+        return End::fail(of_code, Evidence::Explicit, said());
     }
-    if let Some(expect) = expect.as_ref().filter(|expect| !expect.is_match(output.0.as_bytes())) {
+    if let Some(expect) = expect.as_ref().filter(|expect| !expect.is_match(&output.first)) {
         let why = format!("exit code {code}, but its output does not {expect}");
         return End::fail(clause::OUTPUT, Evidence::Explicit, with(why, output));
     }
-    End::pass(clause::EXIT_CODE, if code == 0 { message::lines(&output.0) } else { said() })
+    let clause = if expect.is_some() { clause::OUTPUT } else { of_code };
+    End::pass(clause, if code == 0 { message::lines(&output.shown) } else { said() })
 }
 
 fn with(mut what: String, output: &Output) -> String {
-    let lines = message::lines(&output.0);
+    let lines = message::lines(&output.shown);
     if !lines.is_empty() {
         what.push_str(": ");
         what.push_str(&lines);

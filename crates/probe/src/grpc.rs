@@ -16,8 +16,12 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use prost::Message;
-use tokio::{task::JoinSet, time::Instant};
-use warren_core::{check::GrpcCheck, clause::Clause, outcome::Evidence};
+use tokio::task::JoinSet;
+use warren_core::{
+    check::{GrpcCheck, GrpcHost},
+    clause::Clause,
+    outcome::Evidence,
+};
 
 use crate::{
     Prober, Target, clause,
@@ -25,7 +29,7 @@ use crate::{
     end::End,
     exchange::Broken,
     http2::{self, Received},
-    kept::Used,
+    kept::{Era, Used},
     message, request,
     tls::{self, Alpn},
     trace::Trace,
@@ -82,24 +86,35 @@ pub(crate) struct Call<'a> {
     pub(crate) check: &'a GrpcCheck,
     pub(crate) peer: Peer<'a>,
     pub(crate) trace: &'a Trace,
-    pub(crate) deadline: Instant,
+    pub(crate) allowed: Allowed,
+}
+
+/// How long it may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowed {
+    /// By the check's own timeout.
+    pub(crate) limit: Duration,
+    /// However much its deadline is stretched while it lasts: the server shall not end a call that
+    /// we still wait for.
+    pub(crate) longest: Duration,
 }
 
 impl Call<'_> {
     pub(crate) async fn make(&self) -> Result<End, End> {
+        let era = self.target.kept_grpc.era();
         if let Some(mut kept) = self.target.kept_grpc.take(self.check)
             && !kept.connection.has_ended()
         {
             self.trace.kept();
             // One that broke meanwhile says nothing of the task: servers end idle connections.
             if let Ok(response) = self.ask(&mut kept.connection).await {
-                return self.judge(response, kept).await;
+                return self.judge(response, kept, era).await;
             }
             self.trace.start_over();
         }
         let mut fresh = Used { connection: self.connect().await?, attempts: 0 };
         match self.ask(&mut fresh.connection).await {
-            Ok(response) => self.judge(response, fresh).await,
+            Ok(response) => self.judge(response, fresh, era).await,
             Err(Broken::Http2(error)) => Err(http2::judge(&error, self.peer, self.trace)),
             Err(Broken::Judged(end)) => Err(end),
             Err(Broken::Http1(_)) => {
@@ -114,7 +129,8 @@ impl Call<'_> {
             None => drive(stream).await,
             Some(tls) => {
                 let config = self.prober.tls.of(&tls.trust, Alpn::Http2).await?;
-                let name = tls::name(tls, None, self.peer);
+                let host = self.check.host.as_ref().map(GrpcHost::as_str);
+                let name = tls::name(tls, host, self.peer);
                 drive(tls::handshake(config, stream, name, self.peer, self.trace).await?).await
             }
         };
@@ -137,17 +153,13 @@ impl Call<'_> {
     }
 
     fn request(&self) -> Result<Request<()>, End> {
-        let (authority, scheme) = match (self.peer, &self.check.tls) {
-            (Peer::Tcp(address), None) => (address.to_string(), "http"),
-            (Peer::Tcp(address), Some(_)) => (address.to_string(), "https"),
-            (Peer::Unix(_), None) => ("localhost".to_owned(), "http"),
-            (Peer::Unix(_), Some(_)) => ("localhost".to_owned(), "https"),
-        };
+        let scheme = if self.check.tls.is_some() { "https" } else { "http" };
+        let authority = authority(self.check, self.peer);
         let unsendable = |error: http::Error| request::unsendable(&authority, &error);
         let parsed = Authority::try_from(authority.as_str());
         let parsed = parsed.map_err(|error| unsendable(error.into()))?;
         let uri = Uri::builder().scheme(scheme).authority(parsed).path_and_query(PATH).build();
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.allowed.longest.saturating_sub(self.trace.start.elapsed());
         Request::builder()
             .method(Method::POST)
             .uri(uri.map_err(unsendable)?)
@@ -164,6 +176,7 @@ impl Call<'_> {
         &self,
         response: http::Response<Received>,
         used: Used<Connection>,
+        era: Era,
     ) -> Result<End, End> {
         let (head, mut body) = response.into_parts();
         self.trace.body(head.status.as_u16(), 0);
@@ -180,7 +193,7 @@ impl Call<'_> {
         }
         let end = self.verdict(&trailers, &message)?;
         let attempts = used.attempts + 1;
-        self.target.kept_grpc.put(self.check, Used { attempts, ..used });
+        self.target.kept_grpc.put(self.check, Used { attempts, ..used }, era);
         Ok(end)
     }
 
@@ -206,9 +219,10 @@ impl Call<'_> {
         };
         match text("grpc-status").map(str::parse::<u32>) {
             Some(Ok(0)) => {}
-            // It counts our own deadline, as the header told it to.
-            Some(Ok(4)) => {
-                let message = format!("gRPC DEADLINE_EXCEEDED from {}", self.peer);
+            // A deadline of its own or of one behind it. Some servers call that CANCELLED, which
+            // in time is an answer.
+            Some(Ok(code @ (1 | 4))) if code == 4 || self.is_late() => {
+                let message = format!("gRPC {} from {}", code_name(code), self.peer);
                 return Err(End::fail(clause::DEADLINE, Evidence::Timeout, message));
             }
             Some(Ok(5)) => {
@@ -240,6 +254,11 @@ impl Call<'_> {
         }
     }
 
+    /// It would be over by now, were its deadline not stretched.
+    fn is_late(&self) -> bool {
+        self.trace.start.elapsed() >= self.allowed.limit
+    }
+
     fn no(&self, clause: Clause, why: &str) -> End {
         End::fail(clause, Evidence::Explicit, format!("gRPC from {}: {why}", self.peer))
     }
@@ -263,9 +282,22 @@ impl Connection {
     }
 }
 
+/// Whom it asks for: routers choose by it among the services behind them.
+fn authority(check: &GrpcCheck, peer: Peer<'_>) -> String {
+    let GrpcCheck { endpoint: _, service: _, tls, host } = check;
+    let server_name = tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+    match (host, server_name, peer) {
+        (Some(host), _, _) => host.as_str().to_owned(),
+        (None, Some(name), _) if name.as_str().contains(':') => format!("[{}]", name.as_str()),
+        (None, Some(name), _) => name.as_str().to_owned(),
+        (None, None, Peer::Tcp(address)) => address.to_string(),
+        (None, None, Peer::Unix(_)) => "localhost".to_owned(),
+    }
+}
+
 /// At most eight digits and a unit.
 fn grpc_timeout(left: Duration) -> String {
-    let millis = left.as_millis().max(1);
+    let millis = left.as_micros().div_ceil(1000).max(1);
     if millis < 100_000_000 { format!("{millis}m") } else { format!("{}S", left.as_secs()) }
 }
 
@@ -307,4 +339,37 @@ fn code_name(code: u32) -> String {
     ];
     let known = usize::try_from(code).ok().and_then(|code| NAMES.get(code));
     known.map_or_else(|| format!("status {code}"), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_core::{
+        bounds::Port,
+        check::{ServerName, Tls},
+        spec::AbsolutePath,
+    };
+
+    use super::*;
+
+    /// C-110.
+    #[test]
+    fn the_authority_is_the_host_else_the_server_name_else_where_it_goes() {
+        let tls = |name: &str| {
+            Some(Tls { server_name: Some(ServerName::new(name).unwrap()), ..Tls::default() })
+        };
+        let host = |host: &str| Some(GrpcHost::new(host).unwrap());
+        let socket = AbsolutePath::new("/run/g").unwrap();
+        let (tcp, unix) = (Peer::Tcp(([127, 0, 0, 5], 443).into()), Peer::Unix(&socket));
+        for (tls, host, peer, expected) in [
+            (tls("a.example"), host("b.example:8443"), tcp, "b.example:8443"),
+            (None, host("b.example"), unix, "b.example"),
+            (tls("a.example"), None, tcp, "a.example"),
+            (tls("::1"), None, unix, "[::1]"),
+            (Some(Tls::default()), None, tcp, "127.0.0.5:443"),
+            (None, None, unix, "localhost"),
+        ] {
+            let check = GrpcCheck { tls, host, ..GrpcCheck::new(Port::new(443).unwrap()) };
+            assert_eq!(authority(&check, peer), expected);
+        }
+    }
 }

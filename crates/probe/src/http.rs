@@ -58,6 +58,13 @@ pub(crate) struct Visit<'a> {
 /// What a kept connection is.
 pub(crate) type Connection = Either<Stream, Box<TlsStream<Stream>>>;
 
+/// Has a connection's memory fetched, and does nothing else.
+pub(crate) fn glance(connection: &Connection) {
+    if let Either::Left(Either::Left(tcp)) = connection {
+        tcp.glance();
+    }
+}
+
 pub(crate) enum Answer {
     Decided(End),
     Elsewhere(StatusCode, HeaderValue),
@@ -105,7 +112,10 @@ impl<'a> Visit<'a> {
                     path =
                         redirect::resolve(location.as_bytes(), &path, &site).ok_or_else(|| {
                             let to = message::excerpt(location.as_bytes());
-                            let message = format!("{what} leaves the task: redirected to {to}");
+                            let message = format!(
+                                "{what} leaves the task, and that status was not named as \
+                                 expected: redirected to {to}"
+                            );
                             End::fail(clause::REDIRECT, Evidence::Explicit, message)
                         })?;
                     method = redirect::method(status, method);
@@ -220,7 +230,7 @@ impl<'a> Visit<'a> {
                 let message = format!("{what}, and its body does not end within 1 MiB");
                 return Err(End::fail(clause::BODY, Evidence::Explicit, message));
             }
-            return self.match_body(what, &kept).map(Answer::Decided);
+            return self.match_body(what, status, &kept).map(Answer::Decided);
         }
         let read = async {
             let excerpt = Read { enough: message::EXCERPT, keep: BODY };
@@ -240,7 +250,7 @@ impl<'a> Visit<'a> {
         self.check.body.is_some() || self.check.body_not.is_some()
     }
 
-    fn match_body(&self, what: String, body: &[u8]) -> Result<End, End> {
+    fn match_body(&self, what: String, status: StatusCode, body: &[u8]) -> Result<End, End> {
         let HttpCheck { body: wanted, body_not: unwanted, .. } = self.check;
         let fail =
             |why: String| failed(clause::BODY_MATCH, format!("{what}, but its body {why}"), body);
@@ -250,7 +260,13 @@ impl<'a> Visit<'a> {
         if let Some(unwanted) = unwanted.as_ref().filter(|unwanted| unwanted.is_match(body)) {
             return Err(fail(format!("does {unwanted}")));
         }
-        let clause = if self.wants_body() { clause::BODY_MATCH } else { clause::STATUS };
+        let clause = if self.wants_body() {
+            clause::BODY_MATCH
+        } else if redirect::is_redirect(status) && self.expects_redirect(status) {
+            clause::REDIRECT
+        } else {
+            clause::STATUS
+        };
         Ok(End::pass(clause, what))
     }
 

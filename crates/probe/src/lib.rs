@@ -44,4 +44,4 @@ mod trace;
 mod wire;
 
 pub use observer::{Beat, Observer, SCORE_MAX, STRETCHED_MAX, Stake};
-pub use prober::{Fault, Prober, Seen, Target};
+pub use prober::{Fault, Peeked, Prober, Seen, Target};

@@ -114,6 +114,11 @@ impl Observer {
         stretch(timeout, self.score_of(timeout))
     }
 
+    /// The latest one that there may ever be for it.
+    pub(crate) fn longest(timeout: Duration) -> Duration {
+        timeout.max(STRETCHED_MAX)
+    }
+
     /// The later deadline that there is for one whose deadline has passed, if any. Our own timer
     /// came so `late`: in that time nobody could have seen an answer.
     pub(crate) fn longer(&self, given: Given, late: Duration) -> Option<Given> {
@@ -147,7 +152,7 @@ fn step_of(timeout: Duration) -> usize {
 
 fn stretch(timeout: Duration, score: u8) -> Duration {
     let whole = timeout.saturating_mul(u32::from(score) + 1);
-    whole.min(STRETCHED_MAX.max(timeout))
+    whole.min(Observer::longest(timeout))
 }
 
 #[cfg(test)]

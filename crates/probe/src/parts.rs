@@ -29,10 +29,26 @@ pub(crate) async fn attempt(
     limit: Duration,
 ) -> Seen {
     let parts = parts.as_slice();
-    let is_command = |kind: &CheckKind| matches!(kind, CheckKind::Exec(_));
+    let seen = make(prober, target, rule, parts, limit).await;
+    if seen.outcome != Outcome::Pass {
+        // Those that passed too: the whole is tried anew.
+        for part in parts {
+            target.failed(part);
+        }
+    }
+    seen
+}
+
+async fn make(
+    prober: &Prober,
+    target: &Target,
+    rule: Rule,
+    parts: &[CheckKind],
+    limit: Duration,
+) -> Seen {
     let mut waited = Duration::ZERO;
     let mut held = None;
-    if parts.iter().any(is_command) {
+    if parts.iter().any(CheckKind::needs_permit) {
         match exec::permits(prober, target, limit).await {
             Ok(permits) => waited = held.insert(permits).waited,
             Err(seen) => return seen,
@@ -49,7 +65,14 @@ pub(crate) async fn attempt(
                 let left = |of: Duration| of.saturating_sub(spent);
                 let given = Given::of(left(limit), left(whole));
                 let stretched = given.is_stretched();
-                let seen = Seen::new(exec::run(target, check, given).await, begun);
+                let end = if given.limit.is_zero() {
+                    let message =
+                        format!("not begun: nothing was left of {}", Given::of(limit, whole));
+                    End::fail(clause::DEADLINE, Evidence::Timeout, message)
+                } else {
+                    exec::run(target, check, given).await
+                };
+                let seen = Seen::new(end, begun);
                 Seen { stretched: stretched && seen.latency > limit, ..seen }
             }
             CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Grpc(_) | CheckKind::File(_) => {

@@ -8,7 +8,7 @@ use std::{
     io,
     net::IpAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, MutexGuard},
     task::Poll,
     time::Duration,
 };
@@ -33,9 +33,9 @@ use crate::{
     end::End,
     exec, file,
     files::Files,
-    grpc::{self, Call},
+    grpc::{self, Allowed, Call},
     http::{self, Visit},
-    kept::Kept,
+    kept::{Idle, Kept},
     message,
     netns::{Home, Netns},
     observer::Observer,
@@ -72,6 +72,10 @@ pub struct Target {
     pub(crate) kept_grpc: Kept<grpc::Connection>,
 }
 
+/// See [`Target::peek`].
+#[derive(Debug)]
+pub struct Peeked<'a>(MutexGuard<'a, Idle<http::Connection>>);
+
 /// What one attempt saw. The caller says when it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -89,7 +93,7 @@ pub struct Seen {
     pub waited: Duration,
     /// It was given more than its deadline, for the observer's lateness.
     pub stretched: bool,
-    /// After redirects, of the last connection.
+    /// Of the last connection, and what came before it.
     pub phases: Phases,
 }
 
@@ -170,10 +174,10 @@ impl Prober {
             },
             CheckKind::Grpc(check) => match Peer::of(target, &check.endpoint) {
                 Ok(peer) => {
-                    let deadline = trace.start + self.given(limit).limit;
-                    let prober = self;
-                    let trace = &trace;
-                    let call = Call { prober, target, check, peer, trace, deadline };
+                    let longest = self.observer.as_ref().map(|_| Observer::longest(limit));
+                    let allowed = Allowed { limit, longest: longest.unwrap_or(limit) };
+                    let (prober, trace) = (self, &trace);
+                    let call = Call { prober, target, check, peer, trace, allowed };
                     watch.at(peer, Box::pin(call.make()).as_mut()).await
                 }
                 Err(end) => Err(end),
@@ -187,6 +191,9 @@ impl Prober {
             }
         };
         let seen = trace.seen(looked.unwrap_or_else(|end| end));
+        if seen.outcome != Outcome::Pass {
+            target.failed(kind);
+        }
         Seen { stretched: watch.given.is_stretched(), ..seen }
     }
 }
@@ -321,14 +328,40 @@ impl Target {
         self.kept_grpc.let_go();
     }
 
+    /// A check, or a part of one, has not passed: what earlier attempts have left to it is closed.
+    pub(crate) fn failed(&self, kind: &CheckKind) {
+        match kind {
+            CheckKind::Http(check) if check.keep_alive => self.kept_http.failed(check),
+            CheckKind::Grpc(check) => self.kept_grpc.failed(check),
+            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) | CheckKind::File(_) => {}
+            CheckKind::All(parts) | CheckKind::Any(parts) => {
+                for part in parts.as_slice() {
+                    self.failed(part);
+                }
+            }
+        }
+    }
+
     /// Has its memory fetched, and does nothing else.
     pub fn glance(&self) {
         black_box(self.address);
         self.kept_http.glance();
     }
 
+    /// What lies further away than [`glance`](Self::glance) looks, where nobody uses it.
+    pub fn peek(&self) -> Option<Peeked<'_>> {
+        self.kept_http.peek().map(Peeked)
+    }
+
     pub fn task(&self) -> TaskId {
         self.task
+    }
+}
+
+impl Peeked<'_> {
+    /// Has its memory fetched, and does nothing else.
+    pub fn glance(&self) {
+        self.0.glance(http::glance);
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{
     cell::Cell,
     future::poll_fn,
+    hint::black_box,
     io::{self, IoSlice, Read},
     net::SocketAddr,
     pin::Pin,
@@ -15,7 +16,7 @@ use std::{
 
 use socket2::Socket;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -97,6 +98,14 @@ impl Tcp {
                 stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)).is_pending()
             }
             Self::Lost => false,
+        }
+    }
+
+    /// Has its memory fetched, and does nothing else.
+    pub(crate) fn glance(&self) {
+        if let Self::Watched(stream) = self {
+            // Whether anything is there is known without a system call, and stays as it is.
+            drop(black_box(stream.try_io(Interest::READABLE, || Ok(()))));
         }
     }
 

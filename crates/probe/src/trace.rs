@@ -4,6 +4,7 @@
 use std::{
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -43,18 +44,20 @@ enum Stage {
 
 impl Trace {
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now(), progress: Mutex::new(Progress::after(0)) }
+        Self { start: Instant::now(), progress: Mutex::new(Progress::after(0, None)) }
     }
 
-    /// A new connection, after so many redirects.
+    /// A connection is begun, after so many redirects.
     pub(crate) fn reconnect(&self, redirects: usize) {
-        *self.progress() = Progress::after(redirects);
+        if redirects > 0 {
+            *self.progress() = Progress::after(redirects, Some(self.start.elapsed()));
+        }
     }
 
     /// Another connection in the place of this one.
     pub(crate) fn start_over(&self) {
         let mut progress = self.progress();
-        *progress = Progress::after(progress.redirects);
+        *progress = Progress::after(progress.redirects, Some(self.start.elapsed()));
     }
 
     pub(crate) fn connected(&self) {
@@ -124,7 +127,10 @@ impl Trace {
             many => format!("after {many} redirects, "),
         };
         let connected = match phases.connect {
-            Some(after) => format!("connected after {after:.1?}"),
+            Some(after) => {
+                let alone = after.saturating_sub(phases.earlier.unwrap_or_default());
+                format!("connected after {alone:.1?}")
+            }
             None => "on a kept connection".to_owned(),
         };
         let (answer, state) = match stage {
@@ -165,7 +171,52 @@ impl Trace {
 }
 
 impl Progress {
-    fn after(redirects: usize) -> Self {
-        Self { stage: Stage::Connect, phases: Phases::default(), received: 0, redirects }
+    fn after(redirects: usize, earlier: Option<Duration>) -> Self {
+        let phases = Phases { earlier, ..Phases::default() };
+        Self { stage: Stage::Connect, phases, received: 0, redirects }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MILLI: Duration = Duration::from_millis(1);
+
+    // C-153
+    #[tokio::test(start_paused = true)]
+    async fn what_came_before_the_last_connection_is_a_part_of_its_own() {
+        let trace = Trace::start();
+        trace.reconnect(0);
+        trace.connected();
+        advance(SECOND).await;
+        trace.received(1);
+        trace.reconnect(1);
+        advance(2 * MILLI).await;
+        trace.connected();
+        let given = Given::of(5 * SECOND, 5 * SECOND);
+        let late = "no answer within 5s: after a redirect, connected after 2.0ms, nothing came";
+        assert_eq!(trace.lateness(given, &"peer"), late);
+        advance(MILLI).await;
+        trace.received(1);
+        let phases = trace.seen(End::pass(clause::STATUS, "fine")).phases;
+        assert_eq!(phases.earlier, Some(SECOND));
+        assert_eq!(phases.connect, Some(SECOND + 2 * MILLI));
+        assert_eq!(phases.first_byte, Some(SECOND + 3 * MILLI));
+    }
+
+    // C-130
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_connection_that_had_ended_is_none_of_the_fresh_ones_phases() {
+        let trace = Trace::start();
+        trace.kept();
+        advance(MILLI).await;
+        trace.start_over();
+        trace.connected();
+        let phases = trace.seen(End::pass(clause::STATUS, "fine")).phases;
+        assert_eq!((phases.earlier, phases.connect), (Some(MILLI), Some(MILLI)));
     }
 }

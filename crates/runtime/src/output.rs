@@ -1,4 +1,5 @@
-//! Keeps the beginning and the end of what a command writes, however much that is.
+//! Keeps the beginning and the end of what a command writes, however much that is: both for a
+//! person, and more of the beginning to be searched.
 
 use std::collections::VecDeque;
 
@@ -7,10 +8,14 @@ use crate::port::Output;
 /// The first bytes say what ran, the last ones how it ended; half of the room for each.
 const HEAD: usize = Output::MAX / 2;
 
+const TAIL: usize = Output::MAX - HEAD;
+
 /// Takes what a command writes and keeps head and tail of it, in constant memory.
 #[derive(Debug, Default)]
 pub struct HeadTail {
-    head: Vec<u8>,
+    /// The head is the beginning of it.
+    first: Vec<u8>,
+    /// The last of all, whether that is among the first or not.
     tail: VecDeque<u8>,
     total: u64,
 }
@@ -22,31 +27,36 @@ impl HeadTail {
 
     pub fn push(&mut self, bytes: &[u8]) {
         self.total = self.total.saturating_add(bytes.len() as u64);
-        let (head, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
-        self.head.extend_from_slice(head);
+        let room = Output::FIRST - self.first.len();
+        self.first.extend_from_slice(&bytes[..bytes.len().min(room)]);
         // Of a large piece only the end can stay.
-        let rest = &rest[rest.len().saturating_sub(Output::MAX - HEAD)..];
-        let surplus = (self.tail.len() + rest.len()).saturating_sub(Output::MAX - HEAD);
+        let last = &bytes[bytes.len().saturating_sub(TAIL)..];
+        let surplus = (self.tail.len() + last.len()).saturating_sub(TAIL);
         self.tail.drain(..surplus);
-        self.tail.extend(rest);
+        self.tail.extend(last);
     }
 
-    /// At most [`Output::MAX`] bytes. What is not UTF-8 is shown as `?`, byte by byte.
-    pub fn finish(mut self) -> Output {
-        let tail = self.tail.make_contiguous();
-        if self.total <= Output::MAX as u64 {
-            self.head.extend_from_slice(tail);
-            return Output(text(&self.head));
-        }
-        // The number of digits differs by at most one from that of the final count.
-        let room = Output::MAX - HEAD - marker(self.total).len();
-        let head = &self.head[..whole_chars(&self.head)];
-        let tail = &tail[tail.len() - room..];
-        let cut_char = tail.iter().take(3).take_while(|b| is_continuation(**b)).count();
-        let tail = &tail[cut_char..];
-        let left_out = self.total - (head.len() + tail.len()) as u64;
-        Output(text(head) + &marker(left_out) + &text(tail))
+    /// What is not UTF-8 is shown as `?`, byte by byte.
+    pub fn finish(self) -> Output {
+        let Self { first, mut tail, total } = self;
+        Output { shown: shown(&first, tail.make_contiguous(), total), first }
     }
+}
+
+/// At most [`Output::MAX`] bytes.
+fn shown(first: &[u8], tail: &[u8], total: u64) -> String {
+    if total <= Output::MAX as u64 {
+        return text(first);
+    }
+    // The number of digits differs by at most one from that of the final count.
+    let room = TAIL - marker(total).len();
+    let head = &first[..HEAD];
+    let head = &head[..whole_chars(head)];
+    let tail = &tail[tail.len() - room..];
+    let cut_char = tail.iter().take(3).take_while(|b| is_continuation(**b)).count();
+    let tail = &tail[cut_char..];
+    let left_out = total - (head.len() + tail.len()) as u64;
+    text(head) + &marker(left_out) + &text(tail)
 }
 
 fn marker(left_out: u64) -> String {
@@ -84,12 +94,16 @@ fn text(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn collect(pieces: &[&[u8]]) -> String {
+    fn kept(pieces: &[&[u8]]) -> Output {
         let mut kept = HeadTail::new();
         for piece in pieces {
             kept.push(piece);
         }
-        kept.finish().0
+        kept.finish()
+    }
+
+    fn collect(pieces: &[&[u8]]) -> String {
+        kept(pieces).shown
     }
 
     #[test]
@@ -100,6 +114,7 @@ mod tests {
         assert_eq!(collect(&[full.as_bytes()]), full);
     }
 
+    /// C-73.
     #[test]
     fn of_more_the_two_ends_are_kept_and_the_rest_is_counted() {
         for step in [1, 7, 4096, 1_000_000] {
@@ -112,6 +127,19 @@ mod tests {
             assert_eq!(count.parse(), Ok(all.len() - head.len() - tail.len()));
             assert!(head.len() > 2000 && tail.len() > 2000);
         }
+    }
+
+    /// C-116.
+    #[test]
+    fn the_first_10_kib_are_kept_as_they_came_to_be_searched() {
+        let all: Vec<u8> = (0..50_000_u32).map(|n| (n % 251) as u8).collect();
+        for step in [1, 1000, 50_000] {
+            let Output { first, shown } = kept(&all.chunks(step).collect::<Vec<_>>());
+            assert_eq!(first, all[..10 * 1024]);
+            assert!(shown.contains(" bytes left out ...]"));
+        }
+        assert_eq!(kept(&[b"out\xff\n"]).first, b"out\xff\n");
+        assert_eq!(kept(&[b"out\n"]), Output::from("out\n"));
     }
 
     #[test]

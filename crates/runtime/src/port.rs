@@ -160,13 +160,27 @@ pub enum ExecEnd {
     },
 }
 
-/// What a command wrote, stdout and stderr as they came: head and tail within
-/// [`Output::MAX`] bytes, with a line between them that says what was left out.
+/// What a command wrote, stdout and stderr as they came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Output(pub String);
+pub struct Output {
+    /// For a person: head and tail within [`Output::MAX`] bytes, with a line between them that
+    /// says what was left out.
+    pub shown: String,
+    /// To be searched: the first [`Output::FIRST`] bytes, and nothing that is not the command's.
+    pub first: Vec<u8>,
+}
 
 impl Output {
     pub const MAX: usize = 4096;
+    /// As much as of an HTTP body.
+    pub const FIRST: usize = 10 * 1024;
+}
+
+/// All of a short output.
+impl From<&str> for Output {
+    fn from(text: &str) -> Self {
+        Self { shown: text.to_owned(), first: text.as_bytes().to_vec() }
+    }
 }
 
 /// Why a driver could not do what it was asked.

@@ -202,8 +202,7 @@ impl Runtime for SimRuntime {
     ) -> Result<ExecEnd, RuntimeError> {
         self.call(task, 3, 20).await?;
         let role = Role::ALL.into_iter().find(|role| role.name() == command.words()[0]).unwrap();
-        let exited =
-            |code, said: &str| Ok(ExecEnd::Exited { code, output: Output(said.to_owned()) });
+        let exited = |code, said: &str| Ok(ExecEnd::Exited { code, output: Output::from(said) });
         match self.machine.finds(task, role) {
             None => Err(RuntimeError::NoSuchTask(task)),
             Some(Finds::Good) => exited(0, ""),

@@ -3,7 +3,7 @@
 mod edit;
 mod restore;
 
-use std::{hint::black_box, sync::Arc};
+use std::sync::Arc;
 
 use warren_core::{
     check::{ByRole, Checks, Role, Timing},
@@ -164,7 +164,7 @@ impl TaskVerdicts {
     /// knows of many that are to come waits for all of it together.
     pub fn glance(&self, role: Role) {
         for (run, _) in self.fed_runs(role) {
-            black_box(run.known());
+            run.glance();
         }
         if let Some(watch) = self.watch(role) {
             watch.glance();

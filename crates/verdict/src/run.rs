@@ -1,8 +1,10 @@
 //! One role's outcomes, folded one by one into its verdict.
 
+use std::hint::black_box;
+
 use warren_core::{
     check::{Role, Timing},
-    health::{RoleHealth, Streak, Verdict},
+    health::{Grounds, RoleHealth, Streak, Verdict},
     outcome::{Attempt, Outcome},
     time::Timestamp,
 };
@@ -16,10 +18,12 @@ use crate::{flap::Window, reason, schedule::Elapsed, watch::longest_silence};
 pub(crate) struct RoleRun {
     role: Role,
     known: Known,
-    /// Ever: until then attempts come at the start interval.
+    /// Ever, to what it asks now: until then attempts come at the start interval.
     has_passed: bool,
     run: Run,
     sight: Sight,
+    /// See [`RoleHealth::lasted_ms`].
+    lasted_ms: u32,
     window: Window,
     since: Timestamp,
     why: Box<str>,
@@ -69,32 +73,38 @@ impl RoleRun {
             has_passed: false,
             run: Run::None,
             sight: Sight::Seen,
+            lasted_ms: 0,
             window: Window::default(),
             since,
             why: Box::default(),
         }
     }
 
-    /// Goes on from a record. When a run began is not recorded; the attempts of a run lie at
-    /// least `gap` apart, so it is taken for as short as it can have been, up to `now`. Nor is
-    /// whether it ever passed: `beneath` is what is known of a role whose verdict does not say.
+    /// Goes on from a record whose last attempt began so long `ago`. That is by the wall clock:
+    /// where it was set back since, a run has lasted for as long as it had then, and no less than
+    /// attempts that lie at least `gap` apart took.
     pub(crate) fn resume(
         &mut self,
         timing: &Timing,
         saved: &RoleHealth,
-        beneath: Known,
         now: Elapsed,
+        ago: Elapsed,
         gap: Elapsed,
     ) {
-        let first = |count: u32| now.saturating_sub(gap.saturating_mul(count.saturating_sub(1)));
-        self.since = saved.since;
-        self.known = match saved.verdict {
-            Verdict::Pending => Known::Pending,
-            Verdict::Passing => Known::Passing,
-            Verdict::Failing => Known::Failing,
-            Verdict::Unknown => beneath,
+        self.lasted_ms = saved.lasted_ms;
+        let lasted = Elapsed::from_millis(saved.lasted_ms.into());
+        let first = |count: u32| {
+            now.saturating_sub((ago + lasted).max(gap.saturating_mul(count.saturating_sub(1))))
         };
-        self.has_passed = self.known == Known::Passing || beneath == Known::Passing;
+        self.since = saved.since;
+        self.known = match (saved.verdict, saved.grounds) {
+            (Verdict::Pending, _) | (Verdict::Unknown, Grounds::None) => Known::Pending,
+            (Verdict::Passing, _) | (Verdict::Unknown, Grounds::Assumed | Grounds::Seen) => {
+                Known::Passing
+            }
+            (Verdict::Failing, _) => Known::Failing,
+        };
+        self.has_passed = saved.grounds == Grounds::Seen;
         self.window.resume(timing.flapping, saved.flapping_since);
         (self.run, self.sight) = match saved.streak {
             Streak::None => (Run::None, Sight::Seen),
@@ -110,7 +120,7 @@ impl RoleRun {
             self.sight = Sight::Lost { count, first: first(count) };
         }
         if let Some(last) = &saved.last {
-            self.why = self.explain(last, Elapsed::ZERO);
+            self.why = self.explain(last, now.saturating_sub(ago));
         }
     }
 
@@ -123,6 +133,7 @@ impl RoleRun {
             Outcome::Fail(_) => self.fail(timing, start),
             Outcome::Inconclusive => self.inconclusive(timing, start),
         }
+        self.lasted_ms = self.lasted(start);
         let changed = self.verdict() != before;
         if changed {
             self.since = attempt.at.after(attempt.latency);
@@ -146,8 +157,9 @@ impl RoleRun {
     pub(crate) const fn pause(&mut self) {
         self.run = Run::None;
         self.window.forget();
-        if let Sight::Blind { .. } = self.sight {
-            self.sight = Sight::Seen;
+        match self.sight {
+            Sight::Seen | Sight::Blind { .. } => (self.sight, self.lasted_ms) = (Sight::Seen, 0),
+            Sight::Lost { .. } => {}
         }
     }
 
@@ -163,6 +175,7 @@ impl RoleRun {
     /// begins anew.
     pub(crate) fn ask_anew(&mut self) {
         (self.run, self.sight, self.has_passed) = (Run::None, Sight::Seen, false);
+        self.lasted_ms = 0;
         self.window = Window::default();
     }
 
@@ -200,6 +213,11 @@ impl RoleRun {
         }
     }
 
+    /// See [`TaskVerdicts::glance`](crate::TaskVerdicts::glance).
+    pub(crate) fn glance(&self) {
+        black_box((self.run, self.since, self.known));
+    }
+
     /// Why it is failing or unknown; else empty.
     pub(crate) fn why(&self) -> &str {
         &self.why
@@ -224,6 +242,16 @@ impl RoleRun {
             streak: self.streak(),
             last,
             flapping_since: self.window.since(),
+            grounds: self.grounds(),
+            lasted_ms: self.lasted_ms,
+        }
+    }
+
+    const fn grounds(&self) -> Grounds {
+        match (self.known, self.has_passed) {
+            (_, true) => Grounds::Seen,
+            (Known::Passing, false) => Grounds::Assumed,
+            (Known::Pending | Known::Failing, false) => Grounds::None,
         }
     }
 
@@ -336,6 +364,19 @@ impl RoleRun {
                 Streak::Failures(count)
             }
         }
+    }
+
+    /// How long the streak has lasted, up to an attempt that began at `start`.
+    fn lasted(&self, start: Elapsed) -> u32 {
+        let first = match (self.sight, self.run) {
+            (Sight::Lost { first, .. }, _)
+            | (Sight::Blind { first, .. }, Run::None)
+            | (Sight::Seen | Sight::Blind { .. }, Run::Failures { first, .. }) => first,
+            (Sight::Seen, Run::None) | (Sight::Seen | Sight::Blind { .. }, Run::Passes(_)) => {
+                return 0;
+            }
+        };
+        u32::try_from(start.saturating_sub(first).as_millis()).unwrap_or(u32::MAX)
     }
 
     fn explain(&self, last: &Attempt, at: Elapsed) -> Box<str> {

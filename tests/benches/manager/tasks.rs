@@ -8,7 +8,7 @@ use std::{
 use warren_core::{
     bounds::Port,
     check::{Check, CheckKind, Checks, HealthConfig, HttpCheck, Role, Timing},
-    health::{Health, HealthStatus, RoleHealth, Streak, Verdict},
+    health::{Grounds, Health, HealthStatus, RoleHealth, Streak, Verdict},
     id::TaskId,
     outcome::{Attempt, Evidence, Outcome},
     report::TaskReport,
@@ -67,8 +67,15 @@ pub fn works(task: TaskId, sequence: u64, started_at: Timestamp, ready: bool) ->
         };
         let (latency, message) = (Duration::from_millis(3), message.to_owned());
         let last = Some(Attempt { at: now, latency, outcome, message, components: Box::default() });
-        let role = RoleHealth { verdict, since: now, streak, last, flapping_since: None };
-        Some(Box::new(role))
+        Some(Box::new(RoleHealth {
+            verdict,
+            since: now,
+            streak,
+            last,
+            flapping_since: None,
+            grounds: Grounds::Seen,
+            lasted_ms: 0,
+        }))
     };
     let mut health = Health::starting(started_at);
     health.status = HealthStatus::Healthy;

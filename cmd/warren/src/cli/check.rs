@@ -16,7 +16,8 @@ To try the checks of a running task where it runs, see 'warren task check'.
 
 Examples:
   warren check http http://localhost:8080/health
-  warren check exec -- pg_isready -h localhost")]
+  warren check exec -- pg_isready -h localhost
+  warren check preset redis")]
 pub struct CheckArgs {
     #[command(subcommand)]
     pub kind: Kind,
@@ -28,11 +29,15 @@ pub enum Kind {
     Tcp(TcpArgs),
     Grpc(GrpcArgs),
     Exec(ExecArgs),
+    File(FileArgs),
+    Preset(PresetArgs),
 }
 
 /// Ask over HTTP or HTTPS
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys are those of --health-http in 'warren service create --help', and timeout=.
+
 Examples:
   warren check http https://example.org/
   warren check http /health:8080,status=200,header=X-Probe:1
@@ -49,6 +54,8 @@ pub struct HttpArgs {
 /// Connect by TCP
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys are those of --health-tcp in 'warren service create --help', and timeout=.
+
 Examples:
   warren check tcp 6379
   warren check tcp db.example.org:5432 --timeout 2s")]
@@ -63,6 +70,8 @@ pub struct TcpArgs {
 /// Ask a gRPC server for its health (grpc.health.v1)
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys are those of --health-grpc in 'warren service create --help', and timeout=.
+
 Examples:
   warren check grpc 50051
   warren check grpc cart.example.org:443,service=shop.Cart,tls=node --timeout 2s")]
@@ -77,6 +86,8 @@ pub struct GrpcArgs {
 /// Run a command
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys before cmd= are those of --health-cmd in 'warren service create --help', and timeout=.
+
 Examples:
   warren check exec 'test -f /tmp/ready && echo yes'
   warren check exec --timeout 200ms -- sh -c 'sleep 300 & sleep 300'")]
@@ -84,11 +95,49 @@ pub struct ExecArgs {
     /// What --health-cmd takes
     #[arg(value_name = "CMD", required_unless_present = "words")]
     pub check: Option<String>,
+    /// Words that were meant for the command
+    #[arg(value_name = "WORD", hide = true)]
+    pub stray: Vec<String>,
     /// The program and its arguments, without a shell
     #[arg(last = true, value_name = "WORD", conflicts_with = "check")]
     pub words: Vec<String>,
     #[command(flatten)]
     pub look: LookArgs,
+}
+
+/// Look for a file
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The keys are those of --health-file in 'warren service create --help', and timeout=.
+
+Examples:
+  warren check file /run/ready
+  warren check file /run/beat,max-age=30s")]
+pub struct FileArgs {
+    /// What --health-file takes: a path, and how old it may be at most
+    #[arg(value_name = "PATH[,max-age=TIME]")]
+    pub check: String,
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// Ask a known server what its preset asks
+///
+/// Where liveness and readiness ask different things, an attempt is made for each. A preset that
+/// runs a command runs it here, which asks the server at `WARREN_TASK_IP`, else at 127.0.0.1.
+/// Of several attempts that do not all pass, a failure decides the exit code.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  warren check preset redis
+  warren check preset etcd,port=12379 --address 10.0.0.7")]
+pub struct PresetArgs {
+    /// What --health-preset takes, but for auto: postgres, redis, mysql, mongodb, rabbitmq, nats,
+    /// kafka, memcached, etcd or nginx, and where it listens elsewhere
+    #[arg(value_name = "NAME[,port=N]")]
+    pub check: String,
+    #[command(flatten)]
+    pub net: NetArgs,
 }
 
 /// Of the kinds that connect.
@@ -104,7 +153,7 @@ pub struct NetArgs {
 /// Of every kind.
 #[derive(Debug, Args)]
 pub struct LookArgs {
-    /// For the whole attempt; the key timeout= says the same [default: 5s]
+    /// For each whole attempt; the key timeout= says the same [default: 5s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub timeout: Option<String>,
     #[command(flatten)]

@@ -43,8 +43,6 @@ Examples:
   warren service create cart --image cart:2 --port grpc=50051 --health-match all \\
       --health-grpc port=grpc,service=shop.Cart --health-file /run/ready,max-age=30s
   warren service create cache --image redis:7 --health-preset auto
-  warren service create cart --image cart:2 --port grpc=50051 --health-match all \\
-      --health-grpc port=grpc,service=shop.Cart --health-file /run/ready,max-age=30s
   warren service create tick -- sh -c 'while sleep 1; do date; done'")]
 pub struct CreateArgs {
     /// 1-63 characters of a-z, 0-9 and '-', beginning with a letter
@@ -177,7 +175,7 @@ pub struct HealthFlags {
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_tcp: Vec<String>,
     /// One gRPC health check (grpc.health.v1) for liveness and readiness: 50051, :50051 or
-    /// port=50051 (or socket=) with further keys service= tls=any|node|FILE server-name=
+    /// port=50051 (or socket=) with further keys service= host= tls=any|node|FILE server-name=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_grpc: Vec<String>,
     /// One file of the task for liveness and readiness: /run/ready, or path=/run/beat,max-age=30s

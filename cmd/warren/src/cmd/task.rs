@@ -9,7 +9,7 @@ use crate::{
     client::{Client, Host},
     console::Console,
     failure::Failure,
-    output::{self, trial},
+    output::{self, checks, trial},
 };
 
 pub async fn run(verb: Verb, host: &Host, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -55,7 +55,7 @@ async fn check(args: &CheckArgs, host: &Host, console: &mut Console<'_>) -> Resu
     let request = pb::CheckTaskRequest { task: args.task.clone(), role: role.into() };
     let seen = client.tasks().check(request).await?.into_inner();
     output::show(console, args.output.output, "CheckTaskResponse", &seen, |seen, _| {
-        trial::report(&seen.trials)
+        trial::report(&seen.trials, checks::how)
     })?;
     console.note("note: this counts in no verdict of the task");
     match trial::outcome_of(&seen.trials) {

@@ -4,26 +4,30 @@ use warren_core::{
     Invalid,
     bounds::Age,
     check::{
-        CheckKind, ExecCheck, ExitCodes, FileCheck, GrpcCheck, GrpcService, Payload, PortRef,
-        TcpCheck, TextMatch,
+        CheckKind, ExecCheck, ExitCodes, FileCheck, GrpcCheck, GrpcHost, GrpcService, Payload,
+        PortRef, TcpCheck, TextMatch,
     },
     invalid::At,
     spec::{AbsolutePath, User},
 };
 
 use super::{
-    Context, command,
+    command,
     keys::{key_value, known, once, pieces},
     span,
-    spelling::{Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
+    spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
 use crate::values;
 
-const TCP_EXAMPLES: &str = "6379, :6379 or port=6379";
-const GRPC_EXAMPLES: &str = "50051, :50051 or port=50051,service=NAME";
+/// Of a service, and by hand.
+const TCP_EXAMPLES: [&str; 2] = ["6379, :6379 or port=6379", "HOST:6379, :6379, 6379 or port=6379"];
+const GRPC_EXAMPLES: [&str; 2] = [
+    "50051, :50051 or port=50051,service=NAME",
+    "HOST:50051, :50051, 50051 or port=50051,service=NAME",
+];
 
 const TCP_KEYS: [&str; 4] = ["port", "send", "expect", "expect-regex"];
-const GRPC_KEYS: [&str; 5] = ["port", "socket", "service", "tls", "server-name"];
+const GRPC_KEYS: [&str; 6] = ["port", "socket", "service", "host", "tls", "server-name"];
 const FILE_KEYS: [&str; 2] = ["path", "max-age"];
 const CMD_KEYS: [&str; 5] = ["user", "pass", "inconclusive", "expect", "expect-regex"];
 
@@ -41,18 +45,19 @@ pub fn tcp(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spellin
 }
 
 pub fn grpc(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelling, Invalid> {
-    let (mut number, mut socket, mut service) = (None, None, None);
+    let (mut number, mut socket, mut service, mut host) = (None, None, None, None);
     let mut tls = TlsKeys::default();
     let timing = each(text, &GRPC_KEYS, timing, |key, value| match key {
         None => once(&mut number, "port", bare_port(value, GRPC_EXAMPLES, context)?),
         Some("port") => once(&mut number, "port", port_ref(value, context).at("port")?),
         Some("socket") => once(&mut socket, "socket", AbsolutePath::new(value).at("socket")?),
         Some("service") => once(&mut service, "service", GrpcService::new(value).at("service")?),
+        Some("host") => once(&mut host, "host", GrpcHost::new(value).at("host")?),
         Some(key) => tls.add(key, value),
     })?;
-    let endpoint = endpoint(number, socket, context)?;
+    let endpoint = endpoint(number, socket, context, ":50051 or HOST:50051")?;
     let service = service.unwrap_or_default();
-    let check = GrpcCheck { endpoint, service, tls: tls.finish() };
+    let check = GrpcCheck { endpoint, service, tls: tls.finish(), host };
     Ok(Spelling { kind: CheckKind::Grpc(check), timing })
 }
 
@@ -90,13 +95,17 @@ fn each(
     Ok(times.0)
 }
 
-fn bare_port(text: &str, examples: &str, context: &Context<'_>) -> Result<PortRef, Invalid> {
+fn bare_port(
+    text: &str,
+    [of_service, by_hand]: [&str; 2],
+    context: &Context<'_>,
+) -> Result<PortRef, Invalid> {
     let digits = text.strip_prefix(':').unwrap_or(text);
     let negative = digits.strip_prefix('-').is_some_and(is_number);
     if is_number(digits) || negative {
         port_ref(digits, context).at("port")
     } else {
-        Err(Invalid::new(format!("{text:?} is not {examples}")))
+        Err(context.unlike(text, of_service, by_hand))
     }
 }
 

@@ -3,7 +3,7 @@
 use warren_core::{
     Invalid,
     bounds::{Delay, Period, Port, Timeout},
-    check::{HealthConfig, PresetCheck},
+    check::{HealthConfig, Preset, PresetCheck},
     invalid::At,
 };
 
@@ -38,6 +38,17 @@ pub fn retimed(flags: &HealthFlags, preset: PresetCheck) -> Result<HealthConfig,
         failures: named("--health-retries", retries.transpose())?.or(preset.failures),
         ..preset
     }))
+}
+
+/// A preset by its name, for an attempt by hand. `argument` is what it is called there.
+pub fn by_name(text: &str, argument: &str) -> Result<PresetCheck, Failure> {
+    let preset = named(argument, spelled(text))?;
+    if preset.preset.is_none() {
+        let names = Preset::ALL.map(Preset::name).join(", ");
+        let why = format!("auto goes by a service's image, and here is none; there are {names}");
+        return Err(Failure::flag(argument, why));
+    }
+    Ok(preset)
 }
 
 /// `redis`, `auto`, `redis,port=6380`.

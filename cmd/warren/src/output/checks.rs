@@ -63,28 +63,33 @@ pub fn sentence(role: Role, check: &Check) -> String {
     parts.join(", ")
 }
 
-/// Such as `GET http://:80/`.
+/// Such as `GET http://:80/`, of a task.
 pub fn how(kind: &CheckKind) -> String {
+    how_at(kind, "")
+}
+
+/// Such as `GET http://localhost:80/`.
+pub fn how_at(kind: &CheckKind, host: &str) -> String {
     match kind {
-        CheckKind::Http(http) => http_words(http),
-        CheckKind::Tcp(tcp) => tcp_words(tcp),
+        CheckKind::Http(http) => http_words(http, host),
+        CheckKind::Tcp(tcp) => tcp_words(tcp, host),
         CheckKind::Exec(exec) => exec_words(exec),
-        CheckKind::Grpc(grpc) => grpc_words(grpc),
+        CheckKind::Grpc(grpc) => grpc_words(grpc, host),
         CheckKind::File(FileCheck { path, max_age: None }) => format!("file {}", path.as_str()),
         CheckKind::File(FileCheck { path, max_age: Some(age) }) => {
             format!("file {} at most {} old", path.as_str(), words::span(age.get()))
         }
-        CheckKind::All(parts) => parts_words("all of", parts),
-        CheckKind::Any(parts) => parts_words("any of", parts),
+        CheckKind::All(parts) => parts_words("all of", parts, host),
+        CheckKind::Any(parts) => parts_words("any of", parts, host),
     }
 }
 
-fn parts_words(of: &str, parts: &Parts) -> String {
-    let parts: Vec<String> = parts.as_slice().iter().map(how).collect();
+fn parts_words(of: &str, parts: &Parts, host: &str) -> String {
+    let parts: Vec<String> = parts.as_slice().iter().map(|part| how_at(part, host)).collect();
     format!("{of} ({})", parts.join("; "))
 }
 
-fn http_words(check: &HttpCheck) -> String {
+fn http_words(check: &HttpCheck, host: &str) -> String {
     let HttpCheck { tls, endpoint, version, path, method, headers, expect, .. } = check;
     let HttpCheck { body, body_not, keep_alive, .. } = check;
     let scheme = match check.scheme() {
@@ -92,7 +97,7 @@ fn http_words(check: &HttpCheck) -> String {
         Scheme::Https => "https",
     };
     let at = match endpoint {
-        Endpoint::Port(port) => format!("{scheme}://:{port}{}", path.as_str()),
+        Endpoint::Port(port) => format!("{scheme}://{host}:{port}{}", path.as_str()),
         Endpoint::Socket(socket) => {
             format!("{scheme}:{} over {}", path.as_str(), socket.as_str())
         }
@@ -104,7 +109,10 @@ fn http_words(check: &HttpCheck) -> String {
     }
     parts.extend(tls.as_ref().map(tls_words).filter(|words| !words.is_empty()));
     for header in headers {
-        parts.push(format!("with {}: {}", header.name(), words::plain(header.value())));
+        parts.push(match header.value() {
+            "" => format!("without {}", header.name()),
+            value => format!("with {}: {}", header.name(), words::plain(value)),
+        });
     }
     if *expect != StatusSet::default() {
         let range = |&(first, last): &(u16, u16)| {
@@ -134,9 +142,9 @@ fn tls_words(tls: &Tls) -> String {
     words.join(" ")
 }
 
-fn tcp_words(check: &TcpCheck) -> String {
+fn tcp_words(check: &TcpCheck, host: &str) -> String {
     let TcpCheck { port, send, expect } = check;
-    let mut parts = vec![format!("TCP connect to :{port}")];
+    let mut parts = vec![format!("TCP connect to {host}:{port}")];
     if !send.as_slice().is_empty() {
         parts.push(format!("sending \"{}\"", send.as_slice().escape_ascii()));
     }
@@ -144,15 +152,16 @@ fn tcp_words(check: &TcpCheck) -> String {
     parts.join(" ")
 }
 
-fn grpc_words(check: &GrpcCheck) -> String {
-    let GrpcCheck { endpoint, service, tls } = check;
+fn grpc_words(check: &GrpcCheck, host: &str) -> String {
+    let GrpcCheck { endpoint, service, tls, host: asked } = check;
     let mut parts = vec![match endpoint {
-        Endpoint::Port(port) => format!("gRPC health of :{port}"),
+        Endpoint::Port(port) => format!("gRPC health of {host}:{port}"),
         Endpoint::Socket(socket) => format!("gRPC health over {}", socket.as_str()),
     }];
     if !service.as_str().is_empty() {
         parts.push(format!("for {}", words::plain(service.as_str())));
     }
+    parts.extend(asked.as_ref().map(|host| format!("at {}", host.as_str())));
     if let Some(tls) = tls {
         parts.push("by TLS".to_owned());
         parts.push(tls_words(tls));

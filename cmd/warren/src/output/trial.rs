@@ -3,23 +3,24 @@
 use std::time::Duration;
 
 use warren_core::{
+    check::CheckKind,
     outcome::{Evidence, Outcome},
     trial::{Phases, Trial},
 };
 use warren_proto::v1 as pb;
 
-use super::{checks, clause, words};
+use super::{clause, words};
 
-/// A section for each, with an empty line between them.
-pub fn report(trials: &[pb::Trial]) -> String {
+/// A section for each, with an empty line between them. `how` says in words how it was looked.
+pub fn report(trials: &[pb::Trial], how: impl Fn(&CheckKind) -> String) -> String {
     let sections = trials.iter().map(|trial| match Trial::try_from(trial.clone()) {
-        Ok(trial) => section(&trial),
+        Ok(trial) => section(&trial, &how(&trial.check.kind)),
         Err(invalid) => format!("not understood: {invalid}\n"),
     });
     sections.collect::<Vec<_>>().join("\n")
 }
 
-fn section(trial: &Trial) -> String {
+fn section(trial: &Trial, how: &str) -> String {
     let Trial { roles, check, attempt, phases, waited, clause } = trial;
     let mut lines = Vec::new();
     let mut tell = |label: &str, value: String| {
@@ -29,7 +30,7 @@ fn section(trial: &Trial) -> String {
     };
     tell("Role", roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", "));
     let within = words::span(check.timing.timeout.get());
-    tell("Check", format!("{}, timeout {within}", checks::how(&check.kind)));
+    tell("Check", format!("{how}, timeout {within}"));
     tell("Outcome", outcome(attempt.outcome).to_owned());
     tell("Seen", indented(&attempt.message));
     tell("Latency", latency(phases, attempt.latency));
@@ -54,10 +55,15 @@ const fn outcome(outcome: Outcome) -> &'static str {
 
 /// Each phase by itself: `connect 0.2ms, TLS 3.1ms, first byte 0.8ms, total 4.4ms`.
 fn latency(phases: &Phases, total: Duration) -> String {
-    let Phases { connect, tls, first_byte } = *phases;
+    let Phases { earlier, connect, tls, first_byte } = *phases;
     let mut before = Duration::ZERO;
     let mut parts = Vec::new();
-    for (name, over) in [("connect", connect), ("TLS", tls), ("first byte", first_byte)] {
+    for (name, over) in [
+        ("earlier connections", earlier),
+        ("connect", connect),
+        ("TLS", tls),
+        ("first byte", first_byte),
+    ] {
         let Some(over) = over else { continue };
         parts.push(format!("{name} {}", precise(over.saturating_sub(before))));
         before = over;
@@ -106,10 +112,17 @@ mod tests {
     fn each_phase_is_told_by_itself_and_the_total_last() {
         let [connect, tls, first_byte] =
             [200, 3_300, 4_100].map(|micros| Some(Duration::from_micros(micros)));
-        let phases = Phases { connect, tls, first_byte };
+        let phases = Phases { earlier: None, connect, tls, first_byte };
         assert_eq!(
             latency(&phases, Duration::from_micros(4_400)),
             "connect 200µs, TLS 3.1ms, first byte 800µs, total 4.4ms"
+        );
+        let [earlier, connect, first_byte] =
+            [1_000_000, 1_000_200, 1_001_000].map(|micros| Some(Duration::from_micros(micros)));
+        let redirected = Phases { earlier, connect, tls: None, first_byte };
+        assert_eq!(
+            latency(&redirected, Duration::from_micros(1_001_100)),
+            "earlier connections 1000ms, connect 200µs, first byte 800µs, total 1001ms"
         );
         assert_eq!(latency(&Phases::default(), Duration::from_secs(5)), "total 5000ms");
     }

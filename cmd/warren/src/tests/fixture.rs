@@ -114,6 +114,8 @@ fn role(verdict: pb::Verdict, passes: u32, failures: u32, last: pb::Attempt) -> 
         inconclusive: 0,
         last: Some(last),
         flapping_since: None,
+        grounds: pb::Grounds::Seen.into(),
+        lasted_ms: 0,
     }
 }
 
@@ -278,6 +280,7 @@ pub fn trial(outcome: pb::Outcome) -> pb::Trial {
             connect: Some(millis(1)),
             tls: None,
             first_byte: Some(millis(3)),
+            earlier: None,
         }),
         waited: seconds(0),
         clause: 51,

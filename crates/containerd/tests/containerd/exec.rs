@@ -23,10 +23,12 @@ async fn a_command_gives_its_code_and_both_streams() {
     let (task, _) = lab.run(&driver, |_| {}).await;
     let end =
         driver.exec(task, &shell("echo out; echo err >&2; exit 3"), None, PATIENT).await.unwrap();
-    let ExecEnd::Exited { code: 3, output: Output(text) } = end else { panic!("{end:?}") };
+    let ExecEnd::Exited { code: 3, output: Output { shown: text, .. } } = end else {
+        panic!("{end:?}")
+    };
     assert!(text.contains("out\n") && text.contains("err\n"), "{text:?}");
     let silent = driver.exec(task, &command("true"), None, PATIENT).await.unwrap();
-    assert_eq!(silent, ExecEnd::Exited { code: 0, output: Output(String::new()) });
+    assert_eq!(silent, ExecEnd::Exited { code: 0, output: Output::default() });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +63,7 @@ async fn past_its_time_a_command_is_killed_with_all_that_it_started() {
         "echo begun; trap '' TERM; setsid sh -c '(setsid sleep 300 &) ; sleep 300' & sleep 300; :",
     ] {
         let end = driver.exec(task, &shell(text), None, limit).await.unwrap();
-        assert_eq!(end, ExecEnd::TimedOut { output: Output("begun\n".to_owned()) });
+        assert_eq!(end, ExecEnd::TimedOut { output: Output::from("begun\n") });
         assert_eq!(processes(task).len(), 1, "only the task's own process is left");
     }
     assert!(began.elapsed() < 3 * limit + Duration::from_secs(5), "{:?}", began.elapsed());
@@ -75,7 +77,7 @@ async fn a_child_that_stays_behind_does_not_hold_up_the_answer() {
     let (task, _) = lab.run(&driver, |_| {}).await;
     let began = Instant::now();
     let end = driver.exec(task, &shell("sleep 300 & echo done"), None, PATIENT).await.unwrap();
-    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output("done\n".to_owned()) });
+    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output::from("done\n") });
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
@@ -85,13 +87,17 @@ async fn however_much_a_command_writes_its_ends_are_kept() {
     let (task, _) = lab.run(&driver, |_| {}).await;
     let much = shell("echo first; yes | head -c 5000000; echo last");
     let end = driver.exec(task, &much, None, PATIENT).await.unwrap();
-    let ExecEnd::Exited { code: 0, output: Output(text) } = end else { panic!("{end:?}") };
+    let ExecEnd::Exited { code: 0, output: Output { shown: text, .. } } = end else {
+        panic!("{end:?}")
+    };
     assert!(text.len() <= Output::MAX, "{}", text.len());
     assert!(text.starts_with("first\n") && text.ends_with("last\n"), "{text}");
 
     let before = memory();
     let endless = driver.exec(task, &command("yes"), None, Duration::from_secs(2)).await.unwrap();
-    let ExecEnd::TimedOut { output: Output(text) } = endless else { panic!("{endless:?}") };
+    let ExecEnd::TimedOut { output: Output { shown: text, .. } } = endless else {
+        panic!("{endless:?}")
+    };
     assert!(text.len() <= Output::MAX && text.starts_with("y\ny\n"), "{text}");
     let grown = memory().saturating_sub(before);
     assert!(grown < 20_000, "memory grew by {grown} KiB");
@@ -200,7 +206,8 @@ async fn a_command_has_the_tasks_variables_and_the_user_that_it_names() {
         let user = user.map(|user| User::new(user).unwrap());
         driver.exec(task, command, user.as_ref(), PATIENT).await.unwrap()
     };
-    let said = |text: &str| ExecEnd::Exited { code: 0, output: Output(format!("{text}\n")) };
+    let said =
+        |text: &str| ExecEnd::Exited { code: 0, output: Output::from(&*format!("{text}\n")) };
     let words = ["echo", "$(COLOUR)", "$$(COLOUR)", "$(NOWHERE)"].map(str::to_owned).to_vec();
     let words = Command::argv(words).unwrap();
     assert_eq!(run(&words, None).await, said("deep blue $(COLOUR) $(NOWHERE)"));

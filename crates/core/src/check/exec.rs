@@ -11,7 +11,7 @@ pub struct ExecCheck {
     /// `None`: the task's own.
     pub user: Option<User>,
     pub exits: ExitCodes,
-    /// What its output must match, where its exit code passes.
+    /// What its output, within its first 10 KiB, must match where its exit code passes.
     pub expect: Option<TextMatch>,
 }
 

@@ -383,6 +383,7 @@ mod tests {
         assert_eq!(size, KAFKA_VERSIONS.len() - 4);
     }
 
+    /// C-162.
     #[test]
     fn what_the_owner_says_stands_in_the_place_of_the_presets_own() {
         let own = PresetCheck { preset: Some(Preset::Redis), ..PresetCheck::default() };

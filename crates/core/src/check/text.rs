@@ -1,7 +1,7 @@
 //! What is looked for in what a task answers.
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     hash::{Hash, Hasher},
 };
 
@@ -57,7 +57,18 @@ impl fmt::Display for TextMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Contains(text) => write!(f, "contain {:?}", text.source),
-            Self::Regex(regex) => write!(f, "match /{}/", regex.source.escape_debug()),
+            // As it was written, but for what would steer a terminal.
+            Self::Regex(regex) => {
+                f.write_str("match /")?;
+                for c in regex.source.chars() {
+                    if c.is_control() {
+                        write!(f, "{}", c.escape_debug())
+                    } else {
+                        f.write_char(c)
+                    }?;
+                }
+                f.write_str("/")
+            }
         }
     }
 }
@@ -119,6 +130,8 @@ mod tests {
         assert!(TextMatch::regex(r"(?-u)\xff").unwrap().is_match(b"\xff"));
         assert_eq!(text.to_string(), r#"contain "a.c""#);
         assert_eq!(regex.to_string(), "match /^a.c$/");
+        let escapes = TextMatch::regex("^\\+OK\u{1b}").unwrap();
+        assert_eq!(escapes.to_string(), r"match /^\+OK\u{1b}/");
     }
 
     #[test]

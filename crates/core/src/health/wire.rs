@@ -5,22 +5,25 @@ use std::collections::BTreeSet;
 use warren_proto::v1 as pb;
 
 use super::{
-    AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
+    AccusedRole, ExternalVerdict, Grounds, Health, HealthStatus, RoleHealth, Streak, TaskHealth,
+    Verdict,
 };
 use crate::{
     Invalid,
     check::ByRole,
     invalid::At,
     task::ReportMark,
-    wire::{enumerated, optional, repeated, required, text, wire_enum},
+    wire::{enumerated, enumerated_or, optional, repeated, required, text, wire_enum},
 };
 
 wire_enum!(Verdict: Pending, Passing, Failing, Unknown);
+wire_enum!(Grounds: None, Assumed, Seen);
 wire_enum!(HealthStatus: Starting, Healthy, Unhealthy, Unknown, Unchecked);
 
 impl From<&RoleHealth> for pb::RoleHealth {
     fn from(health: &RoleHealth) -> Self {
-        let RoleHealth { verdict, since, streak, last, flapping_since } = health;
+        let RoleHealth { verdict, since, streak, last, flapping_since, grounds, lasted_ms } =
+            health;
         let (passes, failures, inconclusive) = match *streak {
             Streak::None => (0, 0, 0),
             Streak::Passes(count) => (count, 0, 0),
@@ -35,6 +38,8 @@ impl From<&RoleHealth> for pb::RoleHealth {
             inconclusive,
             last: last.as_ref().map(Into::into),
             flapping_since: flapping_since.map(Into::into),
+            grounds: pb::Grounds::from(*grounds).into(),
+            lasted_ms: *lasted_ms,
         }
     }
 }
@@ -52,6 +57,8 @@ impl TryFrom<pb::RoleHealth> for RoleHealth {
             inconclusive,
             last,
             flapping_since,
+            grounds,
+            lasted_ms,
         } = wire;
         let streak = match (passes, failures, inconclusive) {
             (0, 0, 0) => Streak::None,
@@ -69,6 +76,8 @@ impl TryFrom<pb::RoleHealth> for RoleHealth {
             streak,
             last: optional("last", last)?,
             flapping_since: optional("flapping_since", flapping_since)?,
+            grounds: enumerated_or::<pb::Grounds, _>("grounds", grounds, Grounds::None)?,
+            lasted_ms,
         })
     }
 }

@@ -8,14 +8,15 @@ use warren_core::{
     bounds::{Age, Attempts, Delay, Period, Port, RestartWindow, StopGrace, Threshold, Timeout},
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
-        Flapping, GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod,
-        HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role,
-        ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
+        Flapping, GrpcCheck, GrpcHost, GrpcService, HealthConfig, HttpCheck, HttpHeader,
+        HttpMethod, HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck,
+        Role, ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
     clause::Clause,
     event::{Decision, Event, EventKind},
     health::{
-        AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
+        AccusedRole, ExternalVerdict, Grounds, Health, HealthStatus, RoleHealth, Streak,
+        TaskHealth, Verdict,
     },
     id::{NodeId, ServiceId, TaskId},
     node::{Accusation, Availability, AvailabilityKind, Doubt, Driver, Node, NodeState},
@@ -80,7 +81,7 @@ fn http_check() -> HttpCheck {
         endpoint: Endpoint::Port(PortRef::Number(port(8443))),
         version: HttpVersion::Http1,
         path: HttpPath::new("/health?deep=1").unwrap(),
-        method: HttpMethod::new("HEAD").unwrap(),
+        method: HttpMethod::new("PUT").unwrap(),
         headers: vec![
             HttpHeader::new("Host", "web.example").unwrap(),
             HttpHeader::new("User-Agent", "").unwrap(),
@@ -115,6 +116,7 @@ fn grpc_check() -> GrpcCheck {
         endpoint: Endpoint::Port(PortRef::Name("admin".parse().unwrap())),
         service: GrpcService::new("shop.Cart").unwrap(),
         tls: Some(Tls { trust: Trust::Node, server_name: None }),
+        host: Some(GrpcHost::new("cart.example:443").unwrap()),
     }
 }
 
@@ -461,6 +463,7 @@ pub fn trial() -> Vec<Fixture<Trial>> {
         check,
         attempt: an_attempt(821, Outcome::Fail(Evidence::Explicit)),
         phases: Phases {
+            earlier: Some(Duration::from_micros(826)),
             connect: Some(Duration::from_micros(822)),
             tls: Some(Duration::from_micros(823)),
             first_byte: Some(Duration::from_micros(824)),
@@ -478,6 +481,8 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         streak: Streak::Passes(31),
         last: Some(an_attempt(902, Outcome::Pass)),
         flapping_since: Some(at(907)),
+        grounds: Grounds::Seen,
+        lasted_ms: 0,
     };
     let failing = RoleHealth {
         verdict: Verdict::Failing,
@@ -485,6 +490,8 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         streak: Streak::Failures(32),
         last: Some(an_attempt(904, Outcome::Fail(Evidence::Explicit))),
         flapping_since: None,
+        grounds: Grounds::None,
+        lasted_ms: 908,
     };
     let unknown = RoleHealth {
         verdict: Verdict::Unknown,
@@ -492,6 +499,8 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         streak: Streak::Inconclusive(33),
         last: Some(an_attempt(906, Outcome::Inconclusive)),
         flapping_since: None,
+        grounds: Grounds::Assumed,
+        lasted_ms: u32::MAX,
     };
     vec![
         ("role_health", passing),

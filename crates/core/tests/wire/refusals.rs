@@ -166,6 +166,8 @@ fn an_option_of_a_check_names_the_field_that_is_wrong() {
         }),
         format!("{startup}.keep_alive: contradicts a header Connection; leave one of them out")
     );
+    let nothing = "can match nothing: HEAD is answered without a body; say another method";
+    assert_eq!(http(|h| h.method = "HEAD".to_owned()), format!("{startup}.body: {nothing}"));
     assert_eq!(http(|h| h.endpoint = None), format!("{startup}.port: is required"));
     let wrong = http(|h| h.body_not = Some(regex("(")));
     assert!(wrong.starts_with(&format!("{startup}.body_not.regex: \"(\" is not a ")), "{wrong}");
@@ -174,6 +176,12 @@ fn an_option_of_a_check_names_the_field_that_is_wrong() {
     let tcp = pb::TcpCheck { expect: Some(pb::TextMatch::default()), ..tcp_port(1) };
     assert_eq!(kind(Kind::Tcp(tcp)), "tcp.expect.pattern: is required");
     assert!(kind(with_name("A")).starts_with("grpc.port_name: \"A\" is not a port's name: "));
+    let grpc = pb::GrpcCheck {
+        endpoint: Some(pb::grpc_check::Endpoint::Port(1)),
+        host: "a b".to_owned(),
+        ..pb::GrpcCheck::default()
+    };
+    assert!(kind(Kind::Grpc(grpc)).starts_with("grpc.host: \"a b\" is not NAME or NAME:PORT"));
     let file = pb::FileCheck { path: "x".to_owned(), max_age: None };
     let why = "file.path: \"x\" is not an absolute path without '..'";
     assert_eq!(kind(Kind::File(file)), why);
@@ -238,6 +246,7 @@ fn a_port_is_called_by_a_name_that_the_service_has() {
     assert_eq!(own.matches("Number(Port(9090))").count(), 3, "{own}");
 }
 
+/// C-1.
 #[test]
 fn timings_are_positive_bounded_and_whole_milliseconds() {
     let timing = format!("{CHECKS}.liveness.timing");

@@ -18,7 +18,8 @@ use warren_core::{
     clause::Clause,
     event::{Decision, Event, EventKind},
     health::{
-        AccusedRole, ExternalVerdict, Health, HealthStatus, RoleHealth, Streak, TaskHealth, Verdict,
+        AccusedRole, ExternalVerdict, Grounds, Health, HealthStatus, RoleHealth, Streak,
+        TaskHealth, Verdict,
     },
     id::{NodeId, ServiceId, TaskId},
     node::{Accusation, Availability, AvailabilityKind, Doubt, Driver, Labels, Node, NodeState},
@@ -313,8 +314,13 @@ fn nanos() -> impl Strategy<Value = Duration> {
 }
 
 fn phases() -> impl Strategy<Value = Phases> {
-    (option::of(nanos()), option::of(nanos()), option::of(nanos()))
-        .prop_map(|(connect, tls, first_byte)| Phases { connect, tls, first_byte })
+    let some = || option::of(nanos());
+    (some(), some(), some(), some()).prop_map(|(earlier, connect, tls, first_byte)| Phases {
+        earlier,
+        connect,
+        tls,
+        first_byte,
+    })
 }
 
 pub fn trial() -> impl Strategy<Value = Trial> {
@@ -340,15 +346,12 @@ pub fn role_health() -> impl Strategy<Value = RoleHealth> {
         (1..=u32::MAX).prop_map(Streak::Failures),
         (1..=u32::MAX).prop_map(Streak::Inconclusive),
     ];
-    (verdict, timestamp(), streak, option::of(attempt()), option::of(timestamp())).prop_map(
-        |(verdict, since, streak, last, flapping_since)| RoleHealth {
-            verdict,
-            since,
-            streak,
-            last,
-            flapping_since,
-        },
-    )
+    let grounds = select(vec![Grounds::None, Grounds::Assumed, Grounds::Seen]);
+    let parts = (verdict, timestamp(), streak, option::of(attempt()), option::of(timestamp()));
+    (parts, grounds, any::<u32>()).prop_map(|(parts, grounds, lasted_ms)| {
+        let (verdict, since, streak, last, flapping_since) = parts;
+        RoleHealth { verdict, since, streak, last, flapping_since, grounds, lasted_ms }
+    })
 }
 
 fn health_status() -> impl Strategy<Value = HealthStatus> {

@@ -7,7 +7,7 @@ use warren_core::{
     change::Change,
     check::{Check, CheckKind, Checks, Role, TcpCheck, Timing},
     event::EventKind,
-    health::{HealthStatus, RoleHealth, Streak, Verdict},
+    health::{Grounds, HealthStatus, RoleHealth, Streak, Verdict},
     id::{NodeId, ServiceId, TaskId},
     node::{AvailabilityKind, Doubt},
     outcome::{Attempt, Evidence, Outcome},
@@ -56,6 +56,8 @@ impl World {
             since: self.now,
             streak: Streak::Failures(3),
             flapping_since: None,
+            grounds: Grounds::Seen,
+            lasted_ms: 0,
             last: Some(last),
         }));
         self.apply(&Change::PutHealth(id, Box::new(health)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use warren_core::{
-    health::{HealthStatus, RoleHealth, Streak, Verdict},
+    health::{Grounds, HealthStatus, RoleHealth, Streak, Verdict},
     id::ServiceId,
     node::NodeState,
 };
@@ -69,6 +69,8 @@ fn flapping_is_counted_apart_from_healthy() {
             streak: Streak::Passes(1),
             last: None,
             flapping_since: since,
+            grounds: Grounds::Seen,
+            lasted_ms: 0,
         }));
     });
     assert_eq!(text(&world, web), "3/3 healthy, 1/3 flapping");

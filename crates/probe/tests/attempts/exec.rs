@@ -16,7 +16,7 @@ use warren_core::{
     outcome::{Attempt, Outcome},
 };
 use warren_probe::{Prober, Seen, Target};
-use warren_runtime::{ExecEnd, Output, Reach, RuntimeError};
+use warren_runtime::{ExecEnd, HeadTail, Output, Reach, RuntimeError};
 
 use crate::{
     runtime::Fake,
@@ -41,9 +41,10 @@ async fn ended(ends: impl Fn() -> Result<ExecEnd, RuntimeError> + Send + Sync + 
 }
 
 fn output(text: &str) -> Output {
-    Output(text.to_owned())
+    Output::from(text)
 }
 
+/// C-70 to C-72.
 #[tokio::test(start_paused = true)]
 async fn every_ending_has_its_meaning() {
     let seen = ended(|| Ok(ExecEnd::Exited { code: 0, output: output("fine\n") })).await;
@@ -85,6 +86,7 @@ async fn what_the_runtime_could_not_do_says_nothing_of_the_task() {
     assert_eq!((seen.outcome, seen.message.as_str()), (Outcome::Inconclusive, "no such user"));
 }
 
+/// C-73.
 #[tokio::test(start_paused = true)]
 async fn long_output_keeps_its_head_and_its_tail() {
     let long = format!("first {} last", "x".repeat(Output::MAX - 11));
@@ -181,12 +183,13 @@ async fn dropping_an_attempt_ends_the_command_and_frees_its_permit() {
     assert!(again.message.contains("did not end the command"), "{again:?}");
 }
 
-fn exited(code: i32, said: &'static str) -> impl Fn() -> Result<ExecEnd, RuntimeError> + Clone {
-    move || Ok(ExecEnd::Exited { code, output: output(said) })
-}
-
-async fn ended_for(check: ExecCheck, code: i32, said: &'static str) -> Seen {
-    let runtime = Arc::new(Fake::ending(Duration::ZERO, exited(code, said)));
+/// Said at once, as a driver keeps it.
+async fn ended_for(check: ExecCheck, code: i32, said: &str) -> Seen {
+    let mut kept = HeadTail::new();
+    kept.push(said.as_bytes());
+    let output = kept.finish();
+    let ends = move || Ok(ExecEnd::Exited { code, output: output.clone() });
+    let runtime = Arc::new(Fake::ending(Duration::ZERO, ends));
     let kind = CheckKind::Exec(check);
     Prober::new().unwrap().attempt(&target(1, &runtime), &kind, SECOND).await
 }
@@ -212,17 +215,19 @@ async fn exit_codes_mean_what_the_owner_says() {
     ] {
         let seen = ended_for(check(&[0, 1], &[75], None), code, "said").await;
         assert_eq!((seen.outcome, seen.message.as_str()), (outcome, message));
+        assert_eq!(seen.clause, Clause::new(115), "{code}");
     }
     // The command that succeeds by failing.
     let seen = ended_for(check(&[1], &[], None), 0, "").await;
-    assert_eq!(seen.outcome, EXPLICIT);
+    assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(115)));
 }
 
 /// C-116.
 #[tokio::test(start_paused = true)]
 async fn the_output_of_a_command_that_passes_must_match() {
     let pong = || check(&[], &[], Some("PONG"));
-    assert_eq!(ended_for(pong(), 0, "PONG\n").await.outcome, Outcome::Pass);
+    let seen = ended_for(pong(), 0, "PONG\n").await;
+    assert_eq!((seen.outcome, seen.clause), (Outcome::Pass, Clause::new(116)));
     let seen = ended_for(pong(), 0, "NOAUTH Authentication required.\n").await;
     assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(116)));
     let why =
@@ -230,4 +235,20 @@ async fn the_output_of_a_command_that_passes_must_match() {
     assert_eq!(seen.message, why);
     let seen = ended_for(pong(), 1, "PONG\n").await;
     assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(70)));
+}
+
+/// C-116: what `seq 1 3000` writes, in which 10 KiB end amid of 2268.
+#[tokio::test(start_paused = true)]
+async fn the_first_10_kib_of_an_output_are_searched_and_nothing_that_warren_wrote() {
+    let long = (1..=3000).map(|number| number.to_string()).collect::<Vec<_>>().join("\n");
+    for (expect, outcome) in [
+        ("1500", Outcome::Pass),
+        ("\n2265\n", Outcome::Pass),
+        ("\n2300\n", EXPLICIT),
+        ("\n3000", EXPLICIT),
+        ("bytes left out", EXPLICIT),
+    ] {
+        let seen = ended_for(check(&[], &[], Some(expect)), 0, &long).await;
+        assert_eq!((seen.outcome, seen.clause), (outcome, Clause::new(116)), "{expect:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use warren_core::{
-    check::{CheckKind, GrpcCheck, GrpcService},
+    check::{CheckKind, GrpcCheck, GrpcHost, GrpcService},
     clause::Clause,
     id::TaskId,
     outcome::Outcome,
@@ -84,6 +84,18 @@ async fn the_call_is_the_health_protocols_own() {
         let left: u64 = left.strip_suffix('m').unwrap().parse().unwrap();
         assert!((1..=5000).contains(&left), "{left}");
         assert_eq!(log.bodies, [b"\0\0\0\0\x0b\x0a\x09shop.Cart"]);
+    });
+}
+
+/// C-110: a router chooses by it among the services behind it. By TLS: tls.rs.
+#[tokio::test]
+async fn the_call_asks_for_the_host_that_its_owner_names() {
+    let server = H2Server::start(|_| status(1));
+    let host = Some(GrpcHost::new("cart.example:8080").unwrap());
+    let seen = ask(&server, GrpcCheck { host, ..check(&server) }).await;
+    assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+    server.log(|log| {
+        assert_eq!(log.heads[0].uri.authority().unwrap(), "cart.example:8080");
     });
 }
 

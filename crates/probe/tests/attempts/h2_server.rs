@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener as StdListener},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub enum Reply {
     Answer { status: u16, headers: Vec<(&'static str, String)>, body: Bytes, trailers: Trailers },
     /// A head, then a body without an end.
     Endless,
+    /// That, so much later.
+    After(Duration, Box<Reply>),
     /// Nothing.
     Hang,
     /// Closes the connection.
@@ -92,6 +95,13 @@ where
                 whole.extend_from_slice(&data);
             }
             log.lock().unwrap().bodies.push(whole);
+            let reply = match reply {
+                Reply::After(pause, reply) => {
+                    tokio::time::sleep(pause).await;
+                    *reply
+                }
+                now @ (Reply::Answer { .. } | Reply::Endless | Reply::Hang | Reply::Close) => now,
+            };
             answer(respond, reply).await;
         });
     }
@@ -131,6 +141,6 @@ async fn answer(mut respond: server::SendResponse<Bytes>, reply: Reply) {
                 }
             }
         }
-        Reply::Hang | Reply::Close => std::future::pending().await,
+        Reply::After(..) | Reply::Hang | Reply::Close => std::future::pending().await,
     }
 }

@@ -3,11 +3,15 @@
 use std::{net::TcpListener, time::Duration};
 
 use warren_core::{
-    check::{HttpCheck, HttpMethod, StatusSet},
+    check::{CheckKind, HttpCheck, HttpMethod, StatusSet},
     outcome::Outcome,
 };
+use warren_probe::Prober;
+use warren_runtime::Reach;
 
-use crate::server::{EXPLICIT, LATE, REFUSED, Server, Step, TIMEOUT, When, answer, header, send};
+use crate::server::{
+    EXPLICIT, LATE, REFUSED, Server, Step, TIMEOUT, When, answer, header, send, target,
+};
 
 /// For what never ends.
 const SHORT: Duration = Duration::from_millis(200);
@@ -308,4 +312,26 @@ async fn dropping_an_attempt_closes_its_connection() {
     assert!(tokio::time::timeout(SHORT, attempt).await.is_err());
     let reset = tokio::time::timeout(TIMEOUT, gone).await.unwrap().unwrap();
     assert!(reset, "the connection ended, but not by RST");
+}
+
+/// C-57.
+#[tokio::test]
+async fn no_attempt_and_no_redirect_brings_back_a_cookie() {
+    let server = Server::start(|head| {
+        let cookie = "Set-Cookie: seen=before; Path=/\r\n";
+        if head.starts_with("GET /end ") {
+            answer(200, cookie, "")
+        } else {
+            answer(302, &format!("{cookie}Location: /end\r\n"), "")
+        }
+    });
+    let target = target(Reach { netns: None, address: server.address.ip(), root_of: None });
+    let (prober, kind) = (Prober::new().unwrap(), CheckKind::Http(server.check()));
+    for _ in 0..2 {
+        let seen = prober.attempt(&target, &kind, TIMEOUT).await;
+        assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+    }
+    let heads = server.heads();
+    assert_eq!((heads.len(), &heads[..2]), (4, &heads[2..]));
+    assert!(heads.iter().all(|head| !head.to_lowercase().contains("cookie")), "{heads:?}");
 }

@@ -114,6 +114,7 @@ fn http(address: SocketAddr) -> CheckKind {
     CheckKind::Http(HttpCheck::new(port(address)))
 }
 
+/// C-80.
 #[tokio::test]
 async fn a_listener_of_the_host_never_makes_a_task_healthy() {
     let Some(space) = Space::new() else { return };
@@ -139,6 +140,7 @@ async fn the_thread_is_back_at_home_after_each_attempt() {
     assert_ne!(fs::read_link(space.proc.join("ns/net")).unwrap(), before);
 }
 
+/// C-80.
 #[tokio::test]
 async fn two_tasks_on_the_same_port_are_told_apart() {
     let (Some(good), Some(bad)) = (Space::new(), Space::new()) else {

@@ -6,13 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinSet};
 use warren_core::{
     check::{CheckKind, Command, ExecCheck, GrpcCheck, Parts, TcpCheck, TextMatch},
+    clause::Clause,
     id::TaskId,
     outcome::Outcome,
 };
-use warren_probe::{Beat, Observer, Prober, Seen, Target};
+use warren_probe::{Beat, Observer, Prober, STRETCHED_MAX, Seen, Target};
 use warren_runtime::{ExecEnd, Output, Reach};
 
 use crate::{
@@ -94,6 +96,39 @@ async fn what_hangs_is_late_all_the_same_and_the_message_says_what_it_was_given(
 
 // C-98
 #[tokio::test]
+async fn a_grpc_server_is_given_the_latest_deadline_that_there_may_be() {
+    let ended = |code: u32| Reply::Answer {
+        status: 200,
+        headers: vec![
+            ("content-type", "application/grpc".to_owned()),
+            ("grpc-status", code.to_string()),
+        ],
+        body: Bytes::new(),
+        trailers: None,
+    };
+    let asked = async |score, timeout, reply: Reply| {
+        let server = H2Server::start(move |_| reply.clone());
+        let kind = CheckKind::Grpc(GrpcCheck::new(port(server.address)));
+        let seen = prober(score).attempt(&target(&Arc::default()), &kind, timeout).await;
+        let told = server.log(|log| log.heads[0].headers["grpc-timeout"].clone());
+        let told = told.to_str().unwrap().strip_suffix('m').unwrap().parse::<u64>().unwrap();
+        (seen.outcome, seen.clause, Duration::from_millis(told))
+    };
+    // The score may grow while it lasts, and the server must not end it before us.
+    let patient = Duration::from_secs(10);
+    let (outcome, clause, told) = asked(0, patient, ended(1)).await;
+    assert_eq!((outcome, clause), (EXPLICIT, Clause::new(110)), "an answer in time");
+    assert!(told > 2 * patient && told <= STRETCHED_MAX, "{told:?}");
+    // tonic says CANCELLED where others say DEADLINE_EXCEEDED.
+    for code in [1, 4] {
+        let late = Reply::After(TIMEOUT, Box::new(ended(code)));
+        let (outcome, clause, _) = asked(8, TIMEOUT, late).await;
+        assert_eq!((outcome, clause), (LATE, Clause::new(6)), "{code}");
+    }
+}
+
+// C-98
+#[tokio::test]
 async fn a_no_is_taken_at_once_whatever_the_score() {
     let server = Server::start(|_| answer(500, "", "broken"));
     let nobody = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -124,8 +159,7 @@ async fn a_command_is_given_its_time_by_the_score_when_it_begins() {
 // C-98
 #[tokio::test(start_paused = true)]
 async fn a_command_that_is_killed_says_what_it_was_given() {
-    let output = || Output(String::new());
-    let runtime = Fake::ending(4 * TIMEOUT, move || Ok(ExecEnd::TimedOut { output: output() }));
+    let runtime = Fake::ending(4 * TIMEOUT, || Ok(ExecEnd::TimedOut { output: Output::default() }));
     let seen = prober(3).attempt(&target(&Arc::new(runtime)), &command(), TIMEOUT).await;
     assert_eq!((seen.outcome, seen.stretched), (LATE, true));
     let given = "killed after 800ms (in place of 200ms: this worker is short of time itself)";

@@ -168,9 +168,25 @@ async fn commands_follow_each_other_under_the_one_deadline() {
     assert_eq!(*runtime.timeouts.lock().unwrap(), [second * 5, second * 4, second * 3]);
 
     let failing =
-        Fake::ending(second, || Ok(ExecEnd::Exited { code: 3, output: Output("no".to_owned()) }));
+        Fake::ending(second, || Ok(ExecEnd::Exited { code: 3, output: Output::from("no") }));
     let (seen, runtime) = attempt(failing, kind, second * 5).await;
     assert_eq!((seen.outcome, seen.latency), (EXPLICIT, second));
     assert_eq!(seen.message, "part 1 of 3 (exec): exit code 3: no");
     assert_eq!(runtime.timeouts.lock().unwrap().len(), 1, "the others never began");
+}
+
+/// C-129.
+#[tokio::test(start_paused = true)]
+async fn a_command_for_which_no_time_is_left_is_not_begun() {
+    let second = Duration::from_secs(1);
+    let hung = Fake::ending(second, || Ok(ExecEnd::TimedOut { output: Output::from("so far") }));
+    let kind = any(vec![exec("a"), exec("b"), exec("c")]);
+    let (seen, runtime) = attempt(hung, kind, second).await;
+    assert_eq!((seen.outcome, seen.latency), (LATE, second));
+    let late = "not begun: nothing was left of 1s";
+    let said = format!(
+        "none of 3 parts passed: (exec) killed after 1s: so far; (exec) {late}; (exec) {late}"
+    );
+    assert_eq!(seen.message, said);
+    assert_eq!(*runtime.timeouts.lock().unwrap(), [second], "the others never began");
 }

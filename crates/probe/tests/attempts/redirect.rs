@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use warren_core::{
     check::{HttpCheck, HttpMethod, HttpPath, StatusSet},
+    clause::Clause,
     outcome::Outcome,
 };
 
@@ -62,6 +63,7 @@ async fn an_absolute_redirect_to_the_tasks_own_address_is_followed() {
     assert!(server.heads()[3].contains("Host: web.example\r\n"));
 }
 
+/// C-53 and C-81.
 #[tokio::test]
 async fn a_redirect_that_leaves_the_task_is_a_failure_and_goes_nowhere() {
     let elsewhere = Server::start(|_| answer(200, "", ""));
@@ -82,6 +84,7 @@ async fn a_redirect_that_leaves_the_task_is_a_failure_and_goes_nowhere() {
     assert_eq!(elsewhere.heads().len(), 0);
 }
 
+/// C-53: the default names none, and stays the default where the owner says it.
 #[tokio::test]
 async fn a_redirect_passes_unfollowed_where_the_owner_expects_its_status() {
     let server = redirecting(302, "http://web.example/end", 500);
@@ -89,8 +92,17 @@ async fn a_redirect_passes_unfollowed_where_the_owner_expects_its_status() {
         expect: StatusSet::new(vec![(first, last)]).unwrap(),
         ..start(&server)
     };
-    assert_eq!(server.look(expect(302, 302)).await.outcome, Outcome::Pass);
-    assert_eq!(server.look(expect(301, 301)).await.outcome, EXPLICIT);
+    for (first, last, outcome) in [
+        (302, 302, Outcome::Pass),
+        (300, 399, Outcome::Pass),
+        (301, 301, EXPLICIT),
+        (200, 399, EXPLICIT),
+    ] {
+        let seen = server.look(expect(first, last)).await;
+        assert_eq!((seen.outcome, seen.clause), (outcome, Clause::new(53)), "{first}-{last}");
+        let unnamed = "that status was not named as expected: redirected to http://web.example/end";
+        assert_eq!(seen.message.ends_with(unnamed), outcome == EXPLICIT, "{}", seen.message);
+    }
 
     let server = redirecting(302, "/end", 200);
     let expect = HttpCheck { expect: StatusSet::new(vec![(200, 200)]).unwrap(), ..start(&server) };

@@ -39,7 +39,7 @@ pub struct Fake {
 impl Default for Fake {
     fn default() -> Self {
         Self::ending(Duration::ZERO, || {
-            Ok(ExecEnd::Exited { code: 0, output: Output("fine\n".to_owned()) })
+            Ok(ExecEnd::Exited { code: 0, output: Output::from("fine\n") })
         })
     }
 }

@@ -38,7 +38,7 @@ async fn a_command_has_the_tasks_environment_and_its_output_is_kept_in_order() {
     let task = bench.start("exec sleep 300").await;
     let script = "echo $WARREN_TASK_ID; echo err >&2; pwd; exit 5";
     let end = bench.driver().exec(task, &argv(&["sh", "-c", script]), None, LONG).await.unwrap();
-    let output = Output(format!("{task}\nerr\n/\n"));
+    let output = Output::from(&*format!("{task}\nerr\n/\n"));
     assert_eq!(end, ExecEnd::Exited { code: 5, output });
     let end =
         bench.driver().exec(task, &argv(&["sh", "-c", "kill -9 $$"]), None, LONG).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_timeout_kills_all_that_the_command_started() {
             bench.driver().exec(task, &argv(&["sh", "-c", script]), None, limit).await.unwrap();
         println!("timed out {:?} after its deadline", begun.elapsed().saturating_sub(limit));
         assert!(begun.elapsed() < limit + Duration::from_secs(1));
-        assert_eq!(end, ExecEnd::TimedOut { output: Output("begun\n".to_owned()) });
+        assert_eq!(end, ExecEnd::TimedOut { output: Output::from("begun\n") });
         assert_eq!(processes_of(task).len(), 1, "only the task itself is left");
     }
 }
@@ -86,14 +86,14 @@ async fn a_flood_keeps_its_two_ends() {
     let limit = Duration::from_millis(500);
     let end = bench.driver().exec(task, &argv(&["yes"]), None, limit).await.unwrap();
     let ExecEnd::TimedOut { output } = end else { panic!("{end:?}") };
-    assert!(output.0.len() <= Output::MAX && output.0.starts_with("y\ny\n"));
-    assert!(output.0.contains("bytes left out"), "{}", output.0);
+    assert!(output.shown.len() <= Output::MAX && output.shown.starts_with("y\ny\n"));
+    assert!(output.shown.contains("bytes left out"), "{}", output.shown);
     let grown = memory().saturating_sub(before);
     assert!(grown < 20_000, "memory grew by {grown} KiB");
     let flood = "seq 1 200000; echo the end";
     let end = bench.driver().exec(task, &argv(&["sh", "-c", flood]), None, LONG).await.unwrap();
     let ExecEnd::Exited { code: 0, output } = end else { panic!("{end:?}") };
-    assert!(output.0.starts_with("1\n2\n3\n") && output.0.ends_with("\n200000\nthe end\n"));
+    assert!(output.shown.starts_with("1\n2\n3\n") && output.shown.ends_with("\n200000\nthe end\n"));
 }
 
 async fn what_a_command_leaves_in_the_background_is_not_waited_for() {
@@ -102,7 +102,7 @@ async fn what_a_command_leaves_in_the_background_is_not_waited_for() {
     let begun = Instant::now();
     let script = argv(&["sh", "-c", "sleep 300 & echo left"]);
     let end = bench.driver().exec(task, &script, None, LONG).await.unwrap();
-    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output("left\n".to_owned()) });
+    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output::from("left\n") });
     assert!(begun.elapsed() < Duration::from_secs(5));
     bench.driver().delete(task).await.unwrap();
     assert_eq!(processes_of(task), [0_u32; 0]);
@@ -234,7 +234,7 @@ async fn a_command_has_the_variables_and_the_user_that_it_names() {
         let user = user.map(|user| User::new(user).unwrap());
         let end = bench.driver().exec(task, command, user.as_ref(), LONG).await.unwrap();
         let ExecEnd::Exited { code: 0, output } = end else { panic!("{end:?}") };
-        output.0.trim().to_owned()
+        output.shown.trim().to_owned()
     };
     let words = ["echo", "$(WARREN_TASK_ID)", "$$(WARREN_TASK_ID)", "$(NOWHERE)"];
     let expected = format!("{task} $(WARREN_TASK_ID) $(NOWHERE)");

@@ -11,7 +11,7 @@ use warren_core::{
 };
 
 use super::{Life, Overall, TaskVerdicts};
-use crate::{run::Known, schedule::Elapsed, watch::Watch};
+use crate::{schedule::Elapsed, watch::Watch};
 
 impl TaskVerdicts {
     /// Goes on from a record after a restart of the worker: verdicts and streaks stay, nothing
@@ -33,7 +33,7 @@ impl TaskVerdicts {
             let gap = gap.map(Watch::least_gap).unwrap_or_default();
             let check = checks.get(role).as_ref();
             if let Some((run, check)) = verdicts.roles.get_mut(role).as_mut().zip(check) {
-                run.resume(&check.timing, from, known_beneath(saved), now, gap);
+                run.resume(&check.timing, from, now, since_last(from, started_at.after(now)), gap);
             }
             let lead = verdicts.sharing.lead(role) == role;
             if let Some(watch) = verdicts.watches.get_mut(role).as_mut().filter(|_| lead) {
@@ -65,11 +65,11 @@ impl TaskVerdicts {
     }
 }
 
-/// What was known before a role of a recorded health became unknown. A task that was ready has
-/// passed everything, and no role is pending again after that. Of any other nothing is assumed:
-/// nobody enters traffic for missing information.
-const fn known_beneath(saved: &Health) -> Known {
-    if saved.was_ready { Known::Passing } else { Known::Pending }
+/// How long ago, at `now`, the last attempt of a role began. Both are of whole milliseconds, of
+/// which less may have passed than they seem to be apart.
+fn since_last(role: &RoleHealth, now: Timestamp) -> Elapsed {
+    let apart = role.last.as_ref().map_or(Elapsed::ZERO, |last| now.since(last.at));
+    apart.saturating_sub(Elapsed::from_millis(1))
 }
 
 /// Whether a recorded health is of a task whose process was gone.

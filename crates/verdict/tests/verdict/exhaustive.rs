@@ -1,15 +1,20 @@
 //! Every sequence of outcomes up to a length, for every choice of roles, thresholds and pace.
 
+use std::sync::Arc;
+
 use warren_core::{
     bounds::Delay,
     check::{Checks, Role},
-    health::{Health, HealthStatus},
+    health::{Health, HealthStatus, Streak},
     outcome::Outcome,
 };
-use warren_verdict::{Elapsed, TaskVerdicts};
+use warren_verdict::{Elapsed, TaskVerdicts, groups};
 
 use crate::{
-    make::{BLIND, FAIL, PASS, apart, flapping, fresh, ms, restored, shared, tell, timing},
+    make::{
+        BLIND, FAIL, PASS, STARTED, TASK, apart, check, flapping, fresh, ms, restored, shared,
+        shared_at, tell, timing,
+    },
     oracle::{Judgement, Told, is_hidden_blindness, judge},
 };
 
@@ -100,7 +105,7 @@ fn judged(health: &Health) -> Judgement {
     }
 }
 
-/// All but the words of the reason: how long a run has lasted is not recorded.
+/// All but the words of the reason: those of a verdict behind another one are made anew.
 fn alike(health: &Health) -> Health {
     Health { reason: String::new(), ..health.clone() }
 }
@@ -204,7 +209,98 @@ fn the_machine_and_the_oracle_agree_when_each_role_has_its_own_outcomes() {
 fn a_restart_after_any_prefix_changes_nothing_that_follows() {
     for (failures, successes) in [(1, 1), (2, 2), (3, 1), (3, 2)] {
         for checks in all_checks(failures, successes) {
-            explore(&checks, &[names(checks.1)], ms(100_000), true, 5);
+            for pace in [ms(1_000), ms(7_000), ms(100_000)] {
+                explore(&checks, &[names(checks.1)], pace, true, 5);
+            }
+        }
+    }
+}
+
+/// Tells every sequence of so many outcomes to a task that was edited, and to the same task in
+/// workers that restarted on the way since.
+fn follow(checks: &Checks, task: &TaskVerdicts, twins: &[TaskVerdicts], at: &Moment, depth: u32) {
+    let health = task.health();
+    for twin in twins {
+        assert_eq!(alike(&twin.health()), alike(&health), "{:?}", at.told);
+    }
+    if depth == 0 {
+        return;
+    }
+    let mut twins = twins.to_vec();
+    if !hides_blindness(&health) {
+        twins.push(restored(checks, &health, at.now));
+        assert_eq!(twins[twins.len() - 1].health(), health, "{:?}", at.told);
+    }
+    for outcome in [PASS, FAIL, BLIND] {
+        let (mut task, mut twins, mut at) = (task.clone(), twins.clone(), at.clone());
+        at.now += at.pace;
+        at.told.push(outcome);
+        for group in groups(checks) {
+            let report = tell(&mut task, group.role, outcome, at.now);
+            for twin in &mut twins {
+                let again = tell(twin, group.role, outcome, at.now);
+                assert_eq!(again.is_some(), report.is_some(), "{:?}", at.told);
+            }
+        }
+        follow(checks, &task, &twins, &at, depth - 1);
+    }
+}
+
+#[derive(Clone)]
+struct Moment {
+    now: Elapsed,
+    pace: Elapsed,
+    told: Vec<Outcome>,
+}
+
+/// What an observer could not see lately stands behind another streak, and is forgotten.
+fn hides_blindness(health: &Health) -> bool {
+    Role::ALL.iter().filter_map(|role| health.roles.get(*role).as_ref()).any(|role| {
+        let is_blind = role.last.as_ref().is_some_and(|last| last.outcome == BLIND);
+        is_blind && !matches!(role.streak, Streak::Inconclusive(_))
+    })
+}
+
+/// The same questions with other thresholds, other questions, and fewer or more roles.
+fn all_edits() -> Vec<Checks> {
+    let (timing, other) = (timing(2, 1), timing(3, 2));
+    let asks = |port| Some(check(port, timing));
+    vec![
+        apart(other),
+        shared(other),
+        Checks { startup: asks(7), liveness: asks(8), readiness: asks(9) },
+        shared_at(81, timing),
+        Checks { liveness: asks(8), ..Checks::NONE },
+        Checks { readiness: asks(3), ..Checks::NONE },
+        Checks::NONE,
+    ]
+}
+
+// C-25, C-93 to C-95: also where its checks were changed before, at whatever moment.
+#[test]
+fn a_restart_after_a_change_of_the_checks_changes_nothing_that_follows() {
+    for (failures, pace) in [(2, ms(1_000)), (3, ms(7_000)), (2, ms(100_000))] {
+        for (before, _) in all_checks(failures, 1) {
+            for after in all_edits() {
+                for prefix in 0..27 {
+                    let told = [prefix % 3, prefix / 3 % 3, prefix / 9];
+                    let told = told.map(|outcome| [PASS, FAIL, BLIND][outcome]).to_vec();
+                    let (mut task, mut now) = (fresh(&before), Elapsed::ZERO);
+                    for outcome in &told {
+                        now += pace;
+                        for group in groups(&before) {
+                            tell(&mut task, group.role, *outcome, now);
+                        }
+                    }
+                    if task.has_ended() {
+                        // It keeps the checks that ended it.
+                        continue;
+                    }
+                    let after = Arc::new(after.clone());
+                    task.edit(TASK, &before, &after, STARTED.after(now), now);
+                    follow(&after, &task, &[], &Moment { now, pace, told }, 3);
+                }
+            }
         }
     }
 }

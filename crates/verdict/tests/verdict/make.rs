@@ -78,7 +78,11 @@ pub fn restored(checks: &Checks, saved: &Health, now: Elapsed) -> TaskVerdicts {
 
 /// One check in both roles.
 pub fn shared(timing: Timing) -> Checks {
-    let check = check(80, timing);
+    shared_at(80, timing)
+}
+
+pub fn shared_at(port: u32, timing: Timing) -> Checks {
+    let check = check(port, timing);
     Checks { startup: None, liveness: Some(check.clone()), readiness: Some(check) }
 }
 

@@ -6,13 +6,14 @@ use warren_core::{
     bounds::{Delay, Period},
     check::{Checks, Role, Timing},
     health::HealthStatus,
-    outcome::Outcome,
+    outcome::{Attempt, Outcome},
+    time::Timestamp,
 };
 use warren_verdict::{Elapsed, Next, TaskVerdicts, phase};
 
 use crate::make::{
-    BLIND, FAIL, PASS, STARTED, TASK, apart, fresh, liveness, ms, readiness, secs, shared, since,
-    startup, tell, timing, work,
+    BLIND, FAIL, PASS, STARTED, TASK, apart, attempt, fresh, liveness, ms, readiness, secs, shared,
+    since, startup, status, tell, timing, work,
 };
 
 const PERIOD: Period = Period::from_millis_const(10_000);
@@ -248,4 +249,30 @@ fn tasks_placed_at_once_are_attempted_evenly_over_the_period() {
         }
     }
     assert!(tenths.iter().all(|count| (53..=147).contains(count)), "{tenths:?}");
+}
+
+/// C-7: of the wall clock a verdict has no more than the records' times.
+#[test]
+fn a_wall_clock_that_steps_moves_no_attempt_and_no_verdict() {
+    let checks = shared(timing(3, 1));
+    let ran = |wall: fn(Elapsed) -> Timestamp| {
+        let mut task = fresh(&checks);
+        let mut asked = Vec::new();
+        let mut now = ms(0);
+        while let Next::At(at) = task.next_attempt(Role::Liveness, now)
+            && at < secs(120)
+        {
+            let outcome = if at < secs(40) { PASS } else { FAIL };
+            let seen = Attempt { at: wall(at), ..attempt(outcome, at, Duration::ZERO) };
+            task.observe(Role::Liveness, seen, at);
+            asked.push((at, status(&task)));
+            now = at;
+        }
+        asked
+    };
+    let steady = ran(|at| STARTED.after(at));
+    assert_eq!(steady.last().map(|(_, seen)| *seen), Some((HealthStatus::Unhealthy, false)));
+    let back = |at| if at < secs(45) { STARTED.after(at) } else { Timestamp::EPOCH.after(at) };
+    let ahead = |at: Elapsed| STARTED.after(if at < secs(20) { at } else { at + secs(86_400) });
+    assert_eq!((ran(back), ran(ahead)), (steady.clone(), steady));
 }

@@ -2,7 +2,6 @@
 //! holds the verdicts and moves the attempts, which are part of it: with it they end.
 
 use std::{
-    collections::VecDeque,
     fmt,
     future::poll_fn,
     hint::black_box,
@@ -12,14 +11,11 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{AbortHandle, AbortRegistration},
-};
+use futures::FutureExt;
 use tokio::time::Instant;
 use warren_core::{
     bounds::Ttl,
-    check::{ByRole, CheckKind, Checks},
+    check::{ByRole, Checks},
     health::Health,
     id::TaskId,
     outcome::{Attempt, Outcome},
@@ -32,7 +28,8 @@ use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts};
 
 use super::{
     Context,
-    group::{Flight, Group, GroupState, loops},
+    flights::Handle,
+    group::{Flight, Group, GroupState, Loops, loops},
     observation::Observation,
     rounds::Rounds,
     trials::{Trials, Turn},
@@ -59,7 +56,7 @@ pub struct Watched {
 
 struct State {
     verdicts: TaskVerdicts,
-    groups: Vec<Group>,
+    groups: Loops,
     /// Nothing is attempted until then.
     paused_until: Option<Elapsed>,
     /// The actor takes news. While it does not, nothing is begun that could make more.
@@ -68,21 +65,25 @@ struct State {
     queued: Option<Elapsed>,
     /// So many attempts have been begun.
     flights: u64,
-    /// At most one of each group, since a group with news begins nothing.
-    news: VecDeque<(Noted, Box<Health>)>,
+    /// What the attempts since the last ones have changed, the weightiest.
+    news: Option<Noted>,
     actor: Option<Waker>,
 }
 
 /// See [`Watched::peek`].
-pub struct Peeked<'a>(MutexGuard<'a, State>);
+pub struct Peeked<'a> {
+    state: MutexGuard<'a, State>,
+    target: Option<warren_probe::Peeked<'a>>,
+}
 
-/// What an attempt changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an attempt changed. What is then told is the health as it is when it is told: orders may
+/// have come since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Noted {
-    /// The health that the manager is told.
-    Changed,
     /// A streak that a restart of the worker must not forget.
     Streak,
+    /// The health that the manager is told.
+    Changed,
 }
 
 /// An attempt to be made.
@@ -94,7 +95,6 @@ pub struct Begun {
     shared: Arc<CheckGroup>,
     meter: Arc<Meter>,
     due: Elapsed,
-    registration: AbortRegistration,
 }
 
 /// An attempt that has ended.
@@ -132,7 +132,7 @@ impl Checking {
             attended: false,
             queued: None,
             flights: 0,
-            news: VecDeque::new(),
+            news: None,
             actor: None,
         };
         let watched = Watched {
@@ -159,18 +159,20 @@ impl Checking {
         self.0.state().verdicts.health()
     }
 
-    /// The task is to be stopped: from here on only readiness is looked at.
-    pub fn drain(&mut self) {
+    /// The task is to be stopped: from here on only readiness is looked at. What attempts have
+    /// changed and nobody was told of.
+    pub fn drain(&mut self) -> Option<Noted> {
         let mut state = self.0.state();
         state.cancel_attempts();
         state.verdicts.stop(self.0.clock.now());
         self.0.plan_attempts(&mut state);
+        state.news.take()
     }
 
-    /// Attempts nothing until then, by the monotonic clock from here on, and cancels what is in
-    /// flight. One that is over already, since nobody watched meanwhile, still parts what comes
-    /// from what was.
-    pub fn pause(&mut self, until: Timestamp) {
+    /// Rests until then, and what was before is forgotten. One that is over already, since nobody
+    /// watched meanwhile, still parts what comes from what was. What there is to note, with what
+    /// attempts had changed before.
+    pub fn pause(&mut self, until: Timestamp) -> Noted {
         let mut state = self.0.state();
         state.cancel_attempts();
         self.0.target.let_go();
@@ -178,10 +180,16 @@ impl Checking {
         for group in &mut state.groups {
             group.forget();
         }
-        // Wall clocks may disagree by any time; a pause still ends.
-        let left = until.since(self.0.clock.now()).min(Ttl::MAX.get());
-        state.paused_until = Some(self.0.anchor.elapsed() + left);
-        self.0.enqueue(&mut state);
+        self.0.rest(&mut state, until);
+        // The next worker is not to count what this one has forgotten.
+        state.news.take().unwrap_or(Noted::Streak)
+    }
+
+    /// Goes on with a pause that the worker before this one has begun.
+    pub fn rest(&mut self, until: Timestamp) {
+        let mut state = self.0.state();
+        state.cancel_attempts();
+        self.0.rest(&mut state, until);
     }
 
     /// Ends a pause, if there is one.
@@ -189,21 +197,28 @@ impl Checking {
         self.0.resume(&mut self.0.state());
     }
 
-    /// Goes on with other checks; what is in flight is cancelled.
+    /// Goes on with other checks; what is in flight is cancelled. There is a change to note then,
+    /// with all that attempts had changed before. Not so a task whose startup has failed: it keeps
+    /// the check that says so.
     pub fn edit(
         &mut self,
         service: &ServiceName,
         before: &Checks,
         after: &Arc<Checks>,
         context: &Context,
-    ) {
+    ) -> bool {
         let mut state = self.0.state();
+        if state.verdicts.has_ended() {
+            return false;
+        }
         state.cancel_attempts();
         self.0.target.let_go();
         let (at, elapsed) = (self.0.clock.now(), self.0.anchor.elapsed());
         state.verdicts.edit(self.0.task, before, after, at, elapsed);
         state.groups = loops(service, after, &state.verdicts.health(), context);
+        state.news = None;
         self.0.plan_attempts(&mut state);
+        true
     }
 
     /// The process is gone.
@@ -214,16 +229,14 @@ impl Checking {
         state.verdicts.health()
     }
 
-    /// Until an attempt has changed something worth noting, and the health that it has led to.
+    /// Until an attempt has changed something worth noting, and the health that there is now.
     /// From then on until the next call nothing is begun. Loses nothing when dropped.
     pub async fn next(&mut self) -> (Noted, Box<Health>) {
         poll_fn(|cx| {
             let mut state = self.0.state();
-            if let Some(news) = state.news.pop_front() {
-                // It may be long until there are others.
-                state.news.shrink_to_fit();
+            if let Some(noted) = state.news.take() {
                 state.attended = false;
-                return Poll::Ready(news);
+                return Poll::Ready((noted, Box::new(state.verdicts.health())));
             }
             match &mut state.actor {
                 Some(actor) => actor.clone_from(cx.waker()),
@@ -280,11 +293,17 @@ impl Watched {
 
     /// Its state, where nobody has it.
     pub fn peek(&self) -> Option<Peeked<'_>> {
-        self.state.try_lock().ok().map(Peeked)
+        let state = self.state.try_lock().ok()?;
+        Some(Peeked { state, target: self.target.peek() })
     }
 
-    /// The rounds have come by, as they were asked to for then.
-    pub fn come_by(self: &Arc<Self>, at: Instant, begin: &mut impl FnMut(Begun)) {
+    /// The rounds have come by now, as they were asked to for then.
+    pub fn come_by(
+        self: &Arc<Self>,
+        at: Instant,
+        now: Instant,
+        begin: &mut impl FnMut(Begun) -> Handle,
+    ) {
         let mut state = self.state();
         // They may have been asked to come sooner since, and then they did.
         if state.queued.is_none_or(|queued| self.anchor + queued != at) {
@@ -292,13 +311,17 @@ impl Watched {
         }
         state.queued = None;
         if state.attended {
-            self.start_due(&mut state, begin);
+            self.start_due(&mut state, now.saturating_duration_since(self.anchor), begin);
             self.enqueue(&mut state);
         }
     }
 
-    fn start_due(self: &Arc<Self>, state: &mut State, begin: &mut impl FnMut(Begun)) {
-        let now = self.anchor.elapsed();
+    fn start_due(
+        self: &Arc<Self>,
+        state: &mut State,
+        now: Elapsed,
+        begin: &mut impl FnMut(Begun) -> Handle,
+    ) {
         if state.paused_until.is_some_and(|until| until <= now) {
             self.resume(state);
         }
@@ -310,11 +333,10 @@ impl Watched {
             };
             *flights += 1;
             let number = *flights;
-            let (attempt, registration) = AbortHandle::new_pair();
-            group.state = GroupState::InFlight(Flight { number, attempt });
             let (shared, meter) = (Arc::clone(&group.shared), Arc::clone(&group.meter));
             let watched = Arc::clone(self);
-            begin(Begun { watched, index, number, shared, meter, due, registration });
+            let attempt = begin(Begun { watched, index, number, shared, meter, due });
+            group.state = GroupState::InFlight(Flight { number, attempt });
         }
     }
 
@@ -326,7 +348,7 @@ impl Watched {
         let timeout = check.timing.timeout.get();
         let seen = self.prober.attempt(&self.target, &check.kind, timeout).await;
         drop(in_flight);
-        let queued = matches!(check.kind, CheckKind::Exec(_)).then_some(seen.waited);
+        let queued = check.kind.needs_permit().then_some(seen.waited);
         meter.end(seen.outcome, seen.latency, queued, seen.stretched);
         // A wait for a free slot is ours, so the attempt began after it.
         let at = at.after(seen.waited);
@@ -376,18 +398,26 @@ impl Watched {
         let noted = match state.verdicts.observe(role, attempt, ended) {
             Some(health) => {
                 group.note_verdicts(&health, ended);
-                Some((Noted::Changed, Box::new(health)))
+                Some(Noted::Changed)
             }
-            None => decides.then(|| (Noted::Streak, Box::new(state.verdicts.health()))),
+            None => decides.then_some(Noted::Streak),
         };
-        if let Some(noted) = noted {
-            state.news.push_back(noted);
+        if noted.is_some() {
+            state.news = state.news.max(noted);
             state.attended = false;
             if let Some(actor) = state.actor.take() {
                 actor.wake();
             }
         }
-        self.plan_attempts(state);
+        self.plan_attempts_at(state, ended);
+    }
+
+    /// Attempts nothing until then, by the monotonic clock from here on.
+    fn rest(self: &Arc<Self>, state: &mut State, until: Timestamp) {
+        // Wall clocks may disagree by any time; a pause still ends.
+        let left = until.since(self.clock.now()).min(Ttl::MAX.get());
+        state.paused_until = Some(self.anchor.elapsed() + left);
+        self.enqueue(state);
     }
 
     fn resume(self: &Arc<Self>, state: &mut State) {
@@ -400,8 +430,12 @@ impl Watched {
     /// Asks when each group is due that has nothing planned or something still to come. What is
     /// overdue stays planned: it starts now, late.
     fn plan_attempts(self: &Arc<Self>, state: &mut State) {
+        self.plan_attempts_at(state, self.anchor.elapsed());
+    }
+
+    fn plan_attempts_at(self: &Arc<Self>, state: &mut State, now: Elapsed) {
         if state.paused_until.is_none() {
-            state.plan_attempts(self.anchor.elapsed());
+            state.plan_attempts(now);
         }
         self.enqueue(state);
     }
@@ -423,26 +457,28 @@ impl Watched {
 
 impl Begun {
     /// The attempt, to its record. One that panics takes nobody else's with it.
-    pub fn fly(self) -> (impl Future<Output = ()> + Send, AbortRegistration) {
-        let Self { watched, index, number, shared, meter, due, registration } = self;
-        let flight = async move {
+    pub fn fly(self) -> impl Future<Output = ()> + Send {
+        let Self { watched, index, number, shared, meter, due } = self;
+        async move {
             let attempt = AssertUnwindSafe(watched.attempt(&shared, &meter, due));
             let landed = attempt.catch_unwind().await;
             let landed = landed.unwrap_or_else(|_panic| watched.fell(due));
             watched.land(index, number, landed);
-        };
-        (flight, registration)
+        }
     }
 }
 
 impl Peeked<'_> {
     /// Looks at all that an attempt and its outcome touch.
     pub fn glance(&self) {
-        let state = &*self.0;
-        black_box((state.attended, state.queued, state.flights, state.news.len()));
+        let Self { state, target } = self;
+        black_box((state.attended, state.queued, state.flights, state.news));
         for group in &state.groups {
             black_box((group.late, matches!(group.state, GroupState::Due(_))));
             state.verdicts.glance(group.shared.role);
+        }
+        if let Some(target) = target {
+            target.glance();
         }
     }
 }
@@ -486,3 +522,6 @@ const fn whole_millis(latency: Duration) -> Duration {
     #[expect(clippy::cast_possible_truncation, reason = "an attempt lasts a day at most")]
     Duration::from_millis(latency.as_millis() as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,9 @@ impl Actor {
         mut eyes: Eyes,
         exit: impl Future<Output = Exit>,
     ) -> TaskEnd {
-        eyes.checking.drain();
+        if let Some(noted) = eyes.checking.drain() {
+            self.note(noted, eyes.checking.health()).await;
+        }
         self.health = Some(eyes.checking.health());
         if self.status.phase != Phase::Stopping {
             self.enter(Phase::Stopping, "").await;

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Wake, Waker},
 };
@@ -27,12 +27,23 @@ pub struct Flights<F> {
     ready: Arc<Ready>,
     /// Those of this turn.
     turn: Vec<usize>,
+    /// So many have been begun.
+    begun: u64,
+}
+
+/// For whoever wants to give a flight up.
+#[derive(Debug)]
+pub struct Handle {
+    call: Arc<Call>,
+    number: u64,
 }
 
 #[derive(Debug)]
 struct Place<F> {
     /// None: nobody has used it yet, or its memory was given back.
     flight: Option<Pin<Box<Option<F>>>>,
+    /// Of the flight that is or was the last one here.
+    number: u64,
     call: Arc<Call>,
     waker: Waker,
 }
@@ -42,6 +53,8 @@ struct Place<F> {
 struct Call {
     place: usize,
     called: AtomicBool,
+    /// The number of a flight that is to go no further.
+    given_up: AtomicU64,
     ready: Arc<Ready>,
 }
 
@@ -56,22 +69,26 @@ struct Ready {
 
 impl<F: Future> Flights<F> {
     pub fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new(), ready: Arc::default(), turn: Vec::new() }
+        let (places, free, turn) = Default::default();
+        Self { places, free, ready: Arc::default(), turn, begun: 0 }
     }
 
     /// It is moved with the others, the next time that they are.
-    pub fn begin(&mut self, flight: F) {
+    pub fn begin(&mut self, flight: F) -> Handle {
         self.ready.asleep.store(false, Ordering::SeqCst);
         let at = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::new(self.places.len(), &self.ready));
             self.places.len() - 1
         });
+        self.begun += 1;
         let place = &mut self.places[at];
         match &mut place.flight {
             Some(room) => room.as_mut().set(Some(flight)),
             none => *none = Some(Box::pin(Some(flight))),
         }
+        place.number = self.begun;
         place.waker.wake_by_ref();
+        Handle { call: Arc::clone(&place.call), number: self.begun }
     }
 
     /// Moves all that can go on. Whoever polls is woken when others can.
@@ -104,11 +121,12 @@ impl<F: Future> Flights<F> {
     }
 
     fn step(&mut self, at: usize) {
-        let Place { flight, call, waker } = &mut self.places[at];
+        let Place { flight, number, call, waker } = &mut self.places[at];
         call.called.store(false, Ordering::SeqCst);
         let Some(room) = flight else { return };
         let Some(flying) = room.as_mut().as_pin_mut() else { return };
-        if flying.poll(&mut Context::from_waker(waker)).is_pending() {
+        let goes_on = call.given_up.load(Ordering::SeqCst) != *number;
+        if goes_on && flying.poll(&mut Context::from_waker(waker)).is_pending() {
             return;
         }
         room.as_mut().set(None);
@@ -121,9 +139,17 @@ impl<F: Future> Flights<F> {
 
 impl<F> Place<F> {
     fn new(place: usize, ready: &Arc<Ready>) -> Self {
-        let (called, ready) = (AtomicBool::new(false), Arc::clone(ready));
-        let call = Arc::new(Call { place, called, ready });
-        Self { flight: None, waker: Waker::from(Arc::clone(&call)), call }
+        let (called, given_up) = (AtomicBool::new(false), AtomicU64::new(0));
+        let call = Arc::new(Call { place, called, given_up, ready: Arc::clone(ready) });
+        Self { flight: None, number: 0, waker: Waker::from(Arc::clone(&call)), call }
+    }
+}
+
+impl Handle {
+    /// The flight goes no further, and is dropped where it is. Nothing, if it has ended.
+    pub fn give_up(&self) {
+        self.call.given_up.store(self.number, Ordering::SeqCst);
+        self.call.wake_by_ref();
     }
 }
 
@@ -152,7 +178,12 @@ impl Ready {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, future::poll_fn, rc::Rc, task::Poll};
+    use std::{
+        cell::RefCell,
+        future::{pending, poll_fn},
+        rc::Rc,
+        task::Poll,
+    };
 
     use tokio::{sync::oneshot, task::JoinSet};
 
@@ -234,6 +265,36 @@ mod tests {
         assert_eq!(Rc::strong_count(&held), 1);
         let kept = flights.places.iter().filter(|place| place.flight.is_some()).count();
         assert_eq!(kept, SPARE);
+    }
+
+    #[test]
+    fn one_that_is_given_up_goes_no_further_and_the_next_one_in_its_place_does() {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let mut flights = Flights::new();
+        let begin = |flights: &mut Flights<_>, name| {
+            let (log, held) = (Rc::clone(&log), Rc::new(()));
+            let dropped = Rc::downgrade(&held);
+            let handle = flights.begin(async move {
+                step().await;
+                log.borrow_mut().push(name);
+                pending::<()>().await;
+                drop(held);
+            });
+            (handle, dropped)
+        };
+        let cx = Context::from_waker(Waker::noop());
+        let (first, held) = begin(&mut flights, "first");
+        first.give_up();
+        flights.make_headway(&cx);
+        assert_eq!((held.strong_count(), log.borrow().len()), (0, 0));
+        let (second, held) = begin(&mut flights, "second");
+        first.give_up();
+        flights.make_headway(&cx);
+        assert_eq!((flights.places.len(), held.strong_count()), (1, 1));
+        assert_eq!(*log.borrow(), ["second"]);
+        second.give_up();
+        flights.make_headway(&cx);
+        assert_eq!((held.strong_count(), flights.free.len()), (0, 1));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::AbortHandle;
+use smallvec::SmallVec;
 use warren_core::{
     check::Checks,
     health::{Health, Verdict},
@@ -15,7 +15,7 @@ use warren_core::{
 use warren_probe::Stake;
 use warren_verdict::{CheckGroup, Elapsed, groups};
 
-use super::Context;
+use super::{Context, flights::Handle};
 use crate::metrics::Meter;
 
 /// The groups that the newest task has. Tasks that begin after each other mostly have the same
@@ -53,7 +53,7 @@ pub enum GroupState {
 /// An attempt under way. Given up, it has never been.
 pub struct Flight {
     pub(super) number: u64,
-    pub(super) attempt: AbortHandle,
+    pub(super) attempt: Handle,
 }
 
 impl Groups {
@@ -84,13 +84,16 @@ impl Groups {
     }
 }
 
+/// Mostly there is one, and that lies with the task: what lies elsewhere takes time to fetch.
+pub(super) type Loops = SmallVec<[Group; 1]>;
+
 /// One for each check that is attempted apart from the others.
 pub(super) fn loops(
     service: &ServiceName,
     checks: &Arc<Checks>,
     health: &Health,
     context: &Context,
-) -> Vec<Group> {
+) -> Loops {
     let group = |shared| Group::new(shared, service, checks, health, context);
     context.groups.of(checks).into_iter().map(group).collect()
 }
@@ -157,7 +160,7 @@ impl Group {
     pub(super) fn cancel(&mut self) {
         let before = std::mem::replace(&mut self.state, GroupState::Idle);
         if let GroupState::InFlight(Flight { number: _, attempt }) = before {
-            attempt.abort();
+            attempt.give_up();
         }
     }
 

@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use futures::{future::Abortable, task::AtomicWaker};
+use futures::task::AtomicWaker;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     checking::{Begun, Watched},
-    flights::Flights,
+    flights::{Flights, Handle},
 };
 
 /// So many attempts begin together. An early one waits for the others of these, so they must not
@@ -87,11 +87,9 @@ impl Rounds {
                 if turn.as_mut().poll(cx).is_pending() {
                     break;
                 }
-                self.asked().take(Instant::now(), &mut due);
-                visit(&mut due, |begun| {
-                    let (flight, registration) = begun.fly();
-                    flights.begin(Abortable::new(flight, registration));
-                });
+                let now = Instant::now();
+                self.asked().take(now, &mut due);
+                visit(&mut due, now, |begun| flights.begin(begun.fly()));
                 flights.make_headway(cx);
             }
             // Whoever asks for a sooner turn than that wakes us.
@@ -113,7 +111,7 @@ impl Rounds {
 /// Since the last time the memory of all of these has gone cold. The processor fetches it for many
 /// at once where nothing of the one has to wait for the other, so it is only looked at first. A
 /// lock that is taken is such a wait, so all are taken before.
-fn visit(due: &mut Vec<Visit>, mut begin: impl FnMut(Begun)) {
+fn visit(due: &mut Vec<Visit>, now: Instant, mut begin: impl FnMut(Begun) -> Handle) {
     for Visit { watched, at: _ } in &*due {
         black_box(watched.strong_count());
     }
@@ -128,7 +126,7 @@ fn visit(due: &mut Vec<Visit>, mut begin: impl FnMut(Begun)) {
     }
     drop(states);
     for (at, watched) in due {
-        watched.come_by(at, &mut begin);
+        watched.come_by(at, now, &mut begin);
     }
 }
 

@@ -113,7 +113,11 @@ impl Actor {
             (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
         let saved = self.health.take();
         let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
-        let checking = Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+        let mut checking =
+            Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+        if let Some(until) = self.heeded.paused_until.filter(|until| self.now() < *until) {
+            checking.rest(until);
+        }
         self.status.checks = Some(checks);
         self.health = Some(checking.health());
         self.seen.set(checking.watched());
@@ -134,19 +138,22 @@ impl Actor {
             HealthConfig::Auto if was_auto => Arc::clone(&known),
             HealthConfig::Auto => self.checks_found().await,
         };
-        if checks != known {
-            checking.edit(&self.launch.service_name, &known, &checks, &self.context);
+        if checks != known
+            && checking.edit(&self.launch.service_name, &known, &checks, &self.context)
+        {
             self.status.checks = Some(checks);
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;
         }
-        match paused_until {
-            Some(until) => {
-                checking.pause(until);
-                // The next worker is not to count what this one has forgotten.
-                self.note(Noted::Streak, checking.health()).await;
+        if self.heeded.paused_until != paused_until {
+            self.heeded.paused_until = paused_until;
+            match paused_until {
+                Some(until) => {
+                    let noted = checking.pause(until);
+                    self.note(noted, checking.health()).await;
+                }
+                None => checking.resume(),
             }
-            None => checking.resume(),
         }
     }
 
@@ -170,7 +177,7 @@ impl Actor {
         }
     }
 
-    async fn note(&mut self, noted: Noted, health: Health) {
+    pub(super) async fn note(&mut self, noted: Noted, health: Health) {
         match noted {
             Noted::Changed => {
                 let transition = transition(self.health.as_ref(), &health, self.now());

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use warren_core::{
     assignment::Assignment,
     bounds::{Delay, Period, StopGrace},
-    check::{CheckKind, Checks, Command, ExecCheck, HealthConfig, Role, Timing},
+    check::{CheckKind, Checks, Command, ExecCheck, HealthConfig, Parts, Role, Timing},
     health::{HealthStatus, Streak, Verdict},
     report::TaskReport,
     spec::StopSignal,
@@ -330,4 +330,15 @@ async fn the_first_attempt_comes_when_it_is_due() {
         let late = (world.runtime.execs()[0] - started).abs_diff(delay);
         assert!(late <= Duration::from_millis(10), "{delay:?}: {late:?}");
     }
+}
+
+// C-74, C-129: of one permit that serves all its commands.
+#[tokio::test(start_paused = true)]
+async fn the_wait_of_a_check_of_several_parts_for_a_permit_is_measured() {
+    let command = |line: &str| CheckKind::Exec(ExecCheck::new(Command::shell(line).unwrap()));
+    let parts = Parts::new(vec![command("a"), command("b")]).unwrap();
+    let world = World::running(Checks::one(CheckKind::All(parts), timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    let measured = world.metrics();
+    assert!(measured.contains("\nwarren_probe_queue_wait_seconds_count 1\n"), "{measured}");
 }

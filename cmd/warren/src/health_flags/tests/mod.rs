@@ -138,6 +138,7 @@ fn further_http_keys_are_all_understood() {
     assert_eq!(check.method.as_str(), "POST");
 }
 
+/// C-81: nor is a host taken.
 #[test]
 fn a_bad_http_value_is_refused_by_its_flag_and_key() {
     const NO_PORT: &str =
@@ -175,7 +176,7 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
             "prot=80",
             "--health-http: \"prot\" is not a key here; there are path, port, socket, \
              scheme, version, tls, server-name, host, header, status, method, body, body-regex, \
-             body-not, body-not-regex, keep-alive",
+             body-not, body-not-regex, keep-alive; a comma within a value is \\,",
         ),
         ("port=1,x", "--health-http: \"x\" is not key=value; a comma within a value is \\,"),
         (
@@ -197,6 +198,18 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
         refused(&["--health-http", value], why);
     }
     assert_eq!(read_with(&[80, 81], &["--health-http", "/x"]), Err(NO_PORT.to_owned()));
+}
+
+#[test]
+fn a_slip_is_answered_with_what_was_meant() {
+    for (value, why) in [
+        ("port=1,status=200,304", "status: several are joined by +, as in status=200+304"),
+        ("port=1,status=200,x", "\"x\" is not key=value; a comma within a value is \\,"),
+        ("ftp://:80/", "ftp:// is not http:// or https://"),
+        ("https://:1,scheme=h2c", "scheme: h2c is HTTP/2 without TLS; with https say version=2"),
+    ] {
+        refused(&["--health-http", value], &format!("--health-http: {why}"));
+    }
 }
 
 #[test]
@@ -222,7 +235,8 @@ fn tcp_ports_are_bare_with_a_colon_or_keyed() {
         ("1,port=1", "--health-tcp: port: is there twice"),
         (
             "path=/",
-            "--health-tcp: \"path\" is not a key here; there are port, send, expect, expect-regex",
+            "--health-tcp: \"path\" is not a key here; there are port, send, expect, \
+             expect-regex; a comma within a value is \\,",
         ),
     ] {
         refused(&["--health-tcp", value], why);
@@ -384,7 +398,7 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
             "1,start-period=1s",
             "\"start-period\" is not a key here; there are port, send, expect, expect-regex, \
              period, timeout, failures, successes, delay, confirm, start-interval, min-failing, \
-             flapping, stop-grace-period",
+             flapping, stop-grace-period; a comma within a value is \\,",
         ),
         ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
         (
@@ -444,10 +458,14 @@ fn shown(words: &[&str]) -> String {
 fn every_option_of_http_has_its_key() {
     for (value, meaning) in [
         ("/x:80,scheme=h2c", "GET http://:80/x by HTTP/2"),
+        ("http://:80/x,scheme=h2c", "GET http://:80/x by HTTP/2"),
+        ("HTTPS://:443/,version=2", "GET https://:443/ by HTTP/2"),
+        ("http://:80?x=1", "GET http://:80/?x=1"),
         ("https://:443/,version=2", "GET https://:443/ by HTTP/2"),
         ("/x:80,version=1.1", "GET http://:80/x"),
         ("/x,port=admin", "GET http://:admin/x"),
         ("path=/x,socket=/run/s", "GET http:/x over /run/s"),
+        ("/:1,header=User-Agent:,header=X:y", "GET http://:1/ without User-Agent with X: y"),
         ("/:1,body=ready", "GET http://:1/ whose body must contain \"ready\""),
         ("/:1,body-regex=^a\\,b", "GET http://:1/ whose body must match /^a,b/"),
         ("/:1,body-not=x", "GET http://:1/ whose body must not contain \"x\""),
@@ -467,7 +485,10 @@ fn every_option_of_http_has_its_key() {
         ("/:1,tls=maybe", "tls: \"maybe\" is not any, node or a CA's file such as ./ca.pem"),
         ("/:1,socket=/run/s", "socket: contradicts port"),
         ("/:1,scheme=h2c,version=2", "version: is there twice"),
+        ("/:1,scheme=h2c,scheme=http", "scheme: is there twice"),
         ("/:1,version=3", "version: \"3\" is not 1.1 or 2"),
+        ("/:1,host=a,header=Host:b", "host: contradicts a header Host; leave one of them out"),
+        ("/:1,header=host:a,header=Host:b", "header: Host is there twice"),
         ("/:1,body=a,body-regex=b", "body-regex: is there twice"),
         ("/:1,body-regex=(", "body-regex: \"(\" is not a regular expression: unclosed group"),
         ("/:1,keep-alive=no", "keep-alive: \"no\" is not true or false"),
@@ -478,6 +499,14 @@ fn every_option_of_http_has_its_key() {
         (
             "/:1,keep-alive=true,header=connection:close",
             "keep-alive: contradicts a header Connection; leave one of them out",
+        ),
+        (
+            "/:1,method=HEAD,body=ready",
+            "body: can match nothing: HEAD is answered without a body; say another method",
+        ),
+        (
+            "/:1,method=HEAD,body-not-regex=x",
+            "body-not: can match nothing: HEAD is answered without a body; say another method",
         ),
         ("/:1,server-name=a b", "server-name: \"a b\" is not a DNS name or an address"),
     ] {
@@ -522,6 +551,7 @@ fn every_option_of_the_other_kinds_has_its_key() {
             "gRPC health of :grpc by TLS verified by the node's authorities as x.example",
         ),
         ("grpc", "socket=/run/g", "gRPC health over /run/g"),
+        ("grpc", "1,host=cart.example:80", "gRPC health of :1 at cart.example:80"),
         ("file", "/run/ready", "file /run/ready"),
         ("file", "path=/run/beat,max-age=90s", "file /run/beat at most 1m30s old"),
         ("cmd", "user=postgres,cmd=pg_isready", "run pg_isready as postgres"),
@@ -540,6 +570,11 @@ fn every_option_of_the_other_kinds_has_its_key() {
         assert_eq!(shown(&[&format!("--health-{flag}"), value]), meaning, "{value}");
         assert_eq!(shown(&[&format!("--readiness-{flag}"), value]), meaning, "{value}");
     }
+}
+
+/// C-105, C-110, C-115 to C-121.
+#[test]
+fn what_the_other_kinds_cannot_be_is_refused_by_its_key() {
     for (flag, value, why) in [
         (
             "tcp",
@@ -551,6 +586,11 @@ fn every_option_of_the_other_kinds_has_its_key() {
             "grpc",
             "service=x",
             "port: is required, since the service does not publish exactly one TCP port",
+        ),
+        (
+            "grpc",
+            "1,host=a/b",
+            "host: \"a/b\" is not NAME or NAME:PORT, an IPv6 address in [brackets]",
         ),
         ("file", "run/ready", "path: \"run/ready\" is not an absolute path without '..'"),
         ("file", "max-age=5s", "path: is required"),

@@ -62,6 +62,75 @@ fn a_preset_beside_another_check_names_both_flags() {
     refused(&["--health-preset", "redis,port=0"], "--health-preset: port: 0 is not in 1..=65535");
 }
 
+/// `{ ping: 1, $db: "admin" }` as `OP_MSG`.
+const MONGODB_PING: &str = concat!(
+    r"3\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00\x00",
+    r"\x1e\x00\x00\x00\x10ping\x00\x01\x00\x00\x00\x02$db\x00\x06\x00\x00\x00",
+    r"admin\x00\x00",
+);
+
+/// C-160: what each preset asks, in each role. A preset that asks something else is another one.
+#[test]
+fn every_preset_asks_what_the_document_says() {
+    let address = "\"${WARREN_TASK_IP:-127.0.0.1}\"";
+    let tcp = |port: u16, send: &str, expect: &str| {
+        let send = if send.is_empty() { String::new() } else { format!(" sending \"{send}\"") };
+        format!("TCP connect to :{port}{send} whose answer must match /{expect}/")
+    };
+    let both = |words: String| (words.clone(), words);
+    for (preset, (alive, ready)) in [
+        (Preset::Postgres, both(format!("run /bin/sh -c 'exec pg_isready -h {address} -p 5432'"))),
+        (Preset::Redis, both(tcp(6379, "PING\\r\\n", r"^\+PONG\r\n"))),
+        (
+            Preset::Mysql,
+            both(format!(
+                "run /bin/sh -c 'exec \"$(command -v mariadb-admin || echo mysqladmin)\" ping \
+                 --protocol=tcp -h {address} -P 3306 --connect-timeout=4'"
+            )),
+        ),
+        (
+            Preset::Mongodb,
+            both(tcp(27017, MONGODB_PING, r"(?s-u)\x01ok\x00\x00\x00\x00\x00\x00\x00\xf0\x3f")),
+        ),
+        (
+            Preset::Rabbitmq,
+            both(tcp(5672, r"AMQP\x00\x00\t\x01", r"(?s-u)^\x01\x00\x00....\x00\x0a\x00\x0a")),
+        ),
+        (Preset::Nats, both(tcp(4222, "", r"^INFO \{"))),
+        (
+            Preset::Kafka,
+            both(tcp(
+                9092,
+                r"\x00\x00\x00\x16\x00\x12\x00\x00WRRN\x00\x0cwarren-check",
+                r"(?s-u)^....WRRN\x00\x00",
+            )),
+        ),
+        (Preset::Memcached, both(tcp(11211, "version\\r\\n", "^VERSION "))),
+        (
+            Preset::Etcd,
+            (
+                "GET http://:2379/version".to_owned(),
+                r#"GET http://:2379/health whose body must contain "\"health\":\"true\"""#
+                    .to_owned(),
+            ),
+        ),
+        (
+            Preset::Nginx,
+            (
+                "GET http://:80/ expecting 200-599".to_owned(),
+                "GET http://:80/ expecting 200-499".to_owned(),
+            ),
+        ),
+    ] {
+        let own = PresetCheck { preset: Some(preset), ..PresetCheck::default() };
+        let checks = own.checks(None).unwrap();
+        let asks = |check: Option<Check>| crate::output::checks::how(&check.unwrap().kind);
+        assert_eq!(asks(checks.startup), alive);
+        assert_eq!(asks(checks.liveness), alive);
+        assert_eq!(asks(checks.readiness), ready);
+    }
+}
+
 /// The table of docs/checks.md is what the presets are.
 #[test]
 fn the_documents_table_of_presets_is_true() {

@@ -321,7 +321,7 @@ pub async fn output(driver: &Containerd, task: TaskId, text: &str) -> String {
     let limit = Duration::from_secs(20);
     let end = driver.exec(task, &shell(text), None, limit).await.unwrap();
     let ExecEnd::Exited { code: 0, output } = end else { panic!("{text:?} gave {end:?}") };
-    output.0.trim().to_owned()
+    output.shown.trim().to_owned()
 }
 
 /// Waits until something is so.

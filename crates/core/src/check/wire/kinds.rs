@@ -3,8 +3,8 @@
 use warren_proto::v1 as pb;
 
 use super::super::{
-    Check, CheckKind, Command, ExecCheck, ExecForm, ExitCodes, FileCheck, GrpcCheck, GrpcService,
-    Parts, Payload, TcpCheck,
+    Check, CheckKind, Command, ExecCheck, ExecForm, ExitCodes, FileCheck, GrpcCheck, GrpcHost,
+    GrpcService, Parts, Payload, TcpCheck,
 };
 use crate::{
     Invalid,
@@ -41,11 +41,12 @@ impl TryFrom<pb::TcpCheck> for TcpCheck {
 
 impl From<&GrpcCheck> for pb::GrpcCheck {
     fn from(check: &GrpcCheck) -> Self {
-        let GrpcCheck { endpoint, service, tls } = check;
+        let GrpcCheck { endpoint, service, tls, host } = check;
         Self {
             endpoint: Some(endpoint.into()),
             service: service.as_str().to_owned(),
             tls: tls.as_ref().map(Into::into),
+            host: host.as_ref().map(|host| host.as_str().to_owned()).unwrap_or_default(),
         }
     }
 }
@@ -54,11 +55,15 @@ impl TryFrom<pb::GrpcCheck> for GrpcCheck {
     type Error = Invalid;
 
     fn try_from(wire: pb::GrpcCheck) -> Result<Self, Invalid> {
-        let pb::GrpcCheck { endpoint, service, tls } = wire;
+        let pb::GrpcCheck { endpoint, service, tls, host } = wire;
         Ok(Self {
             endpoint: endpoint.ok_or_else(|| Invalid::missing("port"))?.try_into()?,
             service: GrpcService::new(service).at("service")?,
             tls: optional("tls", tls)?,
+            host: match host.as_str() {
+                "" => None,
+                _ => Some(GrpcHost::new(host).at("host")?),
+            },
         })
     }
 }

@@ -7,9 +7,9 @@ use warren_core::{
     bounds::{Port, Threshold},
     check::{
         ByRole, Ca, Check, CheckKind, Checks, Command, Endpoint, ExecCheck, ExitCodes, FileCheck,
-        Flapping, GrpcCheck, GrpcService, HealthConfig, HttpCheck, HttpHeader, HttpMethod,
-        HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck, Role,
-        ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
+        Flapping, GrpcCheck, GrpcHost, GrpcService, HealthConfig, HttpCheck, HttpHeader,
+        HttpMethod, HttpPath, HttpVersion, NamedPort, Parts, Payload, PortRef, Preset, PresetCheck,
+        Role, ServerName, StatusSet, TcpCheck, TextMatch, Timing, Tls, Trust,
     },
 };
 
@@ -84,6 +84,10 @@ fn http_check() -> impl Strategy<Value = HttpCheck> {
                     body_not,
                     keep_alive: false,
                 };
+                let check = check
+                    .clone()
+                    .consistent()
+                    .unwrap_or_else(|_| HttpCheck { method: HttpMethod::get(), ..check });
                 // Where it can be.
                 if kept { check.clone().kept().unwrap_or(check) } else { check }
             },
@@ -149,11 +153,10 @@ fn exec_check() -> impl Strategy<Value = ExecCheck> {
 
 fn grpc_check() -> impl Strategy<Value = GrpcCheck> {
     let service = "[ -~]{0,20}".prop_map(|name| GrpcService::new(name).unwrap());
-    (endpoint(), service, option::of(tls())).prop_map(|(endpoint, service, tls)| GrpcCheck {
-        endpoint,
-        service,
-        tls,
-    })
+    let host = "[a-z]{1,8}\\.example(:80)?|127\\.0\\.0\\.1|\\[::1\\]:443";
+    let host = host.prop_map(|host| GrpcHost::new(host).unwrap());
+    (endpoint(), service, option::of(tls()), option::of(host))
+        .prop_map(|(endpoint, service, tls, host)| GrpcCheck { endpoint, service, tls, host })
 }
 
 fn file_check() -> impl Strategy<Value = FileCheck> {

@@ -5,10 +5,14 @@ pub mod runtime;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +28,7 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_runtime::Runtime;
-use warren_worker::{Config, Drivers, Echo, Engine, Metrics, StateFile, SystemClock, WorkerFault};
+use warren_worker::{Clock, Config, Drivers, Echo, Engine, Metrics, StateFile, WorkerFault};
 
 use self::{manager::FakeManager, runtime::FakeRuntime};
 
@@ -37,8 +41,11 @@ pub struct World {
     pub dir: TempDir,
     pub runtime: Arc<FakeRuntime>,
     pub manager: Arc<FakeManager>,
+    pub clock: Arc<Wall>,
     worker: JoinSet<Result<(), WorkerFault>>,
     shutdown: CancellationToken,
+    /// Of the last worker.
+    registry: Registry,
 }
 
 impl World {
@@ -54,9 +61,18 @@ impl World {
             dir: tempfile::tempdir().unwrap(),
             runtime: Arc::default(),
             manager: FakeManager::start(),
+            clock: Arc::default(),
             worker: JoinSet::new(),
             shutdown: CancellationToken::new(),
+            registry: Registry::default(),
         }
+    }
+
+    /// What the worker measured, a line for each series.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
     }
 
     /// With a worker whose only task has these checks, and that has said that it runs.
@@ -84,6 +100,7 @@ impl World {
     fn start_worker(&mut self, drivers: Drivers, echo: Option<Echo>) {
         let state = StateFile::open(self.dir.path(), NodeId::from_u64(9)).unwrap();
         self.shutdown = CancellationToken::new();
+        self.registry = Registry::default();
         let config = Config {
             node_name: "node".to_owned(),
             version: "test".to_owned(),
@@ -91,10 +108,10 @@ impl World {
             archive_max: 1 << 20,
             cpus: 2,
             memory_bytes: 1 << 30,
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             session: watch::Sender::default(),
             labels: warren_core::node::Labels::new(),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(&mut self.registry),
             engine: Engine::here(),
             echo,
         };
@@ -124,6 +141,25 @@ impl World {
 
     pub fn write_log(&self, task: TaskId, lines: &[&str]) {
         append_log(&self.log(task), lines);
+    }
+}
+
+/// The worker's time of day, which may be set.
+#[derive(Debug, Default)]
+pub struct Wall {
+    ahead_ms: AtomicI64,
+}
+
+impl Wall {
+    pub fn step(&self, seconds: i64) {
+        self.ahead_ms.fetch_add(seconds * 1_000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        let ahead = self.ahead_ms.load(Ordering::Relaxed);
+        Timestamp::from_millis(now().as_millis().saturating_add_signed(ahead))
     }
 }
 

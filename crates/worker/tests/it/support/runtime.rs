@@ -303,8 +303,7 @@ impl Runtime for FakeRuntime {
         if !matches!(self.found(task), Some(FoundState::Running(_))) {
             return Err(RuntimeError::NoSuchTask(task));
         }
-        let exited =
-            |code, said: &str| Ok(ExecEnd::Exited { code, output: Output(said.to_owned()) });
+        let exited = |code, said: &str| Ok(ExecEnd::Exited { code, output: Output::from(said) });
         match finds {
             Finds::Good | Finds::ByTurns => exited(0, "fine"),
             Finds::Bad => exited(1, "broken"),
