@@ -31,8 +31,9 @@ sim: setup-build ## many simulated clusters: make sim SEEDS=100000 [FIRST=1]
 		$(CARGO) test -p warren-sim every_seed -- --nocapture
 
 hammer-exec: setup-build setup-test ## a thousand commands that overrun, with both drivers, and what a command costs
-	WARREN_HAMMER_RUNS=1000 $(CARGO) test -p warren-containerd -p warren-runtime \
-		--test containerd --test driver -- --nocapture --test-threads 1 overrun what_containerd
+	WARREN_HAMMER_RUNS=1000 $(CARGO) test -p warren-containerd --test containerd -- \
+		--nocapture --test-threads 1 overrun what_containerd
+	WARREN_HAMMER_RUNS=1000 $(CARGO) test -p warren-runtime --test driver -- --nocapture overrun
 
 starve: setup-build ## a minute of 512 busy threads: which healthy tasks are taken for dead, and what a fixed timeout had done
 	$(CARGO) build -p warren

@@ -29,6 +29,7 @@ impl Shared {
     pub async fn delete(&self, task: TaskId) -> Result<(), RuntimeError> {
         self.processes.forget(task);
         self.turns.forget(task);
+        self.looks.forget(task);
         let container = self.container(task).await?;
         let dir = self.task_dir(task);
         if container.is_none() && !dir.exists() {

@@ -14,10 +14,10 @@ use std::{
 };
 
 use containerd_client::services::v1::{
-    DeleteProcessRequest, ExecProcessRequest, GetRequest, StartRequest, WaitRequest, WaitResponse,
+    DeleteProcessRequest, ExecProcessRequest, StartRequest, WaitRequest, WaitResponse,
 };
 use futures::{FutureExt, future::BoxFuture};
-use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
+use nix::{sys::stat::Mode, unistd::mkfifo};
 use prost_types::Any;
 use serde_json::{Value, json};
 use tokio::{
@@ -30,7 +30,7 @@ use tokio::{
 use tonic::{Response, Status};
 use warren_core::{check::Command, id::TaskId, spec::User};
 use warren_runtime::{
-    ExecEnd, HeadTail, Output, Root, RootError, RuntimeError,
+    ExecEnd, HeadTail, Output, RuntimeError,
     exec::{self, Turn},
     expand,
 };
@@ -38,9 +38,9 @@ use warren_runtime::{
 use crate::{
     cgroup,
     client::{fault, found, unavailable, unique},
-    reason, rootfs,
+    reason,
     shared::Shared,
-    user::{self, Ids},
+    user::Ids,
 };
 
 const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
@@ -79,7 +79,7 @@ impl Shared {
         let process = self.process_of(task).await?;
         let ids = match user {
             None => None,
-            Some(user) => match self.look_up(task, user).await? {
+            Some(user) => match self.look_up(task, user, deadline).await? {
                 Ok(ids) => Some(ids),
                 Err(reason) => return Ok(ExecEnd::NotRun { reason }),
             },
@@ -136,47 +136,6 @@ impl Shared {
         self.processes.known().insert(task, Arc::clone(&process));
         Ok(process)
     }
-
-    /// Who `user` is by the task's own files as they are now. The inner error is for a person.
-    async fn look_up(
-        &self,
-        task: TaskId,
-        user: &User,
-    ) -> Result<Result<Ids, String>, RuntimeError> {
-        let get = GetRequest { container_id: task.to_string(), exec_id: String::new() };
-        let answer = found(self.client.tasks().get(self.client.request(get)).await)
-            .map_err(fault(format!("cannot look up task {task}")))?;
-        let Some(process) = answer.and_then(|answer| answer.process) else {
-            return Err(RuntimeError::NoSuchTask(task));
-        };
-        let (pid, user) = (process.pid, user.as_str().to_owned());
-        let look = move || {
-            let root = Root::of(Some(pid));
-            let read = |path| root.read(path, rootfs::USERS_MAX);
-            let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
-            Ok::<_, RootError>(user::resolve(&user, &passwd, &group))
-        };
-        // Its files may hang; whoever waits for the command does not wait longer than it may take.
-        let looked = spawn_blocking(look).await;
-        let looked = looked.map_err(|error| unavailable(format!("a look was lost: {error}")))?;
-        match looked {
-            Ok(ids) => Ok(ids),
-            Err(RootError::Gone) => Err(RuntimeError::NoSuchTask(task)),
-            // What the task has in the place of its users is its own doing.
-            Err(RootError::File(error)) if !is_ours(&error) => {
-                Ok(Err(format!("cannot read the task's users: {error}")))
-            }
-            Err(error @ (RootError::Unseen(_) | RootError::File(_))) => {
-                Err(unavailable(format!("cannot read the task's users: {error}")))
-            }
-        }
-    }
-}
-
-/// We are out of something.
-fn is_ours(error: &io::Error) -> bool {
-    const OURS: [Errno; 3] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
-    error.raw_os_error().is_some_and(|raw| OURS.contains(&Errno::from_raw(raw)))
 }
 
 /// How far the command came.

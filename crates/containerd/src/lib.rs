@@ -20,6 +20,7 @@ mod image;
 mod import;
 mod leftovers;
 mod logger;
+mod look_up;
 mod manifest;
 mod mounts;
 mod netns;

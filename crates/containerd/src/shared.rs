@@ -37,6 +37,8 @@ pub struct Shared {
     pub processes: Processes,
     /// Whose command runs.
     pub turns: Turns,
+    /// Whose users are looked up.
+    pub looks: Turns,
 }
 
 /// Layers that are fetched at once. What docker and containerd do; more is unkind to registries.
@@ -59,6 +61,7 @@ impl Shared {
             background: TaskTracker::new(),
             processes: Processes::default(),
             turns: Turns::default(),
+            looks: Turns::default(),
         })
     }
 

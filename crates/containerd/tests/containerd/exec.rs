@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -221,4 +222,45 @@ async fn a_command_has_the_tasks_variables_and_the_user_that_it_names() {
     run(&shell("ln -sf /proc/1/root/../../etc/passwd /etc/passwd"), None).await;
     let end = run(&shell("id"), Some("daemon")).await;
     assert!(matches!(end, ExecEnd::NotRun { .. }), "{end:?}");
+}
+
+/// C-118 and C-122: a file system that hangs holds up its own task, one thread and nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_users_cannot_be_read_has_one_look_at_a_time_and_a_deadline() {
+    if !Path::new("/dev/fuse").exists() {
+        eprintln!("SKIPPED: needs /dev/fuse, for a file system that hangs");
+        return;
+    }
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (task, running) = lab.run(&driver, |_| {}).await;
+    let user = User::new("app").unwrap();
+    let limit = Duration::from_millis(500);
+    let run = async || driver.exec(task, &command("true"), Some(&user), limit).await;
+    let end = driver.exec(task, &command("true"), Some(&user), PATIENT).await.unwrap();
+    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output(String::new()) });
+
+    let hangs = hang(running.pid, "/etc");
+    let error = run().await.unwrap_err().to_string();
+    assert!(error.contains("the task's users were not read in time"), "{error}");
+    // Again and again, and no look beside the first one.
+    for _ in 0..3 {
+        let patient = driver.exec(task, &command("true"), Some(&user), PATIENT).await;
+        let error = patient.unwrap_err().to_string();
+        assert!(error.contains("the last look at the task's users has not ended"), "{error}");
+    }
+    drop(hangs);
+    eventually("the look ends when its file system does", async || {
+        matches!(run().await, Ok(ExecEnd::NotRun { .. }))
+    })
+    .await;
+}
+
+/// Mounts a file system over the directory of a container that answers nothing until it is dropped.
+fn hang(pid: u32, dir: &str) -> fs::File {
+    let fuse = fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
+    let mount = ["mount", "-t", "fuse", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0", "none"];
+    let mut nsenter = std::process::Command::new("nsenter");
+    nsenter.args(["-m", "-t", &pid.to_string(), "/bin/busybox"]).args(mount).arg(dir);
+    assert!(nsenter.stdin(fuse.try_clone().unwrap()).status().unwrap().success());
+    fuse
 }

@@ -26,7 +26,7 @@ use warren_core::id::TaskId;
 use super::{
     ProcessDriver,
     command::{command, not_run},
-    files::{LaunchFile, now},
+    files::{LaunchFile, TaskDir, now},
     unavailable,
 };
 use crate::{
@@ -52,16 +52,58 @@ impl ProcessDriver {
     ) -> Result<ExecEnd, RuntimeError> {
         let turn = self.turns.take(task).await;
         let turn = turn.ok_or_else(|| unavailable("the command before has not ended yet"))?;
+        let (mark, dir) = (mark(&launch.task), self.dir(task));
         let (mut caller, answer) = oneshot::channel();
         // On its own: a caller who goes away leaves no command behind.
         self.commands.spawn(async move {
-            let end = run(&launch, &argv, limit, caller.closed()).await;
+            let note = Note::write(dir, mark.clone()).await;
+            let end = run(&launch, &argv, mark, limit, caller.closed()).await;
             drop(turn);
             // Nobody may want to know any more.
             drop(caller.send(end));
+            note.remove().await;
         });
         let end = answer.await.map_err(io::Error::other).and_then(|end| end);
         end.map_err(unavailable)
+    }
+
+    /// Kills the commands of a driver that was killed itself. Blocking.
+    pub(super) fn end_commands_in(dir: &TaskDir) -> io::Result<()> {
+        for mark in dir.commands()? {
+            tracing::info!(path = %dir.path().display(), mark, "ending a command that was left");
+            exec::kill(None, &mark, exec::pids)?;
+            dir.forget_command(&mark)?;
+        }
+        Ok(())
+    }
+}
+
+/// That a command runs, for the next driver, should this one be killed. A disk that is full must
+/// not make every check fail: a command that is not noted runs all the same.
+struct Note {
+    dir: TaskDir,
+    mark: String,
+}
+
+impl Note {
+    async fn write(dir: TaskDir, mark: String) -> Self {
+        let note = Self { dir, mark };
+        let written = note.on_disk(TaskDir::note_command).await;
+        if let Err(error) = written {
+            let path = note.dir.path().display();
+            tracing::debug!(%path, %error, "a command is not noted");
+        }
+        note
+    }
+
+    async fn remove(self) {
+        // The task's deletion removes what is left of it.
+        drop(self.on_disk(TaskDir::forget_command).await);
+    }
+
+    async fn on_disk(&self, work: fn(&TaskDir, &str) -> io::Result<()>) -> io::Result<()> {
+        let (dir, mark) = (self.dir.clone(), self.mark.clone());
+        spawn_blocking(move || work(&dir, &mark)).await.map_err(io::Error::other).flatten()
     }
 }
 
@@ -70,11 +112,12 @@ impl ProcessDriver {
 pub async fn run(
     launch: &LaunchFile,
     argv: &[String],
+    mark: String,
     limit: Duration,
     unwanted: impl Future<Output = ()>,
 ) -> io::Result<ExecEnd> {
     let deadline = Instant::now() + limit;
-    let mut exec = match Exec::start(launch, argv)? {
+    let mut exec = match Exec::start(launch, argv, mark)? {
         Ok(exec) => exec,
         Err(reason) => return Ok(ExecEnd::NotRun { reason }),
     };
@@ -116,13 +159,16 @@ enum Step {
 
 impl Exec {
     /// The inner error says why the command cannot be run.
-    fn start(launch: &LaunchFile, argv: &[String]) -> io::Result<Result<Self, String>> {
+    fn start(
+        launch: &LaunchFile,
+        argv: &[String],
+        mark: String,
+    ) -> io::Result<Result<Self, String>> {
         let mut command = match command(launch, argv) {
             Ok(command) => command,
             Err(reason) => return Ok(Err(reason)),
         };
         let (reader, writer) = io::pipe()?;
-        let mark = mark(&launch.task);
         command.env(exec::ENV, &mark).stdout(writer.try_clone()?).stderr(writer);
         let pipe = pipe::Receiver::from_owned_fd(reader.into())?;
         let mut command = Command::from(command);
@@ -194,7 +240,7 @@ impl Drop for Exec {
 }
 
 /// Never the same twice, not even for the next worker.
-fn mark(task: &str) -> String {
+pub fn mark(task: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{task}-{}-{count}", now().as_millis())

@@ -24,6 +24,8 @@ const EXIT_RESERVED: &str = "exit.json.reserved";
 /// lock is free and who reads finds the end.
 const ALIVE: &str = "alive";
 const STDERR: &str = "supervisor.err";
+/// Before the mark of a command beside the task, for as long as it runs.
+const COMMAND: &str = "exec-";
 
 /// An exit record takes less than half of it.
 const EXIT_BYTES: usize = 256;
@@ -187,6 +189,31 @@ impl TaskDir {
         let _ =
             File::open(self.0.join(STDERR)).and_then(|file| file.take(1024).read_to_end(&mut text));
         String::from_utf8_lossy(&text).trim().to_owned()
+    }
+
+    /// By this a later driver knows of a command whose driver was killed.
+    pub fn note_command(&self, mark: &str) -> io::Result<()> {
+        File::create(self.command(mark)).map(drop)
+    }
+
+    pub fn forget_command(&self, mark: &str) -> io::Result<()> {
+        fs::remove_file(self.command(mark))
+    }
+
+    /// The marks of those that were noted.
+    pub fn commands(&self) -> io::Result<Vec<String>> {
+        let mut marks = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let name = entry?.file_name();
+            marks.extend(
+                name.to_str().and_then(|name| name.strip_prefix(COMMAND)).map(str::to_owned),
+            );
+        }
+        Ok(marks)
+    }
+
+    fn command(&self, mark: &str) -> PathBuf {
+        self.0.join(format!("{COMMAND}{mark}"))
     }
 
     fn get<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {

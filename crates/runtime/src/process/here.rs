@@ -1,6 +1,6 @@
 //! Commands as whoever asks would run them, and nothing else: for an attempt from a shell.
 
-use std::{env, io, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{env, future::pending, io, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use warren_core::{
@@ -63,7 +63,8 @@ impl Runtime for Here {
             Err(reason) => return Ok(ExecEnd::NotRun { reason }),
         }
         let argv = expand::words(command, |name| launch.var(name));
-        exec::run(&launch, &argv, limit, std::future::pending()).await.map_err(unavailable)
+        let mark = exec::mark(&launch.task);
+        exec::run(&launch, &argv, mark, limit, pending()).await.map_err(unavailable)
     }
 
     async fn ping(&self) -> Result<String, RuntimeError> {

@@ -299,6 +299,8 @@ impl Runtime for ProcessDriver {
             // It ends with its task; one that does not is killed with all that is left.
             drop(timeout(END_WITHIN, self.supervisor_end(task)).await);
         }
+        // So that nothing writes into the directory that is removed.
+        let _turn = self.turns.take(task).await;
         self.on(task, move |dir| {
             if dir.was_started() {
                 state::sweep(task)?;
@@ -309,6 +311,22 @@ impl Runtime for ProcessDriver {
         self.addresses().remove(&task);
         self.turns.forget(task);
         Ok(())
+    }
+
+    async fn end_commands(&self) {
+        let (root, node) = (self.config.dir.clone(), self.config.node.to_string());
+        let ended = spawn_blocking(move || {
+            for (task, dir) in task_dirs(&root)? {
+                let is_ours = dir.launch()?.is_some_and(|launch| launch.node == node);
+                if is_ours && let Err(error) = Self::end_commands_in(&dir) {
+                    tracing::warn!(task.id = %task, %error, "a command that was left may run on");
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = ended.await.map_err(io::Error::other).flatten() {
+            tracing::warn!(%error, "cannot look for commands that were left");
+        }
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {

@@ -2,13 +2,24 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use warren_core::{check::Command, spec::User};
-use warren_runtime::{ExecEnd, Output, Runtime, RuntimeError};
+use warren_core::{
+    check::Command,
+    id::{NodeId, TaskId},
+    spec::User,
+};
+use warren_runtime::{
+    ExecEnd, Output, Runtime, RuntimeError,
+    process::{ProcessConfig, ProcessDriver},
+};
 
-use crate::support::{Bench, LONG, argv, hammer_runs, processes_of, shell, stat, trials, until};
+use crate::support::{
+    Bench, LONG, argv, hammer_runs, kill9, own_program, processes_of, shell, stat, trials, until,
+};
 
 trials!(
     a_command_has_the_tasks_environment_and_its_output_is_kept_in_order,
@@ -18,6 +29,7 @@ trials!(
     a_flood_keeps_its_two_ends,
     what_a_command_leaves_in_the_background_is_not_waited_for,
     a_command_that_nobody_waits_for_any_more_is_killed,
+    the_command_of_a_worker_that_is_killed_is_ended_by_the_next_one,
     commands_that_overrun_leave_no_process_and_no_defunct_entry,
 );
 
@@ -115,6 +127,51 @@ async fn a_command_that_nobody_waits_for_any_more_is_killed() {
     assert!(tokio::time::timeout(Duration::from_millis(5), exec).await.is_err());
     bench.driver().settle().await;
     assert_eq!(processes_of(task).len(), 1);
+}
+
+/// C-72 and C-76: that command, and nothing else of the task; and not by another worker.
+async fn the_command_of_a_worker_that_is_killed_is_ended_by_the_next_one() {
+    let mut bench = Bench::new();
+    let mut worker = std::process::Command::new(own_program())
+        .args(["worker-with-command".as_ref(), bench.root.path()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(worker.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let task: TaskId = said.trim().parse().unwrap();
+    let of_the_task = || {
+        let mut lines: Vec<String> = processes_of(task).into_iter().map(command_line).collect();
+        lines.retain(|line| line.starts_with("sleep"));
+        lines.sort_unstable();
+        lines
+    };
+    let (own, hangs) = (["sleep 900", "sleep 900", "sleep 901"], ["sleep 902"; 3]);
+    until(|| of_the_task() == [own, hangs].concat()).await;
+    kill9(worker.id());
+    worker.wait().unwrap();
+    let config = ProcessConfig { node: NodeId::from_u64(2), ..bench.config.clone() };
+    ProcessDriver::new(config).unwrap().end_commands().await;
+    assert_eq!(of_the_task(), [own, hangs].concat());
+    bench.replace_driver();
+    bench.driver().end_commands().await;
+    assert_eq!(of_the_task(), own);
+    assert_eq!(notes(&bench, task), 0);
+    let end = bench.driver().exec(task, &argv(&["true"]), None, LONG).await.unwrap();
+    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output::default() });
+    until(|| notes(&bench, task) == 0).await;
+}
+
+/// Of commands that run, in the task's directory.
+fn notes(bench: &Bench, task: TaskId) -> usize {
+    let entries = fs::read_dir(bench.config.dir.join(task.to_string())).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("exec-")).count()
+}
+
+fn command_line(pid: u32) -> String {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.trim_end_matches('\0').replace('\0', " ")
 }
 
 /// C-76. A few dozen here; `make hammer-exec` makes the thousand.

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         "task-supervisor" => exit_code(warren_runtime::supervisor::supervisor_main(path)),
         "task-logger" => exit_code(warren_runtime::logs::logger_main(path)),
         "worker" => worker::main(path),
+        "worker-with-command" => worker::main_with_command(path),
         _ => run_tests(),
     }
 }

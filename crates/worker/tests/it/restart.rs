@@ -245,6 +245,21 @@ async fn what_nobody_assigned_is_kept_until_the_manager_has_spoken() {
     assert!(!world.log(OTHER).exists());
 }
 
+/// C-72.
+#[tokio::test(start_paused = true)]
+async fn a_worker_ends_the_commands_that_were_left_before_it_does_anything_else() {
+    let mut world = World::running(Checks::NONE).await;
+    assert_eq!(world.runtime.count(NOBODY, Step::EndCommands), 1);
+    world.stop().await;
+    world.runtime.set_trouble(Step::EndCommands, Trouble::Hangs);
+    world.start();
+    world.runtime.until(|runtime| runtime.count(NOBODY, Step::EndCommands) == 2).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(world.runtime.count(NOBODY, Step::List), 1);
+    world.runtime.end_trouble();
+    world.runtime.until(|runtime| runtime.count(NOBODY, Step::List) == 2).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_does_not_start_while_a_runtime_cannot_say_what_it_holds() {
     let mut world = World::running(Checks::NONE).await;

@@ -33,6 +33,7 @@ pub enum Step {
     Wait,
     Signal(StopSignal),
     Delete,
+    EndCommands,
     List,
     Images,
     Import,
@@ -270,6 +271,10 @@ impl Runtime for FakeRuntime {
         self.take(task, Step::Delete).await?;
         self.lose(task);
         Ok(())
+    }
+
+    async fn end_commands(&self) {
+        drop(self.take(NOBODY, Step::EndCommands).await);
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
