@@ -313,7 +313,10 @@ impl Actor {
         };
         Some(if self.status.phase == Phase::Stopping {
             let stop = async {
-                let eyes = Eyes::new(self.checking(&running).await, &self.orders);
+                let mut eyes = Eyes::new(self.checking(&running).await, &self.orders);
+                eyes.checking.drain();
+                // What was wanted beside its end before this worker was there.
+                self.tune(&mut eyes.checking).await;
                 self.stop(eyes, self.exit()).await
             };
             Box::new(Box::pin(stop).await)

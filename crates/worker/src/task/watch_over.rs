@@ -125,7 +125,7 @@ impl Actor {
     }
 
     /// Looks at the task as the manager wants it now.
-    async fn tune(&mut self, checking: &mut Checking) {
+    pub(super) async fn tune(&mut self, checking: &mut Checking) {
         let Orders { wanted: _, template, paused_until } = self.orders.borrow().clone();
         let known = self.status.checks.clone().unwrap_or_default();
         let was_auto = self.launch.template.health == HealthConfig::Auto;

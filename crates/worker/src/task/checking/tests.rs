@@ -23,7 +23,7 @@ use warren_probe::Observer;
 use warren_runtime::{ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, RuntimeError};
 
 use super::{
-    super::{Actor, Heeded, Orders, Purpose, Update, flights::Flights, watch_over::Eyes},
+    super::{Actor, Heeded, Orders, Purpose, Resume, Update, flights::Flights, watch_over::Eyes},
     *,
 };
 use crate::{Config, Engine, Metrics, SystemClock, agent::Event, held};
@@ -86,6 +86,7 @@ struct Scene {
     actor: Actor,
     eyes: Eyes,
     assignment: Assignment,
+    running: Running,
     orders: watch::Sender<Orders>,
     events: mpsc::Receiver<Event>,
 }
@@ -140,7 +141,7 @@ impl Scene {
             ended: watch::Sender::new(false),
         };
         let eyes = Eyes::new(checking, &ordered);
-        Self { actor, eyes, assignment, orders, events }
+        Self { actor, eyes, assignment, running, orders, events }
     }
 
     /// An attempt of the role has seen this.
@@ -292,4 +293,24 @@ async fn a_task_whose_startup_has_failed_keeps_its_checks() {
     scene.go_on().await;
     assert_eq!(scene.actor.status.checks.as_deref(), Some(&checks));
     assert_eq!(scene.eyes.checking.health().status, HealthStatus::Unhealthy);
+}
+
+// C-18, C-90, C-92: as it was wanted while there was no worker.
+#[tokio::test(start_paused = true)]
+async fn the_next_worker_looks_at_a_task_that_stops_as_it_is_wanted_to() {
+    let mut scene = Scene::ready(&readiness(check(80, 3)), &[Role::Readiness]).await;
+    let other = readiness(check(80, 5));
+    let until = Some(scene.actor.now().after(Duration::from_mins(10)));
+    scene.order(&Assignment { checks_paused_until: until, ..with(&scene.assignment, &other) });
+    scene.actor.status.phase = Phase::Stopping;
+    // They are what the worker began with.
+    scene.actor.orders.mark_unchanged();
+    let Scene { mut actor, running, mut events, eyes, .. } = scene;
+    drop(eyes);
+    assert_eq!(actor.live(Resume::Running(running)).now_or_never(), None);
+    let said = said(&mut events);
+    let last = said.last().unwrap();
+    assert_eq!(last.status.checks.as_deref(), Some(&other));
+    assert_eq!(last.heeded, Heeded { paused_until: until });
+    assert!(!said.iter().any(is_ready), "{said:?}");
 }
