@@ -107,11 +107,14 @@ pub struct Update {
     pub purpose: Purpose,
 }
 
-/// What of its orders is in a task's health.
+/// What of its orders is in a task's status and health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Heeded {
     /// The pause for which its streaks have been forgotten.
     pub paused_until: Option<Timestamp>,
+    /// Its checks are the owner's. What its image says is asked for only when they no longer are:
+    /// the image's name may mean another one by then.
+    pub checks_given: bool,
 }
 
 /// Whom news are for.
@@ -316,7 +319,7 @@ impl Actor {
                 let mut eyes = Eyes::new(self.checking(&running).await, &self.orders);
                 eyes.checking.drain();
                 // What was wanted beside its end before this worker was there.
-                self.tune(&mut eyes.checking).await;
+                self.tune(&mut eyes).await;
                 self.stop(eyes, self.exit()).await
             };
             Box::new(Box::pin(stop).await)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use warren_core::{
-    check::Checks,
+    check::{Checks, HealthConfig},
     spec::{Pull, Workload},
     task::{Phase, TaskEnd},
 };
@@ -24,6 +24,7 @@ impl Actor {
         self.carry_out(|| runtime.create(&launch)).await?;
         let running = self.carry_out(|| runtime.start(launch.task)).await?;
         self.status.checks = Some(self.resolve(&facts));
+        self.heeded.checks_given = launch.template.health != HealthConfig::Auto;
         Ok(running)
     }
 

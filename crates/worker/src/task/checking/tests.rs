@@ -311,6 +311,6 @@ async fn the_next_worker_looks_at_a_task_that_stops_as_it_is_wanted_to() {
     let said = said(&mut events);
     let last = said.last().unwrap();
     assert_eq!(last.status.checks.as_deref(), Some(&other));
-    assert_eq!(last.heeded, Heeded { paused_until: until });
+    assert_eq!(last.heeded.paused_until, until);
     assert!(!said.iter().any(is_ready), "{said:?}");
 }
