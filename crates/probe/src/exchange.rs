@@ -25,7 +25,7 @@ use crate::{
     http::{Answer, Connection, Visit},
     http1::{self, Asked},
     http2,
-    kept::Used,
+    kept::{Era, Used},
     request::{self, Nothing},
     socket::after_you,
     wire::Wire,
@@ -74,6 +74,7 @@ impl Visit<'_> {
         method: &Method,
         path: &PathAndQuery,
     ) -> Result<Answer, End> {
+        let era = self.target.kept_http.era();
         if let Some(Used { mut connection, attempts }) = self.target.kept_http.take(self.check)
             && is_idle(&mut connection).await
         {
@@ -83,7 +84,7 @@ impl Visit<'_> {
             let (judged, connection) = self.exchange_1(connection, request, method, path).await;
             // Otherwise it was closed since, as servers do with idle ones. That says nothing.
             if !self.trace.is_unanswered() {
-                return self.keep(judged, connection, attempts);
+                return self.keep(judged, connection, attempts, era);
             }
             self.trace.start_over();
         }
@@ -97,7 +98,7 @@ impl Visit<'_> {
             Either::Left(stream) => connect::or_met_itself(judged, stream, self.peer),
             Either::Right(_) => judged,
         };
-        self.keep(judged, may_go_on.then_some(connection), 0)
+        self.keep(judged, may_go_on.then_some(connection), 0, era)
     }
 
     /// For the next attempt, after so many.
@@ -106,12 +107,13 @@ impl Visit<'_> {
         judged: Result<Answer, End>,
         connection: Option<Connection>,
         attempts: u32,
+        era: Era,
     ) -> Result<Answer, End> {
         if let (Ok(Answer::Decided(end)), Some(connection)) = (&judged, connection)
             && end.outcome == Outcome::Pass
         {
             let used = Used { connection, attempts: attempts + 1 };
-            self.target.kept_http.put(self.check, used);
+            self.target.kept_http.put(self.check, used, era);
         }
         judged
     }

@@ -29,7 +29,7 @@ use crate::{
     end::End,
     exchange::Broken,
     http2::{self, Received},
-    kept::Used,
+    kept::{Era, Used},
     message, request,
     tls::{self, Alpn},
     trace::Trace,
@@ -101,19 +101,20 @@ pub(crate) struct Allowed {
 
 impl Call<'_> {
     pub(crate) async fn make(&self) -> Result<End, End> {
+        let era = self.target.kept_grpc.era();
         if let Some(mut kept) = self.target.kept_grpc.take(self.check)
             && !kept.connection.has_ended()
         {
             self.trace.kept();
             // One that broke meanwhile says nothing of the task: servers end idle connections.
             if let Ok(response) = self.ask(&mut kept.connection).await {
-                return self.judge(response, kept).await;
+                return self.judge(response, kept, era).await;
             }
             self.trace.start_over();
         }
         let mut fresh = Used { connection: self.connect().await?, attempts: 0 };
         match self.ask(&mut fresh.connection).await {
-            Ok(response) => self.judge(response, fresh).await,
+            Ok(response) => self.judge(response, fresh, era).await,
             Err(Broken::Http2(error)) => Err(http2::judge(&error, self.peer, self.trace)),
             Err(Broken::Judged(end)) => Err(end),
             Err(Broken::Http1(_)) => {
@@ -175,6 +176,7 @@ impl Call<'_> {
         &self,
         response: http::Response<Received>,
         used: Used<Connection>,
+        era: Era,
     ) -> Result<End, End> {
         let (head, mut body) = response.into_parts();
         self.trace.body(head.status.as_u16(), 0);
@@ -191,7 +193,7 @@ impl Call<'_> {
         }
         let end = self.verdict(&trailers, &message)?;
         let attempts = used.attempts + 1;
-        self.target.kept_grpc.put(self.check, Used { attempts, ..used });
+        self.target.kept_grpc.put(self.check, Used { attempts, ..used }, era);
         Ok(end)
     }
 

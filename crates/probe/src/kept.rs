@@ -4,7 +4,10 @@
 use std::{
     hash::{Hash, Hasher},
     hint::black_box,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// So many attempts share a connection, the first of which makes it.
@@ -13,7 +16,11 @@ const SHARED_BY: u32 = 10;
 /// Those of one task that nobody uses right now, by the check that they serve. Of that its hash is
 /// enough: one task's few checks do not meet in 64 bits, and the memory of a copy would be cold.
 #[derive(Debug)]
-pub(crate) struct Kept<C>(Mutex<Idle<C>>);
+pub(crate) struct Kept<C>(Mutex<Idle<C>>, AtomicU32);
+
+/// What an attempt puts back counts only where nothing has been closed or failed since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Era(u32);
 
 #[derive(Debug)]
 pub(crate) struct Idle<C> {
@@ -30,23 +37,26 @@ pub(crate) struct Used<C> {
 }
 
 impl<C> Kept<C> {
-    pub(crate) fn take(&self, check: &impl Hash) -> Option<Used<C>> {
-        let check = hash(check);
-        let Idle { first, others } = &mut *self.idle();
-        if let Some((_, used)) = first.take_if(|(known, _)| *known == check) {
-            return Some(used);
-        }
-        let at = others.iter().position(|(known, _)| *known == check)?;
-        Some(others.swap_remove(at).1)
+    /// Of the attempt that begins now.
+    pub(crate) fn era(&self) -> Era {
+        Era(self.1.load(Ordering::Relaxed))
     }
 
-    /// After an attempt that passed.
-    pub(crate) fn put(&self, check: &impl Hash, used: Used<C>) {
+    pub(crate) fn take(&self, check: &impl Hash) -> Option<Used<C>> {
+        take(&mut self.idle(), hash(check))
+    }
+
+    /// After an attempt of that era that passed.
+    pub(crate) fn put(&self, check: &impl Hash, used: Used<C>, era: Era) {
         if used.attempts >= SHARED_BY {
             return;
         }
         let check = hash(check);
-        let Idle { first, others } = &mut *self.idle();
+        let mut idle = self.idle();
+        if era != self.era() {
+            return;
+        }
+        let Idle { first, others } = &mut *idle;
         others.retain(|(known, _)| *known != check);
         match first {
             Some((known, _)) if *known != check => others.push((check, used)),
@@ -66,7 +76,21 @@ impl<C> Kept<C> {
 
     /// Closes them all: nobody asks the same soon.
     pub(crate) fn let_go(&self) {
-        *self.idle() = Idle::default();
+        let mut idle = self.idle();
+        self.end_era();
+        *idle = Idle::default();
+    }
+
+    /// After an attempt at `check` that did not pass: its next one makes its own.
+    pub(crate) fn failed(&self, check: &impl Hash) {
+        let mut idle = self.idle();
+        self.end_era();
+        drop(take(&mut idle, hash(check)));
+    }
+
+    /// Only with the lock in hand.
+    fn end_era(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle<C>> {
@@ -83,6 +107,15 @@ impl<C> Idle<C> {
             at(&used.connection);
         }
     }
+}
+
+fn take<C>(idle: &mut Idle<C>, check: u64) -> Option<Used<C>> {
+    let Idle { first, others } = idle;
+    if let Some((_, used)) = first.take_if(|(known, _)| *known == check) {
+        return Some(used);
+    }
+    let at = others.iter().position(|(known, _)| *known == check)?;
+    Some(others.swap_remove(at).1)
 }
 
 fn hash(check: &impl Hash) -> u64 {
@@ -117,12 +150,52 @@ impl Hasher for Quick {
 
 impl<C> Default for Kept<C> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::default(), AtomicU32::new(0))
     }
 }
 
 impl<C> Default for Idle<C> {
     fn default() -> Self {
         Self { first: None, others: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(connection: &'static str) -> Used<&'static str> {
+        Used { connection, attempts: 1 }
+    }
+
+    fn taken(kept: &Kept<&'static str>, check: u32) -> Option<&'static str> {
+        kept.take(&check).map(|used| used.connection)
+    }
+
+    // C-9
+    #[test]
+    fn what_was_under_way_when_all_were_let_go_leaves_none() {
+        let kept = Kept::default();
+        let era = kept.era();
+        kept.put(&1, used("before"), era);
+        kept.let_go();
+        kept.put(&1, used("by hand"), era);
+        assert_eq!(taken(&kept, 1), None);
+        kept.put(&1, used("after"), kept.era());
+        assert_eq!(taken(&kept, 1), Some("after"));
+    }
+
+    // C-130
+    #[test]
+    fn after_a_failure_there_is_none_that_began_before_it() {
+        let kept = Kept::default();
+        let era = kept.era();
+        for check in [1, 2, 3] {
+            kept.put(&check, used("passed"), era);
+        }
+        kept.failed(&2);
+        kept.put(&2, used("by hand"), era);
+        assert_eq!(taken(&kept, 2), None);
+        assert_eq!([1, 3].map(|check| taken(&kept, check)), [Some("passed"); 2], "of other checks");
     }
 }

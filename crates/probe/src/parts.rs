@@ -29,6 +29,23 @@ pub(crate) async fn attempt(
     limit: Duration,
 ) -> Seen {
     let parts = parts.as_slice();
+    let seen = make(prober, target, rule, parts, limit).await;
+    if seen.outcome != Outcome::Pass {
+        // Those that passed too: the whole is tried anew.
+        for part in parts {
+            target.failed(part);
+        }
+    }
+    seen
+}
+
+async fn make(
+    prober: &Prober,
+    target: &Target,
+    rule: Rule,
+    parts: &[CheckKind],
+    limit: Duration,
+) -> Seen {
     let mut waited = Duration::ZERO;
     let mut held = None;
     if parts.iter().any(CheckKind::needs_permit) {

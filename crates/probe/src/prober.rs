@@ -191,6 +191,9 @@ impl Prober {
             }
         };
         let seen = trace.seen(looked.unwrap_or_else(|end| end));
+        if seen.outcome != Outcome::Pass {
+            target.failed(kind);
+        }
         Seen { stretched: watch.given.is_stretched(), ..seen }
     }
 }
@@ -323,6 +326,20 @@ impl Target {
     pub fn let_go(&self) {
         self.kept_http.let_go();
         self.kept_grpc.let_go();
+    }
+
+    /// A check, or a part of one, has not passed: what earlier attempts have left to it is closed.
+    pub(crate) fn failed(&self, kind: &CheckKind) {
+        match kind {
+            CheckKind::Http(check) if check.keep_alive => self.kept_http.failed(check),
+            CheckKind::Grpc(check) => self.kept_grpc.failed(check),
+            CheckKind::Http(_) | CheckKind::Tcp(_) | CheckKind::Exec(_) | CheckKind::File(_) => {}
+            CheckKind::All(parts) | CheckKind::Any(parts) => {
+                for part in parts.as_slice() {
+                    self.failed(part);
+                }
+            }
+        }
     }
 
     /// Has its memory fetched, and does nothing else.

@@ -53,6 +53,16 @@ impl HttpCheck {
         }
     }
 
+    /// Refuses what could never pass.
+    pub fn consistent(self) -> Result<Self, Invalid> {
+        let why = "can match nothing: HEAD is answered without a body; say another method";
+        match (self.method.as_str(), &self.body, &self.body_not) {
+            ("HEAD", Some(_), _) => Err(Invalid::new(why).at("body")),
+            ("HEAD", None, Some(_)) => Err(Invalid::new(why).at("body_not")),
+            _ => Ok(self),
+        }
+    }
+
     /// The same over connections that serve several attempts. Only HTTP/1 has them, and says so by
     /// a header that must then be ours.
     pub fn kept(self) -> Result<Self, Invalid> {

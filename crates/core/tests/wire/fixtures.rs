@@ -81,7 +81,7 @@ fn http_check() -> HttpCheck {
         endpoint: Endpoint::Port(PortRef::Number(port(8443))),
         version: HttpVersion::Http1,
         path: HttpPath::new("/health?deep=1").unwrap(),
-        method: HttpMethod::new("HEAD").unwrap(),
+        method: HttpMethod::new("PUT").unwrap(),
         headers: vec![
             HttpHeader::new("Host", "web.example").unwrap(),
             HttpHeader::new("User-Agent", "").unwrap(),

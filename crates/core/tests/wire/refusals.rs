@@ -166,6 +166,8 @@ fn an_option_of_a_check_names_the_field_that_is_wrong() {
         }),
         format!("{startup}.keep_alive: contradicts a header Connection; leave one of them out")
     );
+    let nothing = "can match nothing: HEAD is answered without a body; say another method";
+    assert_eq!(http(|h| h.method = "HEAD".to_owned()), format!("{startup}.body: {nothing}"));
     assert_eq!(http(|h| h.endpoint = None), format!("{startup}.port: is required"));
     let wrong = http(|h| h.body_not = Some(regex("(")));
     assert!(wrong.starts_with(&format!("{startup}.body_not.regex: \"(\" is not a ")), "{wrong}");

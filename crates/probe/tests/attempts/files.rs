@@ -37,7 +37,10 @@ struct Jail {
 impl Jail {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        fs::copy("/bin/busybox", dir.path().join("busybox")).unwrap();
+        // By another process: what this one writes, a child of another test may hold open, and what
+        // is open for writing cannot be run.
+        let copied = Command::new("cp").arg("/bin/busybox").arg(dir.path()).status().unwrap();
+        assert!(copied.success());
         fs::create_dir(dir.path().join("run")).unwrap();
         let process = Command::new("chroot")
             .arg(dir.path())

@@ -9,20 +9,22 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::JoinSet,
 };
 use tokio_rustls::{TlsAcceptor, rustls::version::TLS13};
 use warren_core::{
-    check::{CheckKind, HttpCheck, HttpPath, Tls},
+    check::{CheckKind, HttpCheck, HttpPath, Parts, TcpCheck, Tls},
     outcome::Outcome,
 };
-use warren_probe::{Seen, Target};
+use warren_probe::{Prober, Seen, Target};
 use warren_runtime::Reach;
 
-use crate::server::{EXPLICIT, LATE, TIMEOUT, look_at, port, read_head, target};
+use crate::server::{EXPLICIT, LATE, REFUSED, TIMEOUT, look_at, port, read_head, target};
 
 const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+/// Of that, all but the body.
+const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
 const BAD: &str = "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n";
 
 /// A server that answers every request, and leaves it to its clients when to close.
@@ -33,6 +35,8 @@ struct Keeping {
     /// By which an idle connection is closed, with these words.
     connections: Arc<Mutex<Vec<oneshot::Sender<&'static str>>>>,
     heads: Arc<Mutex<Vec<String>>>,
+    /// Has a connection that waits for it say the rest of [`FINE`].
+    finish: Arc<Notify>,
     _accepting: JoinSet<()>,
 }
 
@@ -45,7 +49,9 @@ impl Keeping {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(FINE.to_owned()));
-        let (connections, heads) = (Arc::default(), Arc::default());
+        let (connections, heads, finish) =
+            (Arc::default(), Arc::default(), Arc::new(Notify::new()));
+        let finishing = Arc::clone(&finish);
         let (said, known, log) =
             (Arc::clone(&answer), Arc::clone(&connections), Arc::clone(&heads));
         let known: Arc<Mutex<Vec<_>>> = known;
@@ -57,6 +63,7 @@ impl Keeping {
                 let (close, mut closed) = oneshot::channel::<&str>();
                 known.lock().unwrap().push(close);
                 let (said, log, tls) = (Arc::clone(&said), Arc::clone(&log), tls.clone());
+                let finish = Arc::clone(&finishing);
                 serving.spawn(async move {
                     let mut stream: Box<dyn Duplex> = match tls {
                         None => Box::new(stream),
@@ -76,11 +83,16 @@ impl Keeping {
                         let answer = said.lock().unwrap().clone();
                         stream.write_all(answer.as_bytes()).await.unwrap();
                         stream.flush().await.unwrap();
+                        if answer == HALF {
+                            finish.notified().await;
+                            stream.write_all(b"fine").await.unwrap();
+                            stream.flush().await.unwrap();
+                        }
                     }
                 });
             }
         });
-        Self { address, answer, connections, heads, _accepting: accepting }
+        Self { address, answer, connections, heads, finish, _accepting: accepting }
     }
 
     fn check(&self) -> HttpCheck {
@@ -239,4 +251,52 @@ async fn a_connection_with_tls_is_kept() {
     server.close_all("").await;
     passes(&target, &check).await;
     assert_eq!(server.connections(), 1);
+}
+
+/// C-130: a part that passed keeps nothing where the whole does not pass.
+#[tokio::test]
+async fn a_failure_of_several_parts_is_followed_by_fresh_connections() {
+    let server = Keeping::start(None).await;
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let parts = [
+        CheckKind::Http(server.check()),
+        CheckKind::Tcp(TcpCheck::new(port(other.local_addr().unwrap()))),
+    ];
+    let kind = CheckKind::All(Parts::new(parts.to_vec()).unwrap());
+    let target = server.target();
+    for _ in 0..3 {
+        assert_eq!(look_at(&target, kind.clone(), TIMEOUT).await.outcome, Outcome::Pass);
+    }
+    assert_eq!(server.connections(), 1);
+    drop(other);
+    assert_eq!(look_at(&target, kind, TIMEOUT).await.outcome, REFUSED);
+    passes(&target, &server.check()).await;
+    assert_eq!(server.connections(), 2);
+}
+
+/// C-9: an attempt by hand goes on where the check's own is cancelled, and leaves nothing to it.
+#[tokio::test]
+async fn an_attempt_that_was_under_way_when_all_was_let_go_keeps_nothing() {
+    let server = Keeping::start(None).await;
+    let (target, check) = (server.target(), server.check());
+    let prober = Prober::new().unwrap();
+    server.answer(HALF);
+    let kind = CheckKind::Http(check.clone());
+    let mut by_hand = std::pin::pin!(prober.attempt(&target, &kind, TIMEOUT));
+    let asked = async {
+        while server.heads.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        seen = &mut by_hand => panic!("it has no body yet: {seen:?}"),
+        () = asked => {}
+    }
+    target.let_go();
+    server.finish.notify_one();
+    let seen = by_hand.await;
+    assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+    server.answer(FINE);
+    passes(&target, &check).await;
+    assert_eq!(server.connections(), 2);
 }

@@ -29,7 +29,7 @@ use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts};
 use super::{
     Context,
     flights::Handle,
-    group::{Flight, Group, GroupState, loops},
+    group::{Flight, Group, GroupState, Loops, loops},
     observation::Observation,
     rounds::Rounds,
     trials::{Trials, Turn},
@@ -56,7 +56,7 @@ pub struct Watched {
 
 struct State {
     verdicts: TaskVerdicts,
-    groups: Vec<Group>,
+    groups: Loops,
     /// Nothing is attempted until then.
     paused_until: Option<Elapsed>,
     /// The actor takes news. While it does not, nothing is begun that could make more.

@@ -92,7 +92,8 @@ impl TryFrom<pb::HttpCheck> for HttpCheck {
             body: optional("body", body)?,
             body_not: optional("body_not", body_not)?,
             keep_alive: false,
-        };
+        }
+        .consistent()?;
         if keep_alive { check.kept() } else { Ok(check) }
     }
 }

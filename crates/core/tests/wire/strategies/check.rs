@@ -84,6 +84,10 @@ fn http_check() -> impl Strategy<Value = HttpCheck> {
                     body_not,
                     keep_alive: false,
                 };
+                let check = check
+                    .clone()
+                    .consistent()
+                    .unwrap_or_else(|_| HttpCheck { method: HttpMethod::get(), ..check });
                 // Where it can be.
                 if kept { check.clone().kept().unwrap_or(check) } else { check }
             },
