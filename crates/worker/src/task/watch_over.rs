@@ -13,10 +13,10 @@ use warren_core::{
     task::{Phase, TaskEnd},
     time::Timestamp,
 };
-use warren_runtime::{Exit, ImageFacts, Running, Runtime, RuntimeError};
+use warren_runtime::{Exit, ImageFacts, Runtime, RuntimeError};
 
 use super::{
-    Actor, Orders, Purpose, RETRY_FIRST, RETRY_LAST,
+    Actor, Orders, Process, Purpose, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
@@ -75,9 +75,9 @@ impl Actor {
     ///
     /// What is not waited for most of the time is boxed: while it sleeps, an actor shall not carry
     /// the room for it.
-    pub(super) async fn watch_over(&mut self, running: Box<Running>) -> TaskEnd {
-        let checking = Box::pin(self.begin(&running)).await;
-        drop(running);
+    pub(super) async fn watch_over(&mut self, process: Box<Process>) -> TaskEnd {
+        let checking = Box::pin(self.begin(&process)).await;
+        drop(process);
         let mut eyes = Eyes::new(checking, &self.orders);
         let mut exit = Box::pin(self.exit());
         // What was wanted before the process ran, or before this worker did.
@@ -109,8 +109,8 @@ impl Actor {
     }
 
     /// Starts its checks, or goes on with them, and says that it runs.
-    async fn begin(&mut self, running: &Running) -> Checking {
-        let checking = self.checking(running).await;
+    async fn begin(&mut self, process: &Process) -> Checking {
+        let checking = self.checking(process).await;
         if matches!(self.status.phase, Phase::Running) {
             // Adopted: what the manager knows still holds.
             self.publish(None).await;
@@ -120,7 +120,8 @@ impl Actor {
         checking
     }
 
-    pub(super) async fn checking(&mut self, running: &Running) -> Checking {
+    pub(super) async fn checking(&mut self, process: &Process) -> Checking {
+        let running = &process.running;
         let checks = self.known_checks().await;
         let reach = &running.reach;
         self.status.pid = Some(running.pid);
@@ -131,7 +132,7 @@ impl Actor {
         let saved = self.health.take();
         let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
         let mut checking =
-            Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+            Checking::new(self.task(), name, &checks, process, runtime, context, saved);
         if let Some(until) = self.heeded.paused_until.filter(|until| self.now() < *until) {
             checking.rest(until);
         }

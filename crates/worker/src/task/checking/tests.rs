@@ -20,7 +20,9 @@ use warren_core::{
     task::{Phase, Stop, StopCause, TaskStatus},
 };
 use warren_probe::Observer;
-use warren_runtime::{ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, RuntimeError};
+use warren_runtime::{
+    ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, Running, RuntimeError,
+};
 
 use super::{
     super::{Actor, Heeded, Orders, Purpose, Resume, Update, flights::Flights, watch_over::Eyes},
@@ -122,9 +124,11 @@ impl Scene {
         let now = context.clock.now();
         let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST), root_of: None };
         let running = Running { pid: 1, started_at: now, reach };
+        let process = Process { running, born: None };
         let checks = Arc::new(checks.clone());
         let checking =
-            Checking::new(task, &service_name, &checks, &running, &runtime, &context, None);
+            Checking::new(task, &service_name, &checks, &process, &runtime, &context, None);
+        let running = process.running;
         let actor = Actor {
             launch: Launch { task, service, service_name, slot, template },
             runtime,
