@@ -321,7 +321,8 @@ pub(crate) mod tests {
         after("a report", &|held| drop(held.send(TASK)));
         after("news that wait for it", &|held| drop(held.update(news(2))));
         after("a pause", &|held| {
-            let heeded = Heeded { paused_until: Some(Timestamp::from_millis(9)) };
+            let paused_until = Some(Timestamp::from_millis(9));
+            let heeded = Heeded { paused_until, checks_given: true };
             drop(held.update(Update { heeded, purpose: Purpose::Note, ..news(2) }));
         });
         after("its acknowledgement", &|held| held.acked(2));

@@ -147,7 +147,7 @@ impl Record {
         dropped: u64,
         heeded: Heeded,
     ) -> Self {
-        let Heeded { paused_until } = heeded;
+        let Heeded { paused_until, checks_given } = heeded;
         let task = pb::WorkerTask {
             task_id: assignment.task.to_string(),
             status: Some(status.into()),
@@ -155,6 +155,7 @@ impl Record {
             transitions: transitions.into_iter().collect(),
             transitions_dropped: dropped,
             paused_until: paused_until.map(Into::into),
+            checks_given,
         };
         let assignments = vec![assignment.into()];
         let state = pb::WorkerState { assignments, tasks: vec![task], ..Default::default() };
@@ -258,6 +259,7 @@ fn decode(bytes: &[u8]) -> Result<(Identity, Vec<Remembered>), Undecodable> {
             transitions,
             transitions_dropped: dropped,
             paused_until,
+            checks_given,
         } = task;
         let id = task_id.parse::<TaskId>().map_err(|invalid| invalid.at("tasks.task_id"))?;
         let status = status.ok_or_else(|| Invalid::missing("status"))?.try_into()?;
@@ -266,7 +268,8 @@ fn decode(bytes: &[u8]) -> Result<(Identity, Vec<Remembered>), Undecodable> {
         let transitions = transitions.collect::<Result<Vec<_>, _>>()?;
         let paused_until = paused_until.map(Timestamp::try_from).transpose();
         let paused_until = paused_until.map_err(|invalid| invalid.at("tasks.paused_until"))?;
-        known.insert(id, (status, health, transitions, dropped, Heeded { paused_until }));
+        let heeded = Heeded { paused_until, checks_given };
+        known.insert(id, (status, health, transitions, dropped, heeded));
     }
     let mut remembered = Vec::with_capacity(assignments.len());
     for assignment in assignments {
@@ -321,7 +324,10 @@ mod tests {
             health: (id > 1).then(|| Health::starting(Timestamp::from_millis(id))),
             transitions: Vec::new(),
             dropped: id,
-            heeded: Heeded { paused_until: (id > 2).then_some(Timestamp::from_millis(id)) },
+            heeded: Heeded {
+                paused_until: (id > 2).then_some(Timestamp::from_millis(id)),
+                checks_given: id > 1,
+            },
         });
         let (known, read) = decode(&encode(identity, &tasks)).unwrap();
         assert_eq!((known.node, known.epoch, read), (identity.node, 3, tasks.to_vec()));

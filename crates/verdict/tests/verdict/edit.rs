@@ -9,8 +9,8 @@ use warren_core::{
 use warren_verdict::{Elapsed, Next, TaskVerdicts, groups};
 
 use crate::make::{
-    FAIL, PASS, PERIOD_MS, STARTED, TASK, apart, check, flapping, fresh, liveness, ms, readiness,
-    role_of, shared, startup, status, streak, tell, tell_all, timing, verdict,
+    BLIND, FAIL, PASS, PERIOD_MS, STARTED, TASK, apart, check, flapping, fresh, liveness, ms,
+    readiness, restored, role_of, shared, startup, status, streak, tell, tell_all, timing, verdict,
 };
 
 const SOON: Elapsed = ms(100 * PERIOD_MS);
@@ -183,6 +183,52 @@ fn a_new_role_takes_nobody_out_of_traffic_before_it_fails() {
     edit(&mut starting, &before, &after);
     tell(&mut starting, Role::Liveness, PASS, SOON);
     assert_eq!(status(&starting), (HealthStatus::Healthy, false));
+}
+
+// C-95: liveness that comes to a task which is not healthy, or waits for its startup, has to pass.
+#[test]
+fn a_new_liveness_is_taken_for_passing_by_healthy_tasks_alone() {
+    let with = |liveness: Option<Check>| Checks { liveness, ..startup(timing(2, 1)) };
+    let (before, after) = (with(None), with(Some(check(9, timing(2, 1)))));
+    let mut starting = fresh(&before);
+    edit(&mut starting, &before, &after);
+    assert_eq!(verdict(&starting, Role::Liveness), Some(Verdict::Pending));
+    tell(&mut starting, Role::Startup, PASS, SOON);
+    assert_eq!(status(&starting), (HealthStatus::Starting, false));
+    tell(&mut starting, Role::Liveness, PASS, SOON);
+    assert_eq!(status(&starting), (HealthStatus::Healthy, true));
+    // Nobody could look at whether it has started.
+    let mut unknown = fresh(&before);
+    tell_all(&mut unknown, Role::Startup, ms(0), &[BLIND, BLIND, BLIND]);
+    assert_eq!(status(&unknown), (HealthStatus::Unknown, false));
+    edit(&mut unknown, &before, &after);
+    assert_eq!(verdict(&unknown, Role::Liveness), Some(Verdict::Pending));
+    // A readiness that fails says nothing of whether it lives.
+    let (before, after) = (readiness(timing(2, 1)), apart(timing(2, 1)));
+    let mut drained = ready(&before);
+    tell_all(&mut drained, Role::Readiness, ms(PERIOD_MS), &[FAIL, FAIL]);
+    edit(&mut drained, &before, &after);
+    assert_eq!(verdict(&drained, Role::Liveness), Some(Verdict::Passing));
+    assert_eq!(status(&drained), (HealthStatus::Healthy, false));
+}
+
+// C-25, C-93: a worker that ends between the change and the first outcome.
+#[test]
+fn the_next_worker_counts_what_was_seen_before_a_change_by_the_new_numbers() {
+    let (before, after) = (liveness(timing(7, 1)), liveness(timing(4, 1)));
+    let mut verdicts = ready(&before);
+    tell_all(&mut verdicts, Role::Liveness, ms(97 * PERIOD_MS), &[FAIL, FAIL, FAIL]);
+    edit(&mut verdicts, &before, &after);
+    let mut next_one = restored(&after, &verdicts.health(), SOON);
+    assert_eq!(next_one.health(), verdicts.health());
+    assert_eq!(next_one.recent(Role::Liveness).count(), 1, "the last attempt is what is saved");
+    // By the new grid, and the fourth in a row since 970 s.
+    let due = next(&next_one, Role::Liveness, SOON);
+    assert!(due > SOON && due <= SOON + ms(2 * PERIOD_MS), "{due:?}");
+    for verdicts in [&mut verdicts, &mut next_one] {
+        tell(verdicts, Role::Liveness, FAIL, SOON + ms(1));
+        assert_eq!(verdict(verdicts, Role::Liveness), Some(Verdict::Failing));
+    }
 }
 
 // C-93: together or apart, the loops are those of the new checks.

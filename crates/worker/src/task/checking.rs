@@ -23,11 +23,11 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_probe::{Prober, Seen, Target};
-use warren_runtime::{Running, Runtime};
+use warren_runtime::Runtime;
 use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts};
 
 use super::{
-    Context,
+    Context, Process,
     flights::Handle,
     group::{Flight, Group, GroupState, Loops, loops},
     observation::Observation,
@@ -107,20 +107,29 @@ struct Landed {
     ended: Elapsed,
 }
 
+impl Process {
+    /// How long it has run, by the wall clock. One that this worker has started is no older and
+    /// no younger than the worker knows itself, however that clock was set since.
+    fn age(&self, clock: &dyn Clock) -> Elapsed {
+        let age = clock.now().since(self.running.started_at);
+        self.born.map_or(age, |(before, after)| age.clamp(after.elapsed(), before.elapsed()))
+    }
+}
+
 impl Checking {
     /// `saved` is the health of a task that was adopted.
     pub fn new(
         task: TaskId,
         service: &ServiceName,
         checks: &Arc<Checks>,
-        running: &Running,
+        process: &Process,
         runtime: &Arc<dyn Runtime>,
         context: &Context,
         saved: Option<Health>,
     ) -> Self {
+        let running = &process.running;
         let started = running.started_at;
-        let elapsed = context.clock.now().since(started);
-        let now = Instant::now();
+        let (now, elapsed) = (Instant::now(), process.age(&*context.clock));
         let verdicts = match saved {
             Some(saved) => TaskVerdicts::restore(task, checks, started, &saved, elapsed),
             None => TaskVerdicts::new(task, checks, started),

@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warren_core::{
     assignment::Assignment,
@@ -107,11 +110,14 @@ pub struct Update {
     pub purpose: Purpose,
 }
 
-/// What of its orders is in a task's health.
+/// What of its orders is in a task's status and health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Heeded {
     /// The pause for which its streaks have been forgotten.
     pub paused_until: Option<Timestamp>,
+    /// Its checks are the owner's. What its image says is asked for only when they no longer are:
+    /// the image's name may mean another one by then.
+    pub checks_given: bool,
 }
 
 /// Whom news are for.
@@ -288,9 +294,16 @@ struct Actor {
     ended: watch::Sender<bool>,
 }
 
+/// A task's process.
+struct Process {
+    running: Running,
+    /// Of one that this worker has started: since when it was about to be, and since when it ran.
+    born: Option<(Instant, Instant)>,
+}
+
 /// What there is to do for an actor.
 enum Begun {
-    Running(Box<Running>),
+    Running(Box<Process>),
     Ended(Box<TaskEnd>),
     /// All has been told but what is left to remove.
     Over,
@@ -306,29 +319,34 @@ impl Actor {
 
     /// How it ended, unless that was known before.
     async fn live(&mut self, resume: Resume) -> Option<Box<TaskEnd>> {
-        let running = match self.begin_at(resume).await {
-            Begun::Running(running) => running,
+        let process = match self.begin_at(resume).await {
+            Begun::Running(process) => process,
             Begun::Ended(end) => return Some(end),
             Begun::Over => return None,
         };
         Some(if self.status.phase == Phase::Stopping {
             let stop = async {
-                let eyes = Eyes::new(self.checking(&running).await, &self.orders);
+                let mut eyes = Eyes::new(self.checking(&process).await, &self.orders);
+                eyes.checking.drain();
+                // What was wanted beside its end before this worker was there.
+                self.tune(&mut eyes).await;
                 self.stop(eyes, self.exit()).await
             };
             Box::new(Box::pin(stop).await)
         } else {
-            Box::new(self.watch_over(running).await)
+            Box::new(self.watch_over(process).await)
         })
     }
 
     async fn begin_at(&mut self, resume: Resume) -> Begun {
         let ended = match resume {
             Resume::Fresh => match Box::pin(self.prepare()).await {
-                Ok(running) => return Begun::Running(Box::new(running)),
+                Ok(process) => return Begun::Running(Box::new(process)),
                 Err(end) => end,
             },
-            Resume::Running(running) => return Begun::Running(Box::new(running)),
+            Resume::Running(running) => {
+                return Begun::Running(Box::new(Process { running, born: None }));
+            }
             Resume::Exited(exit) => self.ended_unseen(&exit),
             Resume::Gone => self.ended_unseen(&end::unknown_exit(self.now())),
             Resume::Leftover | Resume::Done => return Begun::Over,

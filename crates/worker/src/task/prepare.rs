@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use warren_core::{
-    check::Checks,
+    check::{Checks, HealthConfig},
     spec::{Pull, Workload},
     task::{Phase, TaskEnd},
 };
-use warren_runtime::{ImageFacts, Launch, Running, Runtime, RuntimeError};
+use warren_runtime::{ImageFacts, Launch, Runtime, RuntimeError};
 
-use super::{Actor, RETRY_FIRST, RETRY_LAST, Wanted, end, unwanted};
+use super::{Actor, Process, RETRY_FIRST, RETRY_LAST, Wanted, end, unwanted};
 
 impl Actor {
     /// Gets the image, creates the container and starts it, unless it is no longer wanted.
-    pub(super) async fn prepare(&mut self) -> Result<Running, TaskEnd> {
+    pub(super) async fn prepare(&mut self) -> Result<Process, TaskEnd> {
         let (runtime, launch) = (Arc::clone(&self.runtime), self.launch.clone());
         let mut orders = self.orders.clone();
         let facts = tokio::select! {
@@ -22,9 +23,12 @@ impl Actor {
             facts = self.get_image(&runtime, &launch) => facts?,
         };
         self.carry_out(|| runtime.create(&launch)).await?;
+        let before = Instant::now();
         let running = self.carry_out(|| runtime.start(launch.task)).await?;
+        let born = Some((before, Instant::now()));
         self.status.checks = Some(self.resolve(&facts));
-        Ok(running)
+        self.heeded.checks_given = launch.template.health != HealthConfig::Auto;
+        Ok(Process { running, born })
     }
 
     /// May take long; nothing but files is lost when it is given up.

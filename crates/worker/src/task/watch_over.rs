@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 use warren_core::{
     check::{Checks, HealthConfig},
@@ -12,10 +13,10 @@ use warren_core::{
     task::{Phase, TaskEnd},
     time::Timestamp,
 };
-use warren_runtime::{Exit, Running, Runtime, RuntimeError};
+use warren_runtime::{Exit, ImageFacts, Runtime, RuntimeError};
 
 use super::{
-    Actor, Orders, Purpose, RETRY_FIRST, RETRY_LAST,
+    Actor, Orders, Process, Purpose, RETRY_FIRST, RETRY_LAST,
     checking::{Checking, Noted},
     end::{describe, unknown_exit},
     patiently,
@@ -27,16 +28,19 @@ use crate::Clock;
 pub(super) struct Eyes {
     pub(super) checking: Checking,
     orders: watch::Receiver<Orders>,
+    /// The image is being read for the checks that it has.
+    reading: Option<BoxFuture<'static, Box<ImageFacts>>>,
 }
 
 pub(super) enum Seen {
     Ordered,
+    Read(Box<ImageFacts>),
     Noted(Noted, Box<Health>),
 }
 
 impl Eyes {
     pub(super) fn new(checking: Checking, orders: &watch::Receiver<Orders>) -> Self {
-        Self { checking, orders: orders.clone() }
+        Self { checking, orders: orders.clone(), reading: None }
     }
 
     /// Loses nothing when dropped.
@@ -45,6 +49,7 @@ impl Eyes {
             biased;
             () = changed(&mut self.orders) => Seen::Ordered,
             (noted, health) = self.checking.next() => Seen::Noted(noted, health),
+            facts = read(&mut self.reading) => Seen::Read(facts),
         }
     }
 }
@@ -57,18 +62,26 @@ async fn changed(orders: &mut watch::Receiver<Orders>) {
     }
 }
 
+/// What the image says, if it is being read.
+async fn read(reading: &mut Option<BoxFuture<'static, Box<ImageFacts>>>) -> Box<ImageFacts> {
+    let Some(image) = reading else { return std::future::pending().await };
+    let facts = image.await;
+    *reading = None;
+    facts
+}
+
 impl Actor {
     /// Until the process has ended, by itself or as the manager wanted.
     ///
     /// What is not waited for most of the time is boxed: while it sleeps, an actor shall not carry
     /// the room for it.
-    pub(super) async fn watch_over(&mut self, running: Box<Running>) -> TaskEnd {
-        let checking = Box::pin(self.begin(&running)).await;
-        drop(running);
+    pub(super) async fn watch_over(&mut self, process: Box<Process>) -> TaskEnd {
+        let checking = Box::pin(self.begin(&process)).await;
+        drop(process);
         let mut eyes = Eyes::new(checking, &self.orders);
         let mut exit = Box::pin(self.exit());
         // What was wanted before the process ran, or before this worker did.
-        Box::pin(self.tune(&mut eyes.checking)).await;
+        Box::pin(self.tune(&mut eyes)).await;
         while self.is_wanted() {
             let seen = tokio::select! {
                 biased;
@@ -82,7 +95,11 @@ impl Actor {
 
     pub(super) async fn attend(&mut self, seen: Seen, eyes: &mut Eyes) {
         match seen {
-            Seen::Ordered => self.tune(&mut eyes.checking).await,
+            Seen::Ordered => self.tune(eyes).await,
+            Seen::Read(facts) => {
+                self.heeded.checks_given = false;
+                self.look_by(self.resolve(&facts), &mut eyes.checking).await;
+            }
             Seen::Noted(noted, health) => self.note(noted, *health).await,
         }
     }
@@ -92,8 +109,8 @@ impl Actor {
     }
 
     /// Starts its checks, or goes on with them, and says that it runs.
-    async fn begin(&mut self, running: &Running) -> Checking {
-        let checking = self.checking(running).await;
+    async fn begin(&mut self, process: &Process) -> Checking {
+        let checking = self.checking(process).await;
         if matches!(self.status.phase, Phase::Running) {
             // Adopted: what the manager knows still holds.
             self.publish(None).await;
@@ -103,7 +120,8 @@ impl Actor {
         checking
     }
 
-    pub(super) async fn checking(&mut self, running: &Running) -> Checking {
+    pub(super) async fn checking(&mut self, process: &Process) -> Checking {
+        let running = &process.running;
         let checks = self.known_checks().await;
         let reach = &running.reach;
         self.status.pid = Some(running.pid);
@@ -114,7 +132,7 @@ impl Actor {
         let saved = self.health.take();
         let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
         let mut checking =
-            Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+            Checking::new(self.task(), name, &checks, process, runtime, context, saved);
         if let Some(until) = self.heeded.paused_until.filter(|until| self.now() < *until) {
             checking.rest(until);
         }
@@ -125,19 +143,35 @@ impl Actor {
     }
 
     /// Looks at the task as the manager wants it now.
-    async fn tune(&mut self, checking: &mut Checking) {
+    pub(super) async fn tune(&mut self, eyes: &mut Eyes) {
         let Orders { wanted: _, template, paused_until } = self.orders.borrow().clone();
-        let known = self.status.checks.clone().unwrap_or_default();
-        let was_auto = self.launch.template.health == HealthConfig::Auto;
         self.launch.template = template;
-        let checks = match self.launch.template.health {
+        match self.launch.template.health {
             HealthConfig::Checks(_) | HealthConfig::Preset(_) | HealthConfig::Disabled => {
-                self.launch.template.checks(None)
+                (eyes.reading, self.heeded.checks_given) = (None, true);
+                self.look_by(self.launch.template.checks(None), &mut eyes.checking).await;
             }
-            // As recorded at its start: the image's name may mean another one by now.
-            HealthConfig::Auto if was_auto => Arc::clone(&known),
-            HealthConfig::Auto => self.checks_found().await,
-        };
+            // However long the runtime takes, the task is looked at as before meanwhile.
+            HealthConfig::Auto if self.heeded.checks_given => {
+                eyes.reading.get_or_insert_with(|| self.read_image().boxed());
+            }
+            HealthConfig::Auto => {}
+        }
+        if self.heeded.paused_until != paused_until {
+            self.heeded.paused_until = paused_until;
+            match paused_until {
+                Some(until) => {
+                    let noted = eyes.checking.pause(until);
+                    self.note(noted, eyes.checking.health()).await;
+                }
+                None => eyes.checking.resume(),
+            }
+        }
+    }
+
+    /// Goes on with these checks.
+    async fn look_by(&mut self, checks: Arc<Checks>, checking: &mut Checking) {
+        let known = self.status.checks.clone().unwrap_or_default();
         if checks != known
             && checking.edit(&self.launch.service_name, &known, &checks, &self.context)
         {
@@ -145,34 +179,31 @@ impl Actor {
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;
         }
-        if self.heeded.paused_until != paused_until {
-            self.heeded.paused_until = paused_until;
-            match paused_until {
-                Some(until) => {
-                    let noted = checking.pause(until);
-                    self.note(noted, checking.health()).await;
-                }
-                None => checking.resume(),
-            }
-        }
     }
 
-    /// As recorded when it was started, or as the image says.
-    async fn known_checks(&self) -> Arc<Checks> {
+    /// As recorded when it was started. One that was started while the worker died has what its
+    /// owner says, or its image.
+    async fn known_checks(&mut self) -> Arc<Checks> {
         if let Some(checks) = &self.status.checks {
             return Arc::clone(checks);
         }
-        self.checks_found().await
+        self.heeded.checks_given = self.launch.template.health != HealthConfig::Auto;
+        if self.heeded.checks_given {
+            return self.launch.template.checks(None);
+        }
+        self.resolve(&*self.read_image().await)
     }
 
-    /// As the image says, or its port.
-    async fn checks_found(&self) -> Arc<Checks> {
-        let (runtime, launch) = (&self.runtime, &self.launch);
-        match patiently(self.task(), || facts(runtime, launch, Pull::Never)).await {
-            Ok(facts) => self.resolve(&facts),
-            Err(error) => {
-                tracing::warn!(task.id = %self.task(), %error, "cannot read the image");
-                self.resolve(&warren_runtime::ImageFacts::default())
+    /// For the checks that it has, or its port.
+    fn read_image(&self) -> impl Future<Output = Box<ImageFacts>> + use<> {
+        let (runtime, launch) = (Arc::clone(&self.runtime), self.launch.clone());
+        async move {
+            match patiently(launch.task, || facts(&runtime, &launch, Pull::Never)).await {
+                Ok(facts) => Box::new(facts),
+                Err(error) => {
+                    tracing::warn!(task.id = %launch.task, %error, "cannot read the image");
+                    Box::default()
+                }
             }
         }
     }

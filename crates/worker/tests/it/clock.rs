@@ -5,13 +5,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use warren_core::{
     assignment::Assignment,
-    bounds::Threshold,
+    bounds::{Delay, Threshold},
     check::{Checks, Role, Timing},
-    health::Streak,
+    health::{HealthStatus, Streak},
 };
 
 use crate::support::{
-    TASK, World, assignment, both, failures_of, is_ready, now, runtime::Finds, timing,
+    TASK, World, assignment, both, failures_of, is, is_ready, now,
+    runtime::{Finds, Step},
+    timing,
 };
 
 const HOUR: i64 = 3_600;
@@ -21,6 +23,54 @@ const TEN_MINUTES: Duration = Duration::from_mins(10);
 /// With other numbers.
 fn edited() -> Checks {
     both(Timing { failures: Threshold::new_const(9), ..timing() })
+}
+
+// C-2, C-7: such as at a boot, when somebody at last says what the time is.
+#[tokio::test(start_paused = true)]
+async fn a_step_as_a_task_starts_does_not_move_its_first_attempt() {
+    let delay = Duration::from_secs(90);
+    for step in [HOUR, -HOUR] {
+        let world = World::new();
+        // The runtime's time is another one from here on.
+        world.clock.step(step);
+        let checks = both(Timing { delay: Delay::new(delay).unwrap(), ..timing() });
+        world.manager.assign([assignment(TASK, checks)]);
+        world.runtime.until(|runtime| runtime.count(TASK, Step::Start) == 1).await;
+        let started = Instant::now();
+        world.runtime.until(|runtime| runtime.execs().len() == 1).await;
+        let late = (world.runtime.execs()[0] - started).abs_diff(delay);
+        assert!(late <= Duration::from_millis(10), "{step} s: {late:?}");
+    }
+}
+
+// C-3, C-7
+#[tokio::test(start_paused = true)]
+async fn no_step_moves_an_attempt_or_a_verdict_of_a_task_that_runs() {
+    let world = World::running(both(timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    let seen = |count| {
+        let world = &world;
+        async move { world.runtime.until(|runtime| runtime.execs().len() == count).await }
+    };
+    // The second one is the first on the grid.
+    seen(2).await;
+    for (step, count) in [(HOUR, 3), (-2 * HOUR, 4), (HOUR, 5)] {
+        world.clock.step(step);
+        seen(count).await;
+    }
+    world.runtime.find(Finds::Bad);
+    for (step, count) in [(HOUR, 6), (-2 * HOUR, 7)] {
+        seen(count).await;
+        world.clock.step(step);
+    }
+    let bad = world.manager.report(TASK, is(HealthStatus::Unhealthy)).await;
+    assert_eq!(failures_of(&bad, Role::Liveness), Streak::Failures(3));
+    let execs = world.runtime.execs();
+    assert_eq!(execs.len(), 8);
+    for pair in execs[1..].windows(2) {
+        let off = (pair[1] - pair[0]).abs_diff(PERIOD);
+        assert!(off <= Duration::from_millis(2), "{off:?}");
+    }
 }
 
 // C-91: also over a change of the checks.

@@ -17,7 +17,7 @@ use warren_proto::v1::{self as pb, call::Ask, call_output::Output};
 use crate::support::{
     GRACE, TASK, World, assignment, both, exec, failures_of, has_ended, is, is_ready, liveness,
     now,
-    runtime::{Finds, Step},
+    runtime::{Finds, NOBODY, Step, Trouble},
     stopping, timing,
 };
 
@@ -216,15 +216,81 @@ async fn a_change_that_came_while_there_was_no_worker_is_taken_up_by_the_next_on
 async fn what_the_image_says_is_read_anew_only_when_the_owner_says_so() {
     let world = World::running(both(timing())).await;
     world.manager.report(TASK, is_ready).await;
+    world.manager.assign([auto()]);
+    world.manager.report(TASK, is(HealthStatus::Unchecked)).await;
+    let asked = world.runtime.count(NOBODY, Step::EnsureImage);
+    world.manager.assign([Assignment { checks_paused_until: Some(now().after(PERIOD)), ..auto() }]);
+    world.manager.heartbeats(2).await;
+    let again = world.runtime.count(NOBODY, Step::EnsureImage);
+    assert_eq!(again, asked);
+}
+
+/// Whose checks become the image's, while nobody can say what these are.
+async fn unread() -> World {
+    let world = World::running(both(timing())).await;
+    world.manager.report(TASK, is_ready).await;
+    world.runtime.set_trouble(Step::EnsureImage, Trouble::Unavailable);
+    let asked = world.runtime.count(NOBODY, Step::EnsureImage);
+    world.manager.assign([auto()]);
+    world.runtime.until(|runtime| runtime.count(NOBODY, Step::EnsureImage) > asked + 1).await;
+    world
+}
+
+fn auto() -> Assignment {
     let mut auto = assignment(TASK, Checks::NONE);
     Arc::make_mut(&mut auto.template).health = HealthConfig::Auto;
-    world.manager.assign([auto.clone()]);
+    auto
+}
+
+// C-92
+#[tokio::test(start_paused = true)]
+async fn until_the_image_can_be_read_the_task_is_looked_at_as_before() {
+    for ends in [false, true] {
+        let world = unread().await;
+        world.runtime.find(Finds::Bad);
+        world.manager.report(TASK, is(HealthStatus::Unhealthy)).await;
+        if ends {
+            world.runtime.exit(TASK, 3);
+            world.manager.report(TASK, has_ended).await;
+        } else {
+            world.runtime.end_trouble();
+            world.manager.report(TASK, is(HealthStatus::Unchecked)).await;
+        }
+    }
+}
+
+// C-92
+#[tokio::test(start_paused = true)]
+async fn other_checks_that_come_before_the_images_could_be_read_are_what_counts() {
+    let world = unread().await;
+    let other = liveness(timing());
+    world.manager.assign([assignment(TASK, other.clone())]);
+    let told = |report: &TaskReport| report.status.checks.as_deref() == Some(&other);
+    world.manager.report(TASK, told).await;
+    world.runtime.end_trouble();
+    let count = world.manager.count();
+    sleep(Duration::from_mins(1)).await;
+    assert!(!world.manager.reports(TASK)[count..].iter().any(|report| !told(report)));
+}
+
+// C-92: the file has the new orders, and not yet what was to come of them.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_ends_before_it_could_read_the_image_leaves_that_to_the_next_one() {
+    let mut world = unread().await;
+    for _ in 0..2 {
+        world.stop().await;
+        world.start();
+        world.manager.heartbeats(1).await;
+    }
+    world.runtime.end_trouble();
     world.manager.report(TASK, is(HealthStatus::Unchecked)).await;
-    let asked = world.runtime.count(crate::support::runtime::NOBODY, Step::EnsureImage);
-    world.manager.assign([Assignment { checks_paused_until: Some(now().after(PERIOD)), ..auto }]);
-    world.manager.heartbeats(2).await;
-    let again = world.runtime.count(crate::support::runtime::NOBODY, Step::EnsureImage);
-    assert_eq!(again, asked);
+    let asked = world.runtime.count(NOBODY, Step::EnsureImage);
+    world.stop().await;
+    let before = world.manager.count();
+    world.start();
+    world.manager.report_after(before, TASK, is(HealthStatus::Unchecked)).await;
+    world.manager.heartbeats(1).await;
+    assert_eq!(world.runtime.count(NOBODY, Step::EnsureImage), asked, "it was read once");
 }
 
 // C-18, C-9

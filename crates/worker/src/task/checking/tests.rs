@@ -1,9 +1,6 @@
 //! An attempt that lands and an order that comes in one tick, before the task's actor goes on.
 
-use std::{
-    future::ready,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use futures::FutureExt as _;
 use tokio::sync::{mpsc, watch};
@@ -20,10 +17,16 @@ use warren_core::{
     task::{Phase, Stop, StopCause, TaskStatus},
 };
 use warren_probe::Observer;
-use warren_runtime::{ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, RuntimeError};
+use warren_runtime::{
+    ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, Running, RuntimeError,
+};
 
 use super::{
-    super::{Actor, Heeded, Orders, Purpose, Update, flights::Flights, watch_over::Eyes},
+    super::{
+        Actor, Heeded, Orders, Purpose, Resume, Update,
+        flights::{Flights, Handle},
+        watch_over::Eyes,
+    },
     *,
 };
 use crate::{Config, Engine, Metrics, SystemClock, agent::Event, held};
@@ -86,6 +89,7 @@ struct Scene {
     actor: Actor,
     eyes: Eyes,
     assignment: Assignment,
+    running: Running,
     orders: watch::Sender<Orders>,
     events: mpsc::Receiver<Event>,
 }
@@ -121,9 +125,11 @@ impl Scene {
         let now = context.clock.now();
         let reach = Reach { netns: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST), root_of: None };
         let running = Running { pid: 1, started_at: now, reach };
+        let process = Process { running, born: None };
         let checks = Arc::new(checks.clone());
         let checking =
-            Checking::new(task, &service_name, &checks, &running, &runtime, &context, None);
+            Checking::new(task, &service_name, &checks, &process, &runtime, &context, None);
+        let running = process.running;
         let actor = Actor {
             launch: Launch { task, service, service_name, slot, template },
             runtime,
@@ -140,24 +146,35 @@ impl Scene {
             ended: watch::Sender::new(false),
         };
         let eyes = Eyes::new(checking, &ordered);
-        Self { actor, eyes, assignment, orders, events }
+        Self { actor, eyes, assignment, running, orders, events }
     }
 
     /// An attempt of the role has seen this.
     fn land(&self, role: Role, outcome: Outcome) {
+        let begun = self.begin(role, &mut |_| Flights::new().begin(std::future::pending::<()>()));
+        self.end(&begun, outcome);
+    }
+
+    /// One begins.
+    fn begin(&self, role: Role, fly: &mut impl FnMut(&Begun) -> Handle) -> Begun {
         let watched = self.eyes.checking.watched();
-        let (mut begun, mut flights) = (Vec::new(), Flights::new());
+        let mut begun = Vec::new();
         let mut state = watched.state();
         for group in &mut state.groups {
             let due = group.shared.roles.contains(&role);
             group.state = if due { GroupState::Due(Elapsed::ZERO) } else { GroupState::Idle };
         }
-        watched.start_due(&mut state, watched.anchor.elapsed(), &mut |one| {
+        watched.start_due(&mut state, Elapsed::ZERO, &mut |one| {
+            let handle = fly(&one);
             begun.push(one);
-            flights.begin(ready(()))
+            handle
         });
-        drop(state);
-        let [Begun { index, number, .. }] = &begun[..] else { panic!("{} begun", begun.len()) };
+        begun.pop().unwrap()
+    }
+
+    /// It has seen this.
+    fn end(&self, begun: &Begun, outcome: Outcome) {
+        let watched = self.eyes.checking.watched();
         let attempt = Attempt {
             at: watched.clock.now(),
             latency: Duration::ZERO,
@@ -165,9 +182,8 @@ impl Scene {
             message: String::new(),
             components: Box::default(),
         };
-        let ended = watched.anchor.elapsed();
-        let late = Duration::ZERO;
-        watched.land(*index, *number, Landed { attempt, late, stretched: false, ended });
+        let (late, ended) = (Duration::ZERO, watched.anchor.elapsed());
+        watched.land(begun.index, begun.number, Landed { attempt, late, stretched: false, ended });
     }
 
     fn order(&self, assignment: &Assignment) {
@@ -280,6 +296,50 @@ async fn a_failure_that_came_with_the_pause_is_forgotten_and_what_it_decided_is_
     }
 }
 
+// C-9: what is under way then has never been.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_in_flight_ends_with_a_change_a_pause_a_stop_and_the_process() {
+    type Order = fn(&mut Scene);
+    let orders: [(&str, Order); 4] = [
+        ("change", |scene| scene.order(&with(&scene.assignment, &readiness(check(80, 5))))),
+        ("pause", |scene| {
+            let until = Some(scene.actor.now().after(Duration::from_mins(1)));
+            scene.order(&Assignment { checks_paused_until: until, ..scene.assignment.clone() });
+        }),
+        ("stop", |scene| {
+            scene.eyes.checking.drain();
+        }),
+        ("exit", |scene| {
+            scene.eyes.checking.exited("gone".to_owned(), Timestamp::EPOCH);
+        }),
+    ];
+    for (name, order) in orders {
+        let mut scene = Scene::ready(&readiness(check(80, 3)), &[Role::Readiness]).await;
+        let (mut flights, held) = (Flights::new(), Arc::new(()));
+        let begun = scene.begin(Role::Readiness, &mut |_| {
+            let held = Arc::clone(&held);
+            flights.begin(async move {
+                std::future::pending::<()>().await;
+                drop(held);
+            })
+        });
+        let cx = std::task::Context::from_waker(Waker::noop());
+        flights.make_headway(&cx);
+        assert_eq!(Arc::strong_count(&held), 2, "it is under way");
+        order(&mut scene);
+        scene.go_on().await;
+        flights.make_headway(&cx);
+        assert_eq!(Arc::strong_count(&held), 1, "{name}: it is not given up");
+        let seen = |scene: &Scene| {
+            let state = scene.eyes.checking.watched().state();
+            (state.verdicts.recent(Role::Readiness).count(), state.verdicts.health(), state.news)
+        };
+        let before = seen(&scene);
+        scene.end(&begun, FAIL);
+        assert_eq!(seen(&scene), before, "{name}");
+    }
+}
+
 // C-11, C-94: the next worker would not know why it failed.
 #[tokio::test(start_paused = true)]
 async fn a_task_whose_startup_has_failed_keeps_its_checks() {
@@ -292,4 +352,24 @@ async fn a_task_whose_startup_has_failed_keeps_its_checks() {
     scene.go_on().await;
     assert_eq!(scene.actor.status.checks.as_deref(), Some(&checks));
     assert_eq!(scene.eyes.checking.health().status, HealthStatus::Unhealthy);
+}
+
+// C-18, C-90, C-92: as it was wanted while there was no worker.
+#[tokio::test(start_paused = true)]
+async fn the_next_worker_looks_at_a_task_that_stops_as_it_is_wanted_to() {
+    let mut scene = Scene::ready(&readiness(check(80, 3)), &[Role::Readiness]).await;
+    let other = readiness(check(80, 5));
+    let until = Some(scene.actor.now().after(Duration::from_mins(10)));
+    scene.order(&Assignment { checks_paused_until: until, ..with(&scene.assignment, &other) });
+    scene.actor.status.phase = Phase::Stopping;
+    // They are what the worker began with.
+    scene.actor.orders.mark_unchanged();
+    let Scene { mut actor, running, mut events, eyes, .. } = scene;
+    drop(eyes);
+    assert_eq!(actor.live(Resume::Running(running)).now_or_never(), None);
+    let said = said(&mut events);
+    let last = said.last().unwrap();
+    assert_eq!(last.status.checks.as_deref(), Some(&other));
+    assert_eq!(last.heeded.paused_until, until);
+    assert!(!said.iter().any(is_ready), "{said:?}");
 }
