@@ -111,7 +111,7 @@ fn text_match(key: &str, value: &str) -> Result<TextMatch, Invalid> {
 }
 
 /// Bytes with `\\r`, `\\n`, `\\t`, `\\0`, `\\\\` and `\\x1F` in them.
-fn unescape(text: &str) -> Result<Vec<u8>, Invalid> {
+pub fn unescape(text: &str) -> Result<Vec<u8>, Invalid> {
     let refuse = |what: &str| {
         let why = format!("{what:?} is not \\r, \\n, \\t, \\0, \\\\ or \\x and two digits");
         Invalid::new(why).at("send")

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use warren_core::check::{
     Check, CheckKind, Checks, Endpoint, ExecCheck, FileCheck, Flapping, GrpcCheck, HttpCheck,
-    HttpVersion, Parts, Role, Scheme, StatusSet, TcpCheck, Timing, Tls, Trust,
+    HttpVersion, Parts, Payload, Role, Scheme, StatusSet, TcpCheck, Timing, Tls, Trust,
 };
 use warren_proto::v1 as pb;
 
@@ -91,7 +91,7 @@ fn parts_words(of: &str, parts: &Parts, host: &str) -> String {
 
 fn http_words(check: &HttpCheck, host: &str) -> String {
     let HttpCheck { tls, endpoint, version, path, method, headers, expect, .. } = check;
-    let HttpCheck { body, body_not, keep_alive, .. } = check;
+    let HttpCheck { send, body, body_not, keep_alive, .. } = check;
     let scheme = match check.scheme() {
         Scheme::Http => "http",
         Scheme::Https => "https",
@@ -114,6 +114,7 @@ fn http_words(check: &HttpCheck, host: &str) -> String {
             value => format!("with {}: {}", header.name(), words::plain(value)),
         });
     }
+    parts.extend(sending(send));
     if *expect != StatusSet::default() {
         let range = |&(first, last): &(u16, u16)| {
             if first == last { first.to_string() } else { format!("{first}-{last}") }
@@ -142,12 +143,15 @@ fn tls_words(tls: &Tls) -> String {
     words.join(" ")
 }
 
+fn sending(send: &Payload) -> Option<String> {
+    let bytes = send.as_slice();
+    (!bytes.is_empty()).then(|| format!("sending \"{}\"", bytes.escape_ascii()))
+}
+
 fn tcp_words(check: &TcpCheck, host: &str) -> String {
     let TcpCheck { port, send, expect } = check;
     let mut parts = vec![format!("TCP connect to {host}:{port}")];
-    if !send.as_slice().is_empty() {
-        parts.push(format!("sending \"{}\"", send.as_slice().escape_ascii()));
-    }
+    parts.extend(sending(send));
     parts.extend(expect.as_ref().map(|text| format!("whose answer must {text}")));
     parts.join(" ")
 }

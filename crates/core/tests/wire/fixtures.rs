@@ -86,6 +86,7 @@ fn http_check() -> HttpCheck {
             HttpHeader::new("Host", "web.example").unwrap(),
             HttpHeader::new("User-Agent", "").unwrap(),
         ],
+        send: Payload::new(*b"{\"deep\":1}").unwrap(),
         expect: StatusSet::new(vec![(200, 204), (301, 302)]).unwrap(),
         body: Some(TextMatch::regex("^(?i)ready").unwrap()),
         body_not: Some(TextMatch::contains("degraded").unwrap()),

@@ -175,8 +175,8 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
         (
             "prot=80",
             "--health-http: \"prot\" is not a key here; there are path, port, socket, \
-             scheme, version, tls, server-name, host, header, status, method, body, body-regex, \
-             body-not, body-not-regex, keep-alive",
+             scheme, version, tls, server-name, host, header, status, method, send, body, \
+             body-regex, body-not, body-not-regex, keep-alive",
         ),
         ("port=1,x", "--health-http: \"x\" is not key=value; a comma within a value is \\,"),
         (
@@ -457,6 +457,10 @@ fn every_option_of_http_has_its_key() {
         ("/:1,tls=any", "GET https://:1/"),
         ("/:1,tls=node", "GET https://:1/ verified by the node's authorities"),
         ("https://:1,server-name=a.example", "GET https://:1/ as a.example"),
+        (
+            "/:1,method=POST,send={\"a\":1\\,\"b\":\\x41}\\n",
+            "POST http://:1/ sending \"{\\\"a\\\":1,\\\"b\\\":A}\\n\"",
+        ),
         ("/:1,keep-alive=true", "GET http://:1/ over kept connections"),
         ("/:1,keep-alive=false", "GET http://:1/"),
     ] {
@@ -464,6 +468,11 @@ fn every_option_of_http_has_its_key() {
     }
     let h2c = health_http("/x:80,scheme=h2c");
     assert_eq!((h2c.scheme(), h2c.version), (Scheme::Http, HttpVersion::Http2));
+}
+
+/// C-50, C-59, C-130.
+#[test]
+fn an_option_of_http_that_cannot_be_is_refused_by_its_key() {
     for (value, why) in [
         ("/:1,scheme=http,tls=any", "tls: needs scheme=https"),
         ("/:1,tls=maybe", "tls: \"maybe\" is not any, node or a CA's file such as ./ca.pem"),
@@ -482,6 +491,11 @@ fn every_option_of_http_has_its_key() {
         (
             "/:1,keep-alive=true,header=connection:close",
             "keep-alive: contradicts a header Connection; leave one of them out",
+        ),
+        ("/:1,send=x", "send: means nothing with GET; say another method, as POST"),
+        (
+            "/:1,method=PUT,send=x,header=transfer-encoding:chunked",
+            "send: has its own length; leave the header transfer-encoding out",
         ),
         (
             "/:1,method=HEAD,body=ready",
