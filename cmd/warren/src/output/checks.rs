@@ -143,14 +143,23 @@ fn tls_words(tls: &Tls) -> String {
     words.join(" ")
 }
 
+/// Where it is no scheme's word already.
+fn by_tls(tls: Option<&Tls>) -> Option<String> {
+    tls.map(|tls| format!("by TLS {}", tls_words(tls)).trim_end().to_owned())
+}
+
 fn sending(send: &Payload) -> Option<String> {
     let bytes = send.as_slice();
     (!bytes.is_empty()).then(|| format!("sending \"{}\"", bytes.escape_ascii()))
 }
 
 fn tcp_words(check: &TcpCheck, host: &str) -> String {
-    let TcpCheck { port, send, expect } = check;
-    let mut parts = vec![format!("TCP connect to {host}:{port}")];
+    let TcpCheck { endpoint, tls, send, expect } = check;
+    let mut parts = vec![match endpoint {
+        Endpoint::Port(port) => format!("TCP connect to {host}:{port}"),
+        Endpoint::Socket(socket) => format!("connect over {}", socket.as_str()),
+    }];
+    parts.extend(by_tls(tls.as_ref()));
     parts.extend(sending(send));
     parts.extend(expect.as_ref().map(|text| format!("whose answer must {text}")));
     parts.join(" ")
@@ -166,11 +175,7 @@ fn grpc_words(check: &GrpcCheck, host: &str) -> String {
         parts.push(format!("for {}", words::plain(service.as_str())));
     }
     parts.extend(asked.as_ref().map(|host| format!("at {}", host.as_str())));
-    if let Some(tls) = tls {
-        parts.push("by TLS".to_owned());
-        parts.push(tls_words(tls));
-    }
-    parts.retain(|part| !part.is_empty());
+    parts.extend(by_tls(tls.as_ref()));
     parts.join(" ")
 }
 

@@ -96,6 +96,7 @@ fn http_check() -> HttpCheck {
 
 fn tcp_check() -> TcpCheck {
     TcpCheck {
+        tls: Some(Tls { trust: Trust::Node, server_name: None }),
         send: Payload::new(*b"PING\r\n").unwrap(),
         expect: Some(TextMatch::contains("+PONG").unwrap()),
         ..TcpCheck::new(port(6379))
@@ -137,7 +138,8 @@ fn more_checks() -> Checks {
         version: HttpVersion::Http2,
         ..HttpCheck::new(port(80))
     };
-    let named = TcpCheck { port: PortRef::Name("admin".parse().unwrap()), ..tcp_check() };
+    let named = Endpoint::Port(PortRef::Name("admin".parse().unwrap()));
+    let named = TcpCheck { endpoint: named, ..tcp_check() };
     ByRole {
         startup: check(Role::Startup, CheckKind::File(file_check())),
         liveness: check(

@@ -223,7 +223,8 @@ fn tcp_ports_are_bare_with_a_colon_or_keyed() {
         ("1,port=1", "--health-tcp: port: is there twice"),
         (
             "path=/",
-            "--health-tcp: \"path\" is not a key here; there are port, send, expect, expect-regex",
+            "--health-tcp: \"path\" is not a key here; there are port, socket, send, expect, \
+             expect-regex, tls, server-name",
         ),
     ] {
         refused(&["--health-tcp", value], why);
@@ -383,9 +384,9 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
         (
             "--liveness-tcp",
             "1,start-period=1s",
-            "\"start-period\" is not a key here; there are port, send, expect, expect-regex, \
-             period, timeout, failures, successes, delay, confirm, start-interval, min-failing, \
-             flapping, stop-grace-period",
+            "\"start-period\" is not a key here; there are port, socket, send, expect, \
+             expect-regex, tls, server-name, period, timeout, failures, successes, delay, confirm, \
+             start-interval, min-failing, flapping, stop-grace-period",
         ),
         ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
         (
@@ -540,6 +541,14 @@ fn every_option_of_the_other_kinds_has_its_key() {
              \"PONG\"",
         ),
         ("tcp", "1,expect-regex=^220", "TCP connect to :1 whose answer must match /^220/"),
+        ("tcp", "socket=/run/redis.sock", "connect over /run/redis.sock"),
+        ("tcp", "465,tls=any", "TCP connect to :465 by TLS"),
+        (
+            "tcp",
+            "port=admin,server-name=x.example,tls=node,expect=220",
+            "TCP connect to :admin by TLS verified by the node's authorities as x.example whose \
+             answer must contain \"220\"",
+        ),
         ("grpc", "50051", "gRPC health of :50051"),
         ("grpc", ":50051,service=a.B", "gRPC health of :50051 for a.B"),
         (

@@ -136,11 +136,8 @@ fn payload() -> impl Strategy<Value = Payload> {
 }
 
 fn tcp_check() -> impl Strategy<Value = TcpCheck> {
-    (port_ref(), payload(), option::of(text_match())).prop_map(|(port, send, expect)| TcpCheck {
-        port,
-        send,
-        expect,
-    })
+    (endpoint(), option::of(tls()), payload(), option::of(text_match()))
+        .prop_map(|(endpoint, tls, send, expect)| TcpCheck { endpoint, tls, send, expect })
 }
 
 fn exec_check() -> impl Strategy<Value = ExecCheck> {
