@@ -74,8 +74,15 @@ fn at_port<'a>(kind: FlagKind, text: &str, net: &'a NetArgs) -> Result<Ask<'a>, 
     Ask::new(spelled_check(kind, &spelled, "CHECK", &net.look)?, place, &net.look)
 }
 
-fn exec(ExecArgs { check, words: typed, look }: &ExecArgs) -> Result<Ask<'_>, Failure> {
+fn exec(ExecArgs { check, stray, words: typed, look }: &ExecArgs) -> Result<Ask<'_>, Failure> {
     if let Some(text) = check {
+        if !stray.is_empty() {
+            let all: Vec<String> = [text].into_iter().chain(stray).cloned().collect();
+            let all = words::command(&all);
+            let why =
+                format!("is one argument; quote the command, or say it after --, as in -- {all}");
+            return Err(Failure::flag("CMD", why));
+        }
         let check = spelled_check(FlagKind::Cmd, text, "CMD", look)?;
         return Ask::new(check, Place::here(), look);
     }

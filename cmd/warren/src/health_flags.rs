@@ -23,9 +23,10 @@ use warren_core::{
     spec::{Protocol, Publish},
 };
 
-use self::spelling::{Spelling, TimingKeys};
+use self::spelling::{Context, Spelling, TimingKeys};
 pub use self::{
-    Kind as FlagKind, change::Change, command::words, preset::by_name as preset_by_name,
+    Kind as FlagKind, change::Change, command::words, http::scheme,
+    preset::by_name as preset_by_name,
 };
 use crate::{
     cli::service::{HealthFlags, MatchWord},
@@ -39,7 +40,7 @@ pub fn health_config(
     publish: &[Publish],
     ports: &[NamedPort],
 ) -> Result<HealthConfig, Failure> {
-    let context = Context { only_port: only_port(publish), ports };
+    let context = Context::Service { only_port: only_port(publish), ports };
     let timing = timing_flags(flags);
     if flags.no_healthcheck {
         let used = used(flags).chain(flags.health_preset.as_ref().map(|_| preset::FLAG.to_owned()));
@@ -88,14 +89,6 @@ fn used(flags: &HealthFlags) -> impl Iterator<Item = String> {
     })
 }
 
-/// What a spelling may leave to the service.
-struct Context<'a> {
-    /// The port of the tasks, where the service publishes exactly one.
-    only_port: Option<Port>,
-    /// What the service calls its ports.
-    ports: &'a [NamedPort],
-}
-
 fn only_port(publish: &[Publish]) -> Option<Port> {
     let mut tcp = publish.iter().filter(|publish| publish.protocol == Protocol::Tcp);
     match (tcp.next(), tcp.next()) {
@@ -113,7 +106,7 @@ pub fn liveness_check(
 ) -> Result<(Check, Vec<String>), Failure> {
     let given = vec![Given { flag: argument.to_owned(), kind, value: text }];
     let group = Group { prefix: "liveness", given, rule: None };
-    role_check(Role::Liveness, &group, &Context { only_port: None, ports: &[] })
+    role_check(Role::Liveness, &group, &Context::ByHand)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

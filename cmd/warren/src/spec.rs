@@ -251,6 +251,7 @@ fn flag_of(args: &CreateArgs, invalid: &Invalid) -> Failure {
         "memory_bytes" => "--memory".to_owned(),
         "mounts" => "--mount".to_owned(),
         "ports" => "--port".to_owned(),
+        "health" if args.health.health_preset.is_some() => "--health-preset".to_owned(),
         "command" if args.entrypoint.is_some() => "--entrypoint".to_owned(),
         "command" | "args" => "CMD".to_owned(),
         other => format!("--{}", other.replace('_', "-")),

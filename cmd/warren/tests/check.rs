@@ -74,6 +74,10 @@ fn http_goes_to_the_url_and_tells_each_phase_and_the_clause() {
     assert!(asked.starts_with("GET /health?deep=1 HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains(&format!("\r\nHost: localhost:{port}\r\n")), "{asked}");
     assert!(asked.contains("\r\nUser-Agent: warren-check/"), "{asked}");
+    let query = check(&["http", &format!("HTTP://localhost:{port}?deep=2")]);
+    assert_eq!((query.code, query.err.as_str()), (Some(0), ""), "{}", query.out);
+    let asked = heard.recv().unwrap();
+    assert!(asked.starts_with("GET /?deep=2 HTTP/1.1\r\n"), "{asked}");
     let check = format!("Check: GET http://localhost:{port}/health?deep=1, timeout 5s\n");
     for told in
         [&check, "Outcome: pass\n", "Latency: connect ", ", first byte ", ", total ", "C-51: "]
@@ -175,6 +179,9 @@ fn a_failure_exits_1_with_its_evidence() {
     let json: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
     assert_eq!(json["attempt"]["outcome"], "OUTCOME_FAIL_REFUSED", "{json:#}");
     assert_eq!((&json["clause"], &json["roles"]), (&61.into(), &serde_json::json!([])));
+    let bracketed = check(&["tcp", "1", "--address", "[::1]"]);
+    assert!(bracketed.out.contains("TCP connect to [::1]:1, "), "{}", bracketed.out);
+    assert_eq!(bracketed.code, Some(1), "{}", bracketed.err);
     let yaml = check(&["tcp", &address.to_string(), "-o", "yaml"]);
     assert!(yaml.code == Some(0) && yaml.out.contains("clause: 60\n"), "{}", yaml.out);
 }
@@ -265,7 +272,39 @@ fn what_nobody_could_look_at_exits_125_and_wrong_usage_2() {
     assert_eq!(seen.code, Some(125), "{}", seen.err);
     assert!(seen.err.contains("cannot resolve \"no-such-host.invalid\""), "{}", seen.err);
     for (words, named) in [
-        (&["http", "/health"][..], "CHECK: port: is required"),
+        (
+            &["http", "/health"][..],
+            "CHECK: port: is required; say :8080/health or http://HOST/health",
+        ),
+        (&["grpc", "service=x"], "CHECK: port: is required; say :50051 or HOST:50051"),
+        (
+            &["http", "http://localhost:abc/"],
+            "CHECK: port: \"abc\" is not a number, and only a service's ports have names",
+        ),
+        (&["http", "ftp://localhost/"], "URL: ftp:// is not http:// or https://"),
+        (&["http", "WSS://localhost/"], "URL: wss:// is not http:// or https://"),
+        (&["http", "http://"], "URL: \"http://\" names no host; say http://HOST/, or :80/ for"),
+        (&["http", "http:///x"], "URL: \"http:///x\" names no host"),
+        (&["http", "http://local host/"], "URL: \"local host\" is not a host's name or address"),
+        (&["http", "http://x/#top"], "CHECK: path: \"/#top\" has a fragment"),
+        (&["http", "http://x#top"], "CHECK: path: \"/#top\" has a fragment"),
+        (&["tcp", "a b:80"], "CHECK: \"a b\" is not a host's name or address"),
+        (&["tcp", "80", "--address", "a b"], "--address: \"a b\" is not a host's name or"),
+        (&["tcp", "80", "--address", ""], "--address: \"\" is not a host's name or address"),
+        (&["http", "example.org"], "\"example.org\" is not http://HOST/, HOST:8080/health, :8080"),
+        (&["http", "localhost/health"], "\"localhost/health\" is not http://HOST/, HOST:8080/h"),
+        (&["tcp", "127.0.0.1"], "\"127.0.0.1\" is not HOST:6379, :6379, 6379 or port=6379"),
+        (&["tcp", "localhost"], "\"localhost\" is not HOST:6379, :6379, 6379 or port=6379"),
+        (&["grpc", "localhost"], "\"localhost\" is not HOST:50051, :50051, 50051 or port="),
+        (&["http", "/a?b=1,c=2"], "; a comma within a value is \\,"),
+        (
+            &["http", "/:80,status=200,304"],
+            "CHECK: status: several are joined by +, as in status=200+304",
+        ),
+        (
+            &["exec", "sleep", "3"],
+            "CMD: is one argument; quote the command, or say it after --, as in -- sleep 3",
+        ),
         (&["http", "http://x/,mood=good"], "\"mood\" is not a key here"),
         (&["tcp", "70000"], "CHECK: port: 70000"),
         (&["tcp", "80", "--timeout", "never"], "--timeout: "),

@@ -17,29 +17,26 @@ use containerd_client::services::v1::{
     DeleteProcessRequest, ExecProcessRequest, GetRequest, StartRequest, WaitRequest, WaitResponse,
 };
 use futures::{FutureExt, future::BoxFuture};
-use nix::{
-    errno::Errno,
-    sys::{
-        signal::{Signal, killpg},
-        stat::Mode,
-    },
-    unistd::{Pid, getpgid, mkfifo},
-};
+use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
 use prost_types::Any;
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt,
     net::unix::pipe::{OpenOptions, Receiver},
     sync::oneshot,
+    task::spawn_blocking,
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Response, Status};
 use warren_core::{check::Command, id::TaskId, spec::User};
 use warren_runtime::{
-    ExecEnd, HeadTail, Output, Root, RootError, RuntimeError, exec::Turn, expand,
+    ExecEnd, HeadTail, Output, Root, RootError, RuntimeError,
+    exec::{self, Turn},
+    expand,
 };
 
 use crate::{
+    cgroup,
     client::{fault, found, unavailable, unique},
     reason, rootfs,
     shared::Shared,
@@ -54,12 +51,16 @@ const DRAIN_MAX: Duration = Duration::from_millis(100);
 const REAP_MAX: Duration = Duration::from_secs(1);
 const SIGKILL: u32 = 9;
 
+/// Of the names of commands, and of their FIFOs in the task's directory, by which the next worker
+/// finds those that this one leaves when it is killed.
+pub const PREFIX: &str = "exec-";
+
 /// A command and what it takes to run it.
 #[derive(Debug)]
-struct Exec {
-    shared: Arc<Shared>,
-    task: TaskId,
-    id: String,
+pub struct Exec {
+    pub shared: Arc<Shared>,
+    pub task: TaskId,
+    pub id: String,
     fifo: PathBuf,
 }
 
@@ -83,10 +84,8 @@ impl Shared {
                 Err(reason) => return Ok(ExecEnd::NotRun { reason }),
             },
         };
-        let process = beside(&process, command, ids.as_ref());
-        let id = format!("exec-{}", unique());
-        let fifo = self.task_dir(task).join(&id);
-        let exec = Exec { shared: Arc::clone(self), task, id, fifo };
+        let exec = Exec::new(self, task, format!("{PREFIX}{}", unique()));
+        let process = beside(&process, command, ids.as_ref(), &exec.id);
         let (caller, answer) = oneshot::channel();
         // On its own: a caller who goes away leaves no command behind.
         self.background.spawn(exec.run(process, deadline, caller, turn));
@@ -158,7 +157,7 @@ impl Shared {
             Ok::<_, RootError>(user::resolve(&user, &passwd, &group))
         };
         // Its files may hang; whoever waits for the command does not wait longer than it may take.
-        let looked = tokio::task::spawn_blocking(look).await;
+        let looked = spawn_blocking(look).await;
         let looked = looked.map_err(|error| unavailable(format!("a look was lost: {error}")))?;
         match looked {
             Ok(ids) => Ok(ids),
@@ -192,6 +191,11 @@ enum Begun {
 type Start = BoxFuture<'static, Result<u32, Status>>;
 
 impl Exec {
+    pub fn new(shared: &Arc<Shared>, task: TaskId, id: String) -> Self {
+        let fifo = shared.task_dir(task).join(&id);
+        Self { shared: Arc::clone(shared), task, id, fifo }
+    }
+
     /// All of it, to the cleaning up. The turn ends when the command is dead.
     async fn run(self, process: Vec<u8>, deadline: Instant, mut caller: Caller, turn: Turn) {
         let mut pipe = match self.open() {
@@ -212,7 +216,7 @@ impl Exec {
                 tell(caller, Err(unavailable("a command was not started in its time".to_owned())));
                 // The pipe stays open meanwhile, or the shim would hang.
                 if let Ok(pid) = start.await {
-                    self.kill(pid).await;
+                    self.kill(Some(pid)).await;
                     drop(timeout(REAP_MAX, self.wait()).await);
                 }
                 drop(turn);
@@ -256,9 +260,9 @@ impl Exec {
         match ended {
             Some(Ok(_)) => {}
             // Nobody will see its end.
-            Some(Err(_)) => self.kill(pid).await,
+            Some(Err(_)) => self.kill(Some(pid)).await,
             None => {
-                self.kill(pid).await;
+                self.kill(Some(pid)).await;
                 // Bounded; what has not ended by then cannot be killed.
                 drop(timeout(REAP_MAX, wait).await);
             }
@@ -287,6 +291,11 @@ impl Exec {
 
     fn open(&self) -> io::Result<Receiver> {
         mkfifo(&self.fifo, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        self.read()
+    }
+
+    /// Also where nobody writes yet.
+    pub fn read(&self) -> io::Result<Receiver> {
         OpenOptions::new().open_receiver(&self.fifo)
     }
 
@@ -319,41 +328,52 @@ impl Exec {
         async move { tasks.wait(wait).await }
     }
 
-    /// All that the command started and that stayed in its group, which is named by its pid.
-    async fn kill(&self, pid: u32) {
-        let group = i32::try_from(pid).map(Pid::from_raw).ok().filter(|pid| pid.as_raw() > 1);
-        if let Some(group) = group.filter(|pid| getpgid(Some(*pid)) == Ok(*pid)) {
-            match killpg(group, Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => {
-                    tracing::warn!(task.id = %self.task, %error, "cannot kill a command's group");
-                }
-            }
-        }
+    /// All that the command started, and waits for it. `None`: it has not begun, or has ended.
+    pub async fn kill(&self, pid: Option<u32>) {
+        let (task, mark) = (self.task, self.id.clone());
+        let group = pid.filter(|pid| *pid > 1);
+        let all = spawn_blocking(move || exec::kill(group, &mark, || cgroup::pids(task)));
         // By name as well, where the pid is another namespace's.
-        let killed = self.shared.kill(&self.task.to_string(), &self.id, SIGKILL, false).await;
-        if let Err(error) = killed {
-            tracing::warn!(task.id = %self.task, %error, "cannot kill a command");
+        let by_name = async {
+            match pid {
+                Some(_) => self.shared.kill(&task.to_string(), &self.id, SIGKILL, false).await,
+                None => Ok(()),
+            }
+        };
+        let (all, by_name) = tokio::join!(all, by_name);
+        if let Err(error) = all.map_err(io::Error::other).flatten() {
+            tracing::warn!(task.id = %task, %error, "a command that was killed has not ended");
+        }
+        if let Err(error) = by_name {
+            tracing::warn!(task.id = %task, %error, "cannot kill a command");
         }
     }
 
-    /// Makes containerd forget the command, which takes seconds while a child of it lives.
     async fn clean_up(self, pipe: Receiver) {
-        let delete =
-            DeleteProcessRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
-        let delete = self.shared.client.request(delete);
-        if let Err(status) = found(self.shared.client.tasks().delete_process(delete).await) {
+        if let Err(status) = self.delete().await {
             let error = status.message();
             tracing::debug!(task.id = %self.task, error, "containerd keeps a command");
         }
+        self.remove_fifo();
+        drop(pipe);
+    }
+
+    /// Makes containerd forget the command, which takes seconds while a child of it lives.
+    pub async fn delete(&self) -> Result<(), Status> {
+        let delete =
+            DeleteProcessRequest { container_id: self.task.to_string(), exec_id: self.id.clone() };
+        let delete = self.shared.client.request(delete);
+        found(self.shared.client.tasks().delete_process(delete).await).map(drop)
+    }
+
+    pub fn remove_fifo(&self) {
         // The task's deletion removes what is left of it.
         drop(fs::remove_file(&self.fifo));
-        drop(pipe);
     }
 }
 
 /// Reads for as long as it is polled.
-async fn drain(pipe: &mut Receiver, output: &mut HeadTail) -> std::convert::Infallible {
+pub async fn drain(pipe: &mut Receiver, output: &mut HeadTail) -> std::convert::Infallible {
     drain_to_end(pipe, output).await;
     std::future::pending().await
 }
@@ -367,8 +387,9 @@ async fn drain_to_end(pipe: &mut Receiver, output: &mut HeadTail) {
     }
 }
 
-/// The task's own process with other arguments: same user, environment, directory and rights.
-fn beside(process: &Value, command: &Command, user: Option<&Ids>) -> Vec<u8> {
+/// The task's own process with other arguments: same user, directory and rights, and the same
+/// environment with the command's mark.
+fn beside(process: &Value, command: &Command, user: Option<&Ids>, mark: &str) -> Vec<u8> {
     let mut process = process.clone();
     let env = process["env"].as_array().map(Vec::as_slice).unwrap_or_default();
     let var = |name: &str| {
@@ -376,6 +397,8 @@ fn beside(process: &Value, command: &Command, user: Option<&Ids>) -> Vec<u8> {
         vars.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     };
     let argv = expand::words(command, var);
+    let marked = env.iter().cloned().chain([json!(format!("{}={mark}", exec::ENV))]).collect();
+    process["env"] = Value::Array(marked);
     process["args"] = json!(argv);
     if let Some(user) = user {
         process["user"] = json!(user);

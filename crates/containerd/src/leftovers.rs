@@ -13,7 +13,7 @@ use warren_core::id::TaskId;
 use crate::cni::path_with_sbin;
 
 /// Where the shim keeps runc's state, by containerd's namespace.
-const RUNC_ROOT: &str = "/run/containerd/runc";
+pub const RUNC_ROOT: &str = "/run/containerd/runc";
 /// It kills the container's processes and removes its cgroups.
 const RUNC_MAX: Duration = Duration::from_secs(20);
 

@@ -4,11 +4,14 @@
 //! namespace and directory. Nothing is kept in memory that the next worker would need: labels on
 //! the container and files in the task's directory say all of it.
 
+mod abandoned;
 mod archive;
+mod cgroup;
 mod client;
 mod cni;
 mod container;
 mod content;
+mod deaf;
 mod delete;
 mod exec;
 mod facts;
@@ -131,6 +134,10 @@ impl Runtime for Containerd {
 
     async fn delete(&self, task: TaskId) -> Result<(), RuntimeError> {
         self.0.delete(task).await
+    }
+
+    async fn end_commands(&self) {
+        self.0.end_commands().await;
     }
 
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {

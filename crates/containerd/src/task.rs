@@ -15,6 +15,7 @@ use containerd_client::{
         v1::{Process, Status as State},
     },
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use prost_types::FieldMask;
 use tokio::time::Instant;
 use tonic::Code;
@@ -24,6 +25,7 @@ use warren_runtime::{Exit, Found, FoundState, Reach, Running, RuntimeError};
 use crate::{
     client::{fault, found, is_down, made, unavailable},
     container::label,
+    deaf::is_unknown,
     image::timestamp,
     leftovers, logger, netns,
     reason::{self, StartFault},
@@ -45,6 +47,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// A wait that lasted so long was a conversation; what ended it begins a new silence.
 const CONVERSATION_MIN: Duration = Duration::from_secs(1);
+
+/// Tasks that are looked at side by side. Each look is a call to a shim.
+const LOOKS_AT_ONCE: usize = 16;
 
 impl Shared {
     pub async fn start(&self, task: TaskId) -> Result<Running, RuntimeError> {
@@ -89,8 +94,12 @@ impl Shared {
             Some(
                 State::Unknown | State::Running | State::Stopped | State::Paused | State::Pausing,
             ) => {
-                let pid = process.unwrap_or_default().pid;
-                return Ok(self.running(task, &container, pid)?);
+                let process = process.unwrap_or_default();
+                if is_unknown(&process) {
+                    let reason = format!("the shim of task {task} does not answer");
+                    return Err(unavailable(reason).into());
+                }
+                return Ok(self.running(task, &container, process.pid)?);
             }
         }
         // Written first: what runs always has its time.
@@ -165,13 +174,19 @@ impl Shared {
         let request = self.client.request(ListContainersRequest { filters });
         let mut containers =
             self.client.containers().list_stream(request).await.map_err(failed())?.into_inner();
-        let mut all = Vec::new();
+        let mut known = Vec::new();
         while let Some(message) = containers.message().await.map_err(failed())? {
             let Some(container) = message.container else { continue };
             if let Ok(task) = container.id.parse() {
-                all.push(Found { task, state: self.state(task, container).await? });
+                known.push((task, container));
             }
         }
+        // Side by side: one whose shim is slow must not make all others wait.
+        let look = async |(task, container)| {
+            Ok::<_, RuntimeError>(Found { task, state: self.state(task, container).await? })
+        };
+        let looks = stream::iter(known).map(look).buffered(LOOKS_AT_ONCE);
+        let mut all: Vec<Found> = looks.try_collect().await?;
         self.add_unfinished(&mut all)?;
         Ok(all)
     }
@@ -196,7 +211,7 @@ impl Shared {
 
     /// A record that is damaged must not hide all others: its task is there to be deleted.
     async fn state(&self, task: TaskId, container: Container) -> Result<FoundState, RuntimeError> {
-        let Some(process) = self.process(task).await? else {
+        let Some(process) = self.true_process(task).await? else {
             let ended = || FoundState::Exited(Exit { code: None, at: now(), oom_killed: false });
             return Ok(started_at(&container).map_or(FoundState::Created, |_| ended()));
         };
@@ -206,7 +221,6 @@ impl Shared {
                 let at = process.exited_at.as_ref().map_or_else(now, timestamp);
                 Ok(FoundState::Exited(exit(task, process.exit_status, at)))
             }
-            // A shim that does not say: the task's own process is what counts.
             State::Unknown | State::Running | State::Paused | State::Pausing => {
                 Ok(self.running(task, &container, process.pid).map_or_else(
                     |error| {

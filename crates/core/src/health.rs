@@ -87,6 +87,10 @@ pub struct RoleHealth {
     /// Passes and failures alternate, though no threshold may be reached.
     pub flapping_since: Option<Timestamp>,
     pub grounds: Grounds,
+    /// How long the streak has lasted where it is one of failures or inconclusive ones: from the
+    /// start of its first attempt to that of the last. Whole milliseconds of 49 days at most, which
+    /// is more than any patience.
+    pub lasted_ms: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -245,8 +245,8 @@ fn alike(a: &Health, b: &Health) -> bool {
 }
 
 fn alike_role(a: &RoleHealth, b: &RoleHealth) -> bool {
-    // The message is not shown, nor the grounds.
-    let RoleHealth { verdict, since, streak, last, flapping_since, grounds: _ } = a;
+    // The message is not shown, nor what is for the next worker.
+    let RoleHealth { verdict, since, streak, last, flapping_since, grounds: _, lasted_ms: _ } = a;
     let seen = |last: &Option<Attempt>| last.as_ref().map(|a| (a.at, a.latency, a.outcome));
     (*verdict, *since, *streak, *flapping_since) == (b.verdict, b.since, b.streak, b.flapping_since)
         && seen(last) == seen(&b.last)

@@ -171,7 +171,12 @@ pub(crate) async fn handshake(
 
 fn failed(error: &io::Error, peer: Peer<'_>) -> End {
     if error.kind() == io::ErrorKind::InvalidData {
-        let message = format!("TLS handshake with {peer} failed: {error}");
+        let why = if of_tls(error).is_some_and(is_authority) {
+            "invalid peer certificate: it signs itself; give it to the check as tls=FILE".to_owned()
+        } else {
+            error.to_string()
+        };
+        let message = format!("TLS handshake with {peer} failed: {why}");
         return End::fail(clause_of(error), Evidence::Explicit, message);
     }
     End::of_io(error, peer, " during the TLS handshake")
@@ -179,12 +184,15 @@ fn failed(error: &io::Error, peer: Peer<'_>) -> End {
 
 /// A certificate that is not the right one is another matter than a peer that knows no TLS.
 fn clause_of(error: &io::Error) -> Clause {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
-    if matches!(error, Some(Error::InvalidCertificate(_))) {
+    if matches!(of_tls(error), Some(Error::InvalidCertificate(_))) {
         clause::CERTIFICATE
     } else {
         clause::TLS
     }
+}
+
+fn of_tls(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// Whose word for a certificate counts. Either way it is taken only from a peer that has its key.

@@ -17,4 +17,5 @@ pub use port::{
     ExecEnd, Exit, Found, FoundState, ImageFacts, ImageRecord, Launch, Output, Reach, Running,
     Runtime, RuntimeError,
 };
+pub use process::proc::Identity;
 pub use root::{Root, RootError};

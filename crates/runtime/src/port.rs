@@ -45,6 +45,11 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// Removes all that the task has but its log; kills what still runs.
     async fn delete(&self, task: TaskId) -> Result<(), RuntimeError>;
 
+    /// Ends the commands that a worker left behind which was killed, or sees to it that they are
+    /// dead before the next one of the same task begins. To be called once, before all else that
+    /// concerns tasks: what is left of a command may keep a driver from knowing how its task is.
+    async fn end_commands(&self) {}
+
     /// The tasks of this worker that the runtime holds, in whatever state.
     async fn list(&self) -> Result<Vec<Found>, RuntimeError>;
 

@@ -22,6 +22,8 @@ pub(crate) struct RoleRun {
     has_passed: bool,
     run: Run,
     sight: Sight,
+    /// See [`RoleHealth::lasted_ms`].
+    lasted_ms: u32,
     window: Window,
     since: Timestamp,
     why: Box<str>,
@@ -71,22 +73,29 @@ impl RoleRun {
             has_passed: false,
             run: Run::None,
             sight: Sight::Seen,
+            lasted_ms: 0,
             window: Window::default(),
             since,
             why: Box::default(),
         }
     }
 
-    /// Goes on from a record. When a run began is not recorded; the attempts of a run lie at
-    /// least `gap` apart, so it is taken for as short as it can have been, up to `now`.
+    /// Goes on from a record whose last attempt began so long `ago`. That is by the wall clock:
+    /// where it was set back since, a run has lasted for as long as it had then, and no less than
+    /// attempts that lie at least `gap` apart took.
     pub(crate) fn resume(
         &mut self,
         timing: &Timing,
         saved: &RoleHealth,
         now: Elapsed,
+        ago: Elapsed,
         gap: Elapsed,
     ) {
-        let first = |count: u32| now.saturating_sub(gap.saturating_mul(count.saturating_sub(1)));
+        self.lasted_ms = saved.lasted_ms;
+        let lasted = Elapsed::from_millis(saved.lasted_ms.into());
+        let first = |count: u32| {
+            now.saturating_sub((ago + lasted).max(gap.saturating_mul(count.saturating_sub(1))))
+        };
         self.since = saved.since;
         self.known = match (saved.verdict, saved.grounds) {
             (Verdict::Pending, _) | (Verdict::Unknown, Grounds::None) => Known::Pending,
@@ -111,7 +120,7 @@ impl RoleRun {
             self.sight = Sight::Lost { count, first: first(count) };
         }
         if let Some(last) = &saved.last {
-            self.why = self.explain(last, Elapsed::ZERO);
+            self.why = self.explain(last, now.saturating_sub(ago));
         }
     }
 
@@ -124,6 +133,7 @@ impl RoleRun {
             Outcome::Fail(_) => self.fail(timing, start),
             Outcome::Inconclusive => self.inconclusive(timing, start),
         }
+        self.lasted_ms = self.lasted(start);
         let changed = self.verdict() != before;
         if changed {
             self.since = attempt.at.after(attempt.latency);
@@ -147,8 +157,9 @@ impl RoleRun {
     pub(crate) const fn pause(&mut self) {
         self.run = Run::None;
         self.window.forget();
-        if let Sight::Blind { .. } = self.sight {
-            self.sight = Sight::Seen;
+        match self.sight {
+            Sight::Seen | Sight::Blind { .. } => (self.sight, self.lasted_ms) = (Sight::Seen, 0),
+            Sight::Lost { .. } => {}
         }
     }
 
@@ -164,6 +175,7 @@ impl RoleRun {
     /// begins anew.
     pub(crate) fn ask_anew(&mut self) {
         (self.run, self.sight, self.has_passed) = (Run::None, Sight::Seen, false);
+        self.lasted_ms = 0;
         self.window = Window::default();
     }
 
@@ -231,6 +243,7 @@ impl RoleRun {
             last,
             flapping_since: self.window.since(),
             grounds: self.grounds(),
+            lasted_ms: self.lasted_ms,
         }
     }
 
@@ -351,6 +364,19 @@ impl RoleRun {
                 Streak::Failures(count)
             }
         }
+    }
+
+    /// How long the streak has lasted, up to an attempt that began at `start`.
+    fn lasted(&self, start: Elapsed) -> u32 {
+        let first = match (self.sight, self.run) {
+            (Sight::Lost { first, .. }, _)
+            | (Sight::Blind { first, .. }, Run::None)
+            | (Sight::Seen | Sight::Blind { .. }, Run::Failures { first, .. }) => first,
+            (Sight::Seen, Run::None) | (Sight::Seen | Sight::Blind { .. }, Run::Passes(_)) => {
+                return 0;
+            }
+        };
+        u32::try_from(start.saturating_sub(first).as_millis()).unwrap_or(u32::MAX)
     }
 
     fn explain(&self, last: &Attempt, at: Elapsed) -> Box<str> {

@@ -183,6 +183,15 @@ impl Runtime for Elsewhere {
         self.call(move |runtime| async move { runtime.delete(task).await }).await
     }
 
+    async fn end_commands(&self) {
+        let ended = self.call(|runtime| async move {
+            runtime.end_commands().await;
+            Ok(())
+        });
+        // Whatever was in the way is in the way of the next call too.
+        drop(ended.await);
+    }
+
     async fn list(&self) -> Result<Vec<Found>, RuntimeError> {
         self.call(|runtime| async move { runtime.list().await }).await
     }

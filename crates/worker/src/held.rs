@@ -12,7 +12,7 @@ use warren_core::{
 
 use crate::{
     state_file::{Record, Remembered},
-    task::{Purpose, TaskHandle, Update},
+    task::{Heeded, Purpose, TaskHandle, Update},
 };
 
 /// Transitions that are kept for one task while the manager does not acknowledge. At one flap in
@@ -42,6 +42,7 @@ struct Known {
     secured: Option<Box<(TaskStatus, Option<Health>)>>,
     transitions: VecDeque<(u64, HealthTransition)>,
     dropped: u64,
+    heeded: Heeded,
 }
 
 /// A report that was sent and is not acknowledged.
@@ -61,17 +62,18 @@ impl Held {
             secured: None,
             transitions: VecDeque::new(),
             dropped: 0,
+            heeded: Heeded::default(),
         };
         Self { known, record: None, actor: None, sequence: 1, acked: 0, in_flight: None }
     }
 
     /// As the worker before this one left it.
     pub fn remembered(task: Remembered) -> Self {
-        let Remembered { assignment, status, health, transitions, dropped } = task;
+        let Remembered { assignment, status, health, transitions, dropped, heeded } = task;
         let mut held = Self::new(assignment, status, health);
         held.known.transitions =
             transitions.into_iter().map(|told| (held.sequence, told)).collect();
-        held.known.dropped = dropped;
+        (held.known.dropped, held.known.heeded) = (dropped, heeded);
         held
     }
 
@@ -85,6 +87,10 @@ impl Held {
 
     pub const fn health(&self) -> Option<&Health> {
         self.known.health.as_ref()
+    }
+
+    pub const fn heeded(&self) -> Heeded {
+        self.known.heeded
     }
 
     /// What the manager wants of the task now. A stop once wanted stays wanted.
@@ -119,7 +125,7 @@ impl Held {
 
     /// Takes in what the task's actor says. Whom to tell once it is saved.
     pub fn update(&mut self, update: Update) -> Option<oneshot::Sender<()>> {
-        let Update { task: _, status, health, purpose } = update;
+        let Update { task: _, status, health, heeded, purpose } = update;
         let transition = match purpose {
             Purpose::Secure(saved) => {
                 self.change().secured = Some(Box::new((status, health)));
@@ -134,6 +140,7 @@ impl Held {
         let sequence = self.sequence;
         let known = self.change();
         (known.status, known.health, known.secured) = (status, health, None);
+        known.heeded = heeded;
         let transition = transition?;
         let is_full = known.transitions.len() == TRANSITIONS_MAX;
         let oldest = if is_full { known.transitions.pop_front() } else { None };
@@ -189,13 +196,13 @@ impl Held {
 
 impl Known {
     fn record(&self) -> Record {
-        let Self { assignment, status, health, secured, transitions, dropped } = self;
+        let Self { assignment, status, health, secured, transitions, dropped, heeded } = self;
         let (status, health) = match secured.as_deref() {
             Some((status, health)) => (status, health),
             None => (status, health),
         };
         let transitions = transitions.iter().map(|(_, told)| told.into());
-        Record::of(assignment, status, health.as_ref(), transitions, *dropped)
+        Record::of(assignment, status, health.as_ref(), transitions, *dropped, *heeded)
     }
 }
 
@@ -245,7 +252,8 @@ pub(crate) mod tests {
             flapping: false,
         };
         let status = TaskStatus { phase: Phase::Running, ..TaskStatus::pending(at) };
-        Update { task: TASK, status, health: None, purpose: Purpose::Report(Some(transition)) }
+        let (heeded, purpose) = (Heeded::default(), Purpose::Report(Some(transition)));
+        Update { task: TASK, status, health: None, heeded, purpose }
     }
 
     #[test]
@@ -312,6 +320,10 @@ pub(crate) mod tests {
         after("news", &|held| drop(held.update(news(1))));
         after("a report", &|held| drop(held.send(TASK)));
         after("news that wait for it", &|held| drop(held.update(news(2))));
+        after("a pause", &|held| {
+            let heeded = Heeded { paused_until: Some(Timestamp::from_millis(9)) };
+            drop(held.update(Update { heeded, purpose: Purpose::Note, ..news(2) }));
+        });
         after("its acknowledgement", &|held| held.acked(2));
         after("more than is kept", &|held| {
             for at in 0..=TRANSITIONS_MAX as u64 {

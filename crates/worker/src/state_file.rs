@@ -20,10 +20,11 @@ use warren_core::{
     id::{ClusterId, NodeId, TaskId},
     report::HealthTransition,
     task::TaskStatus,
+    time::Timestamp,
 };
 use warren_proto::v1 as pb;
 
-use crate::Identity;
+use crate::{Identity, task::Heeded};
 
 /// Where the file's bytes are put, so that a simulation can keep and lose them in its own way.
 #[async_trait]
@@ -49,6 +50,7 @@ pub struct Remembered {
     pub transitions: Vec<HealthTransition>,
     /// So many more were not kept.
     pub dropped: u64,
+    pub heeded: Heeded,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -143,13 +145,16 @@ impl Record {
         health: Option<&Health>,
         transitions: impl IntoIterator<Item = pb::HealthTransition>,
         dropped: u64,
+        heeded: Heeded,
     ) -> Self {
+        let Heeded { paused_until } = heeded;
         let task = pb::WorkerTask {
             task_id: assignment.task.to_string(),
             status: Some(status.into()),
             health: health.map(Into::into),
             transitions: transitions.into_iter().collect(),
             transitions_dropped: dropped,
+            paused_until: paused_until.map(Into::into),
         };
         let assignments = vec![assignment.into()];
         let state = pb::WorkerState { assignments, tasks: vec![task], ..Default::default() };
@@ -159,9 +164,9 @@ impl Record {
 
 impl From<&Remembered> for Record {
     fn from(task: &Remembered) -> Self {
-        let Remembered { assignment, status, health, transitions, dropped } = task;
+        let Remembered { assignment, status, health, transitions, dropped, heeded } = task;
         let transitions = transitions.iter().map(Into::into);
-        Self::of(assignment, status, health.as_ref(), transitions, *dropped)
+        Self::of(assignment, status, health.as_ref(), transitions, *dropped, *heeded)
     }
 }
 
@@ -246,19 +251,36 @@ fn decode(bytes: &[u8]) -> Result<(Identity, Vec<Remembered>), Undecodable> {
     let node = node_id.parse::<NodeId>().map_err(|invalid| invalid.at("node_id"))?;
     let mut known = std::collections::BTreeMap::new();
     for task in tasks {
-        let pb::WorkerTask { task_id, status, health, transitions, transitions_dropped } = task;
+        let pb::WorkerTask {
+            task_id,
+            status,
+            health,
+            transitions,
+            transitions_dropped: dropped,
+            paused_until,
+        } = task;
         let id = task_id.parse::<TaskId>().map_err(|invalid| invalid.at("tasks.task_id"))?;
         let status = status.ok_or_else(|| Invalid::missing("status"))?.try_into()?;
         let health = health.map(Health::try_from).transpose()?;
         let transitions = transitions.into_iter().map(HealthTransition::try_from);
         let transitions = transitions.collect::<Result<Vec<_>, _>>()?;
-        known.insert(id, (status, health, transitions, transitions_dropped));
+        let paused_until = paused_until.map(Timestamp::try_from).transpose();
+        let paused_until = paused_until.map_err(|invalid| invalid.at("tasks.paused_until"))?;
+        known.insert(id, (status, health, transitions, dropped, Heeded { paused_until }));
     }
     let mut remembered = Vec::with_capacity(assignments.len());
     for assignment in assignments {
         let assignment = Assignment::try_from(assignment)?;
-        if let Some((status, health, transitions, dropped)) = known.remove(&assignment.task) {
-            remembered.push(Remembered { assignment, status, health, transitions, dropped });
+        if let Some((status, health, transitions, dropped, heeded)) = known.remove(&assignment.task)
+        {
+            remembered.push(Remembered {
+                assignment,
+                status,
+                health,
+                transitions,
+                dropped,
+                heeded,
+            });
         }
     }
     Ok((Identity { node, epoch, cluster }, remembered))
@@ -266,8 +288,6 @@ fn decode(bytes: &[u8]) -> Result<(Identity, Vec<Remembered>), Undecodable> {
 
 #[cfg(test)]
 mod tests {
-    use warren_core::time::Timestamp;
-
     use super::*;
     use crate::held;
 
@@ -301,6 +321,7 @@ mod tests {
             health: (id > 1).then(|| Health::starting(Timestamp::from_millis(id))),
             transitions: Vec::new(),
             dropped: id,
+            heeded: Heeded { paused_until: (id > 2).then_some(Timestamp::from_millis(id)) },
         });
         let (known, read) = decode(&encode(identity, &tasks)).unwrap();
         assert_eq!((known.node, known.epoch, read), (identity.node, 3, tasks.to_vec()));

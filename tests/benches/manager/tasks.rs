@@ -67,9 +67,15 @@ pub fn works(task: TaskId, sequence: u64, started_at: Timestamp, ready: bool) ->
         };
         let (latency, message) = (Duration::from_millis(3), message.to_owned());
         let last = Some(Attempt { at: now, latency, outcome, message, components: Box::default() });
-        let (flapping_since, grounds) = (None, Grounds::Seen);
-        let role = RoleHealth { verdict, since: now, streak, last, flapping_since, grounds };
-        Some(Box::new(role))
+        Some(Box::new(RoleHealth {
+            verdict,
+            since: now,
+            streak,
+            last,
+            flapping_since: None,
+            grounds: Grounds::Seen,
+            lasted_ms: 0,
+        }))
     };
     let mut health = Health::starting(started_at);
     health.status = HealthStatus::Healthy;

@@ -8,12 +8,12 @@ use std::{
 use warren_core::{
     Invalid,
     check::{
-        Check, CheckKind, Endpoint, GrpcCheck, GrpcHost, HttpHeader, PortRef, ServerName, TcpCheck,
-        Tls,
+        Check, CheckKind, Endpoint, GrpcCheck, GrpcHost, HttpHeader, PortRef, Scheme, ServerName,
+        TcpCheck, Tls,
     },
 };
 
-use crate::{failure::Failure, output::words};
+use crate::{failure::Failure, health_flags, output::words};
 
 /// A host that was named, or loopback.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,15 +131,16 @@ fn ask_for(name: &str, check: &mut GrpcCheck) -> Result<(), Invalid> {
 
 /// The place, and what is left for the flag's own spelling.
 pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Failure> {
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme @ ("http" | "https"), rest)) => (Some(scheme), rest),
-        Some(_) | None => (None, text),
-    };
-    let end = rest.find(['/', ',']).unwrap_or(rest.len());
+    let url = health_flags::scheme(text).map_err(|why| Failure::flag("URL", why))?;
+    let rest = url.map_or(text, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#', ',']).unwrap_or(rest.len());
     let (authority, after) = rest.split_at(end);
-    let bare = scheme.is_none() && !names_host(authority);
-    if authority.is_empty() || bare {
+    if url.is_none() && !names_host(authority) {
         return Ok((Place::at(address)?, text.to_owned()));
+    }
+    if authority.is_empty() {
+        let why = format!("{text:?} names no host; say http://HOST/, or :80/ for this machine");
+        return Err(Failure::flag("URL", why));
     }
     if authority.contains('@') {
         let why = "has a user in it; say header=Authorization:VALUE";
@@ -147,14 +148,17 @@ pub fn of_http(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     }
     let (host, port) = split(authority)?;
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    let spelled = match scheme {
-        Some(scheme) => format!("{scheme}://{port}{after}"),
-        None => format!("{port}{after}"),
+    let scheme = match url {
+        Some((Scheme::Http, _)) => "http://",
+        Some((Scheme::Https, _)) => "https://",
+        None => "",
     };
+    let spelled = format!("{scheme}{port}{after}");
     if host.is_empty() {
         return Ok((Place::at(address)?, spelled));
     }
     refuse_second(address)?;
+    let host = checked(host, "URL")?;
     let named = host.parse::<IpAddr>().is_err();
     let authority = named.then(|| authority.to_owned());
     Ok((Place { host: Some(host), authority }, spelled))
@@ -170,7 +174,8 @@ pub fn of_port(text: &str, address: Option<&str>) -> Result<(Place, String), Fai
     refuse_second(address)?;
     let (host, port) = split(first)?;
     let port = port.ok_or_else(|| Failure::flag("CHECK", format!("{text:?} has no port")))?;
-    Ok((Place { host: Some(host), authority: None }, format!("{port}{after}")))
+    let host = Some(checked(host, "CHECK")?);
+    Ok((Place { host, authority: None }, format!("{port}{after}")))
 }
 
 /// `example.org:80`, `[::1]:80`; neither `:80`, `80` nor `port=80`.
@@ -195,12 +200,21 @@ fn split(authority: &str) -> Result<(String, Option<&str>), Failure> {
     }
 }
 
-fn given(address: Option<&str>) -> Result<Option<String>, Failure> {
-    match address {
-        Some("") => Err(Failure::flag("--address", "names no host")),
-        Some(host) => Ok(Some(host.to_owned())),
-        None => Ok(None),
+/// A name that could be looked up, or an address.
+fn checked(host: String, argument: &str) -> Result<String, Failure> {
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if host.parse::<IpAddr>().is_ok() || !host.is_empty() && host.chars().all(of_a_name) {
+        Ok(host)
+    } else {
+        Err(Failure::flag(argument, format!("{host:?} is not a host's name or address")))
     }
+}
+
+fn given(address: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(host) = address else { return Ok(None) };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let inner = inner.filter(|inner| inner.parse::<Ipv6Addr>().is_ok());
+    checked(inner.unwrap_or(host).to_owned(), "--address").map(Some)
 }
 
 fn refuse_second(address: Option<&str>) -> Result<(), Failure> {
@@ -237,6 +251,9 @@ mod tests {
             ("http://[::1]:80/x", Some("::1"), None, "http://:80/x"),
             ("web.example:80/x", Some("web.example"), Some("web.example:80"), ":80/x"),
             ("http://:80/x", None, None, "http://:80/x"),
+            ("HTTP://Web.example?x=1", Some("Web.example"), Some("Web.example"), "http://?x=1"),
+            ("a:80?to=ftp://b", Some("a"), Some("a:80"), ":80?to=ftp://b"),
+            (":80/?to=ftp://b", None, None, ":80/?to=ftp://b"),
             ("/health:8080", None, None, "/health:8080"),
             (":8080/health", None, None, ":8080/health"),
             ("8080", None, None, "8080"),
@@ -247,6 +264,7 @@ mod tests {
         }
         let elsewhere = of_http("/x:80", Some("web.example")).unwrap().0;
         assert_eq!(elsewhere, place(Some("web.example"), None));
+        assert_eq!(of_http("/x:80", Some("[::1]")).unwrap().0, place(Some("::1"), None));
     }
 
     #[test]
@@ -310,6 +328,13 @@ mod tests {
             ("http://::1/", None),
             ("http://[x]:80/", None),
             ("/x:80", Some("")),
+            ("/x:80", Some("local host")),
+            ("/x:80", Some("[::1")),
+            ("/x:80", Some("web.example:80")),
+            ("http://local host/", None),
+            ("http://", None),
+            ("http:///x", None),
+            ("ftp://web.example/", None),
         ] {
             assert_eq!(of_http(text, address).unwrap_err().exit_code(), 2, "{text}");
         }

@@ -36,6 +36,8 @@ pub enum Kind {
 /// Ask over HTTP or HTTPS
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys are those of --health-http in 'warren service create --help', and timeout=.
+
 Examples:
   warren check http https://example.org/
   warren check http /health:8080,status=200,header=X-Probe:1
@@ -52,6 +54,8 @@ pub struct HttpArgs {
 /// Connect by TCP
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys are those of --health-tcp in 'warren service create --help', and timeout=.
+
 Examples:
   warren check tcp 6379
   warren check tcp db.example.org:5432 --timeout 2s")]
@@ -66,6 +70,8 @@ pub struct TcpArgs {
 /// Ask a gRPC server for its health (grpc.health.v1)
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys are those of --health-grpc in 'warren service create --help', and timeout=.
+
 Examples:
   warren check grpc 50051
   warren check grpc cart.example.org:443,service=shop.Cart,tls=node --timeout 2s")]
@@ -80,6 +86,8 @@ pub struct GrpcArgs {
 /// Run a command
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys before cmd= are those of --health-cmd in 'warren service create --help', and timeout=.
+
 Examples:
   warren check exec 'test -f /tmp/ready && echo yes'
   warren check exec --timeout 200ms -- sh -c 'sleep 300 & sleep 300'")]
@@ -87,6 +95,9 @@ pub struct ExecArgs {
     /// What --health-cmd takes
     #[arg(value_name = "CMD", required_unless_present = "words")]
     pub check: Option<String>,
+    /// Words that were meant for the command
+    #[arg(value_name = "WORD", hide = true)]
+    pub stray: Vec<String>,
     /// The program and its arguments, without a shell
     #[arg(last = true, value_name = "WORD", conflicts_with = "check")]
     pub words: Vec<String>,
@@ -97,6 +108,8 @@ pub struct ExecArgs {
 /// Look for a file
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The keys are those of --health-file in 'warren service create --help', and timeout=.
+
 Examples:
   warren check file /run/ready
   warren check file /run/beat,max-age=30s")]

@@ -43,8 +43,6 @@ Examples:
   warren service create cart --image cart:2 --port grpc=50051 --health-match all \\
       --health-grpc port=grpc,service=shop.Cart --health-file /run/ready,max-age=30s
   warren service create cache --image redis:7 --health-preset auto
-  warren service create cart --image cart:2 --port grpc=50051 --health-match all \\
-      --health-grpc port=grpc,service=shop.Cart --health-file /run/ready,max-age=30s
   warren service create tick -- sh -c 'while sleep 1; do date; done'")]
 pub struct CreateArgs {
     /// 1-63 characters of a-z, 0-9 and '-', beginning with a letter

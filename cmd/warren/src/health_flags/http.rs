@@ -1,5 +1,7 @@
 //! `--*-http`.
 
+use std::borrow::Cow;
+
 use warren_core::{
     Invalid,
     bounds::Port,
@@ -12,13 +14,13 @@ use warren_core::{
 };
 
 use super::{
-    Context,
     keys::{key_value, known, once, pieces},
     kinds::unescape,
-    spelling::{Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
+    spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
 
 const HTTP_EXAMPLES: &str = "path=/,port=80, /health:8080, :8080/health or http://:8080/health";
+const BY_HAND: &str = "http://HOST/, HOST:8080/health, :8080/health or path=/,port=80";
 
 const HTTP_KEYS: [&str; 17] = [
     "path",
@@ -71,8 +73,14 @@ pub fn http(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelli
         rest = others;
     }
     let keys: Vec<&str> = HTTP_KEYS.iter().chain(timing).copied().collect();
+    let mut last = "";
     for piece in rest {
+        if last == "status" && status(piece).is_ok() {
+            let why = format!("several are joined by +, as in status=200+{piece}");
+            return Err(Invalid::new(why).at("status"));
+        }
         let (key, value) = known(piece, &keys)?;
+        last = key;
         if timing.contains(&key) {
             times.add(key, value)?;
         } else {
@@ -104,7 +112,7 @@ fn short_http(text: &str, fields: &mut HttpFields, context: &Context<'_>) -> Res
     }
     let (port_text, path) = split_path(text.strip_prefix(':').unwrap_or(text));
     if !is_number(port_text) {
-        return Err(Invalid::new(format!("{text:?} is not {HTTP_EXAMPLES}")));
+        return Err(context.unlike(text, HTTP_EXAMPLES, BY_HAND));
     }
     fields.port = Some(port_ref(port_text, context).at("port")?);
     fields.path = Some(HttpPath::new(path).at("path")?);
@@ -125,14 +133,10 @@ fn trailing_port(text: &str) -> Result<(&str, Option<&str>), Invalid> {
 
 /// The scheme of a URL, and what follows its host. The only host is the task itself.
 fn url(text: &str) -> Result<Option<(Scheme, &str)>, Invalid> {
-    let (scheme, rest) = match text.split_once("://") {
-        Some(("http", rest)) => (Scheme::Http, rest),
-        Some(("https", rest)) => (Scheme::Https, rest),
-        Some(_) | None => return Ok(None),
-    };
+    let Some((scheme, rest)) = scheme(text)? else { return Ok(None) };
     let own = ["localhost", "127.0.0.1", "[::1]"];
     let rest = own.iter().find_map(|host| rest.strip_prefix(host)).unwrap_or(rest);
-    if rest.is_empty() || rest.starts_with([':', '/']) {
+    if rest.is_empty() || rest.starts_with([':', '/', '?', '#']) {
         Ok(Some((scheme, rest)))
     } else {
         let why = format!(
@@ -143,11 +147,25 @@ fn url(text: &str) -> Result<Option<(Scheme, &str)>, Invalid> {
     }
 }
 
-/// What comes before the first `/`, and the path from there on.
-fn split_path(text: &str) -> (&str, &str) {
-    match text.find('/') {
-        Some(at) => text.split_at(at),
-        None => (text, "/"),
+/// The scheme that a URL begins with, in capitals or not, and what follows it.
+pub fn scheme(text: &str) -> Result<Option<(Scheme, &str)>, Invalid> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Ok(None) };
+    let of_a_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => Ok(Some((Scheme::Http, rest))),
+        "https" => Ok(Some((Scheme::Https, rest))),
+        // Such as `/away?to=ftp://`, where it is none.
+        other if other.is_empty() || !other.chars().all(of_a_scheme) => Ok(None),
+        other => Err(Invalid::new(format!("{other}:// is not http:// or https://"))),
+    }
+}
+
+/// What comes before the path or the query, and the path from there on.
+fn split_path(text: &str) -> (&str, Cow<'_, str>) {
+    match text.find(['/', '?', '#']).map(|at| text.split_at(at)) {
+        Some((before, path)) if path.starts_with('/') => (before, path.into()),
+        Some((before, query)) => (before, format!("/{query}").into()),
+        None => (text, "/".into()),
     }
 }
 
@@ -168,18 +186,15 @@ fn http_key(
         "body-not-regex" => once(&mut fields.body_not, key, TextMatch::regex(value).at(key)?),
         "tls" | "server-name" => fields.tls.add(key, value),
         "scheme" => {
-            let (scheme, by_prior_knowledge) = match value {
-                "http" => (Scheme::Http, None),
-                "https" => (Scheme::Https, None),
-                "h2c" => (Scheme::Http, Some(HttpVersion::Http2)),
+            let scheme = match value {
+                "http" => Scheme::Http,
+                "https" => Scheme::Https,
+                "h2c" => return by_prior_knowledge(fields),
                 _ => {
                     let why = format!("{value:?} is not http, https or h2c");
                     return Err(Invalid::new(why).at(key));
                 }
             };
-            if let Some(version) = by_prior_knowledge {
-                once(&mut fields.version, "version", version)?;
-            }
             once(&mut fields.scheme, key, scheme)
         }
         "host" => once(&mut fields.host, key, HttpHeader::new("Host", value).at(key)?),
@@ -198,6 +213,16 @@ fn http_key(
         "keep-alive" => once(&mut fields.keep_alive, key, yes_or_no(value).at(key)?),
         _ => Err(Invalid::new("is not a key of an HTTP check").at(key)),
     }
+}
+
+/// `scheme=h2c`, also after `http://`.
+fn by_prior_knowledge(fields: &mut HttpFields) -> Result<(), Invalid> {
+    if fields.scheme == Some(Scheme::Https) {
+        let why = "h2c is HTTP/2 without TLS; with https say version=2";
+        return Err(Invalid::new(why).at("scheme"));
+    }
+    fields.scheme = Some(Scheme::Http);
+    once(&mut fields.version, "version", HttpVersion::Http2)
 }
 
 fn yes_or_no(text: &str) -> Result<bool, Invalid> {
@@ -244,15 +269,16 @@ impl HttpFields {
             (2.., None) => return Err(Invalid::new("Host is there twice").at("header")),
         }
         headers.extend(host);
-        let endpoint = endpoint(port, socket, context)?;
         let tls = tls.finish();
         let mut check = HttpCheck::new(Port::new(80)?);
-        check.endpoint = endpoint;
+        check.path = path.unwrap_or(check.path);
+        let path = check.path.as_str();
+        let by_hand = format!(":8080{path} or http://HOST{path}");
+        check.endpoint = endpoint(port, socket, context, &by_hand)?;
         check.headers = headers;
         check.body = body;
         check.body_not = body_not;
         check.version = version.unwrap_or(check.version);
-        check.path = path.unwrap_or(check.path);
         check.tls = match (scheme, tls) {
             (Some(Scheme::Http), Some(_)) => {
                 return Err(Invalid::new("needs scheme=https").at("tls"));

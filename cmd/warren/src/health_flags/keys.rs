@@ -28,16 +28,19 @@ pub fn key_value(piece: &str) -> Option<(&str, &str)> {
     })
 }
 
+const COMMA: &str = "a comma within a value is \\,";
+
 /// A piece that must be `key=value` with one of the known keys.
 pub fn known<'a>(piece: &'a str, known: &[&str]) -> Result<(&'a str, &'a str), Invalid> {
     let Some((key, value)) = key_value(piece) else {
-        let why = format!("{piece:?} is not key=value; a comma within a value is \\,");
-        return Err(Invalid::new(why));
+        return Err(Invalid::new(format!("{piece:?} is not key=value; {COMMA}")));
     };
     if known.contains(&key) {
         Ok((key, value))
     } else {
-        Err(Invalid::new(format!("{key:?} is not a key here; there are {}", known.join(", "))))
+        let known = known.join(", ");
+        let why = format!("{key:?} is not a key here; there are {known}; {COMMA}");
+        Err(Invalid::new(why))
     }
 }
 

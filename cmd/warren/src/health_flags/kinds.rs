@@ -12,15 +12,19 @@ use warren_core::{
 };
 
 use super::{
-    Context, command,
+    command,
     keys::{key_value, known, once, pieces},
     span,
-    spelling::{Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
+    spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
 use crate::values;
 
-const TCP_EXAMPLES: &str = "6379, :6379 or port=6379";
-const GRPC_EXAMPLES: &str = "50051, :50051 or port=50051,service=NAME";
+/// Of a service, and by hand.
+const TCP_EXAMPLES: [&str; 2] = ["6379, :6379 or port=6379", "HOST:6379, :6379, 6379 or port=6379"];
+const GRPC_EXAMPLES: [&str; 2] = [
+    "50051, :50051 or port=50051,service=NAME",
+    "HOST:50051, :50051, 50051 or port=50051,service=NAME",
+];
 
 const TCP_KEYS: [&str; 7] =
     ["port", "socket", "send", "expect", "expect-regex", "tls", "server-name"];
@@ -39,7 +43,7 @@ pub fn tcp(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spellin
         Some(key @ ("tls" | "server-name")) => tls.add(key, value),
         Some(key) => once(&mut expect, key, text_match(key, value)?),
     })?;
-    let endpoint = endpoint(number, socket, context)?;
+    let endpoint = endpoint(number, socket, context, ":6379 or HOST:6379")?;
     let send = send.unwrap_or_default();
     let check = TcpCheck { endpoint, tls: tls.finish(), send, expect };
     Ok(Spelling { kind: CheckKind::Tcp(check), timing })
@@ -56,7 +60,7 @@ pub fn grpc(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelli
         Some("host") => once(&mut host, "host", GrpcHost::new(value).at("host")?),
         Some(key) => tls.add(key, value),
     })?;
-    let endpoint = endpoint(number, socket, context)?;
+    let endpoint = endpoint(number, socket, context, ":50051 or HOST:50051")?;
     let service = service.unwrap_or_default();
     let check = GrpcCheck { endpoint, service, tls: tls.finish(), host };
     Ok(Spelling { kind: CheckKind::Grpc(check), timing })
@@ -96,13 +100,17 @@ fn each(
     Ok(times.0)
 }
 
-fn bare_port(text: &str, examples: &str, context: &Context<'_>) -> Result<PortRef, Invalid> {
+fn bare_port(
+    text: &str,
+    [of_service, by_hand]: [&str; 2],
+    context: &Context<'_>,
+) -> Result<PortRef, Invalid> {
     let digits = text.strip_prefix(':').unwrap_or(text);
     let negative = digits.strip_prefix('-').is_some_and(is_number);
     if is_number(digits) || negative {
         port_ref(digits, context).at("port")
     } else {
-        Err(Invalid::new(format!("{text:?} is not {examples}")))
+        Err(context.unlike(text, of_service, by_hand))
     }
 }
 

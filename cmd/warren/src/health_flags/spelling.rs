@@ -5,13 +5,36 @@ use std::fs;
 use warren_core::{
     Invalid,
     bounds::Port,
-    check::{Ca, CheckKind, Endpoint, PortRef, Role, ServerName, Tls, Trust},
+    check::{Ca, CheckKind, Endpoint, NamedPort, PortRef, Role, ServerName, Tls, Trust},
     invalid::At,
     spec::AbsolutePath,
 };
 
-use super::{Context, Kind, http, keys::once, kinds};
+use super::{Kind, http, keys::once, kinds};
 use crate::values;
+
+/// Where a check is spelled, and what may be left to that.
+pub enum Context<'a> {
+    Service {
+        /// The port of the tasks, where the service publishes exactly one.
+        only_port: Option<Port>,
+        /// What the service calls its ports.
+        ports: &'a [NamedPort],
+    },
+    /// An attempt by hand, which may name a host.
+    ByHand,
+}
+
+impl Context<'_> {
+    /// That `text` is none of the spellings that there are here.
+    pub fn unlike(&self, text: &str, of_service: &str, by_hand: &str) -> Invalid {
+        let like = match self {
+            Self::Service { .. } => of_service,
+            Self::ByHand => by_hand,
+        };
+        Invalid::new(format!("{text:?} is not {like}"))
+    }
+}
 
 /// The keys of a role's timing.
 pub fn timing_keys(role: Role) -> Vec<&'static str> {
@@ -113,11 +136,17 @@ pub fn port_ref(text: &str, context: &Context<'_>) -> Result<PortRef, Invalid> {
     if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Port::new(values::count(text)?).map(PortRef::Number);
     }
-    let mut ports = context.ports.iter();
-    if let Some(port) = ports.find(|port| port.name.as_str() == text) {
+    let ports = match context {
+        Context::Service { ports, .. } => ports,
+        Context::ByHand => {
+            let why = format!("{text:?} is not a number, and only a service's ports have names");
+            return Err(Invalid::new(why));
+        }
+    };
+    if let Some(port) = ports.iter().find(|port| port.name.as_str() == text) {
         return Ok(PortRef::Name(port.name.clone()));
     }
-    let names: Vec<&str> = context.ports.iter().map(|port| port.name.as_str()).collect();
+    let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
     let known = match names.as_slice() {
         [] => format!("say --port {text}=NUMBER"),
         names => format!("there are {}", names.join(", ")),
@@ -125,20 +154,25 @@ pub fn port_ref(text: &str, context: &Context<'_>) -> Result<PortRef, Invalid> {
     Err(Invalid::new(format!("no port is called {text}; {known}")))
 }
 
-/// A port, a socket, or the one port that the service publishes.
+/// A port, a socket, or the one port that the service publishes. `by_hand` is what to say where
+/// there is no service.
 pub fn endpoint(
     port: Option<PortRef>,
     socket: Option<AbsolutePath>,
     context: &Context<'_>,
+    by_hand: &str,
 ) -> Result<Endpoint, Invalid> {
-    match (port, socket, context.only_port) {
+    let required = |why: &str| Err(Invalid::new(format!("is required{why}")).at("port"));
+    match (port, socket, context) {
         (Some(_), Some(_), _) => Err(Invalid::new("contradicts port").at("socket")),
         (None, Some(path), _) => Ok(Endpoint::Socket(path)),
         (Some(port), None, _) => Ok(Endpoint::Port(port)),
-        (None, None, Some(port)) => Ok(Endpoint::Port(PortRef::Number(port))),
-        (None, None, None) => {
-            let why = "is required, since the service does not publish exactly one TCP port";
-            Err(Invalid::new(why).at("port"))
+        (None, None, Context::Service { only_port: Some(port), .. }) => {
+            Ok(Endpoint::Port(PortRef::Number(*port)))
         }
+        (None, None, Context::Service { only_port: None, .. }) => {
+            required(", since the service does not publish exactly one TCP port")
+        }
+        (None, None, Context::ByHand) => required(&format!("; say {by_hand}")),
     }
 }

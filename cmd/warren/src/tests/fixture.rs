@@ -115,6 +115,7 @@ fn role(verdict: pb::Verdict, passes: u32, failures: u32, last: pb::Attempt) -> 
         last: Some(last),
         flapping_since: None,
         grounds: pb::Grounds::Seen.into(),
+        lasted_ms: 0,
     }
 }
 

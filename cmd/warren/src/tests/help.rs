@@ -23,6 +23,10 @@ fn every_help_text_has_an_example_of_its_own_command() {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("{path}: none"));
         assert!(examples.contains(path), "{path}: the example shows another command");
+        let commands = examples.replace("\\\n", " ");
+        let commands: Vec<&str> = commands.lines().map(str::trim).collect();
+        let twice = (1..commands.len()).find(|&at| commands[..at].contains(&commands[at]));
+        assert_eq!(twice.map(|at| commands[at]), None, "{path}: an example is there twice");
         assert!(command.get_about().is_some(), "{path}: says nothing about itself");
         seen += 1;
     });

@@ -243,6 +243,10 @@ fn a_process_has_no_container_and_a_service_has_something_to_run() {
         (&["--publish", "1:1", "--", "sh"], "--publish: needs an image"),
         (&["--pull", "never", "--", "sh"], "--pull: needs an image"),
         (&["--network", "none", "--", "sh"], "--network: needs an image"),
+        (
+            &["--health-preset", "auto", "--", "sh"],
+            "--health-preset: is chosen by the image's name, and there is no image",
+        ),
         (&["--", ""], "CMD: names no program"),
     ] {
         let words: Vec<&str> = ["web"].iter().chain(words).copied().collect();

@@ -48,17 +48,24 @@ async fn a_command_runs_as_the_task_does() {
     assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
 }
 
+/// C-72 and C-76.
 #[tokio::test(flavor = "multi_thread")]
 async fn past_its_time_a_command_is_killed_with_all_that_it_started() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
     let began = Instant::now();
     let limit = Duration::from_millis(700);
-    let command = shell("echo begun; sleep 300 & sleep 300");
-    let end = driver.exec(task, &command, None, limit).await.unwrap();
-    assert_eq!(end, ExecEnd::TimedOut { output: Output::from("begun\n") });
-    assert!(began.elapsed() < limit + Duration::from_secs(2), "{:?}", began.elapsed());
-    eventually("only the task's own process is left", async || processes(task).len() == 1).await;
+    // In sessions of their own too, and as orphans.
+    for text in [
+        "echo begun; sleep 300 & sleep 300",
+        "echo begun; setsid sleep 300 & sleep 300",
+        "echo begun; trap '' TERM; setsid sh -c '(setsid sleep 300 &) ; sleep 300' & sleep 300; :",
+    ] {
+        let end = driver.exec(task, &shell(text), None, limit).await.unwrap();
+        assert_eq!(end, ExecEnd::TimedOut { output: Output::from("begun\n") });
+        assert_eq!(processes(task).len(), 1, "only the task's own process is left");
+    }
+    assert!(began.elapsed() < 3 * limit + Duration::from_secs(5), "{:?}", began.elapsed());
     eventually("no FIFO is left", async || fifos(&lab, task) == 0).await;
     assert_eq!(output(&driver, task, "echo alive").await, "alive");
 }
@@ -135,9 +142,9 @@ async fn a_caller_who_goes_away_leaves_no_command_behind() {
     let Some((lab, driver)) = Lab::with_image().await else { return };
     let (task, _) = lab.run(&driver, |_| {}).await;
     let limit = Duration::from_hours(1);
-    let command = shell("sleep 7777 & sleep 7777; :");
+    let command = shell("sleep 7777 & setsid sleep 7777 & sleep 7777; :");
     for _ in 0..3 {
-        let running = eventually("it runs", async || processes(task).len() == 4);
+        let running = eventually("it runs", async || processes(task).len() == 5);
         tokio::select! {
             end = driver.exec(task, &command, None, limit) => panic!("{end:?}"),
             () = running => {}
@@ -171,7 +178,7 @@ fn memory() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn fifos(lab: &Lab, task: TaskId) -> usize {
+pub fn fifos(lab: &Lab, task: TaskId) -> usize {
     let dir = lab.path("state/tasks").join(task.to_string());
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().starts_with("exec-")).count()

@@ -1,4 +1,5 @@
-//! A worker that is killed while it creates tasks: the next one takes them up, and they run.
+//! A worker that is killed while it creates tasks, or while commands run in them: the next one
+//! takes them up, and they run.
 
 use std::{
     env,
@@ -11,10 +12,12 @@ use std::{
 use futures::future::join_all;
 use warren_containerd::Containerd;
 use warren_core::{id::TaskId, spec::Network};
-use warren_runtime::{FoundState, Launch, Running, Runtime, RuntimeError};
+use warren_runtime::{FoundState, Launch, Root, Running, Runtime, RuntimeError};
 
 use crate::{
-    lab::{Lab, output},
+    exec::fifos,
+    hammer::in_cgroup,
+    lab::{Lab, output, shell},
     lifecycle::assert_nothing_left_of,
 };
 
@@ -57,10 +60,15 @@ async fn patiently<T>(mut call: impl AsyncFnMut() -> Result<T, RuntimeError>) ->
     }
 }
 
-/// Runs the child and kills it after so long, unless it has ended by itself. How long it took.
 fn create_and_kill(lab: &Lab, tasks: &[TaskId], after: Duration) -> Duration {
+    run_and_kill("child_that_creates_tasks_and_may_be_killed_meanwhile", lab, tasks, after)
+}
+
+/// Runs the child and kills it after so long, unless it has ended by itself. How long it took.
+fn run_and_kill(child: &str, lab: &Lab, tasks: &[TaskId], after: Duration) -> Duration {
+    let name = format!("killed::{child}");
     let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--exact", "killed::child_that_creates_tasks_and_may_be_killed_meanwhile"]);
+    child.args(["--exact", &name]);
     child.args(["--ignored", "--nocapture"]).env(CHILD, lab.for_child(tasks));
     let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -106,6 +114,58 @@ async fn tasks_whose_worker_is_killed_while_it_creates_them_run_all_the_same() {
         for task in tasks {
             patiently(async || driver.delete(task).await).await;
             assert_nothing_left_of(&lab, task);
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "the next test runs it as a process of its own and kills it"]
+async fn child_that_runs_commands_and_is_killed_meanwhile() {
+    let (lab, tasks) = Lab::of_parent(&env::var(CHILD).expect("run by the next test"));
+    let driver = lab.connect().await;
+    println!("\nbegins");
+    std::io::stdout().flush().unwrap();
+    // One that hangs, as a check may, and others that come again and again.
+    let commands = tasks.into_iter().enumerate().map(async |(number, task)| {
+        let command = shell(if number == 0 { HANGS } else { "true" });
+        while driver.exec(task, &command, None, Duration::from_hours(1)).await.is_ok() {}
+    });
+    join_all(commands).await;
+}
+
+const HANGS: &str = "sleep 7777 & setsid sleep 7777 & sleep 7777; :";
+
+/// C-72, C-75, C-76 and C-122.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_leaves_no_command_and_no_task_that_is_deaf() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let mut tasks = Vec::new();
+    for _ in 0..TASKS {
+        tasks.push(lab.run(&driver, |_| {}).await);
+    }
+    let ids: Vec<TaskId> = tasks.iter().map(|(task, _)| *task).collect();
+    let kills = env::var(KILLS).map_or(KILLS_USUALLY, |kills| kills.parse().unwrap());
+    for kill in 0..kills {
+        let after = Duration::from_millis(u64::from(200 + kill * 37 % 100));
+        run_and_kill("child_that_runs_commands_and_is_killed_meanwhile", &lab, &ids, after);
+        let driver = lab.connect().await;
+        let asked = Instant::now();
+        driver.end_commands().await;
+        let found = driver.list().await.unwrap();
+        println!("found all after {:.1?}", asked.elapsed());
+        for (task, running) in &tasks {
+            let state = found.iter().find(|found| found.task == *task).map(|found| &found.state);
+            assert_eq!(state, Some(&FoundState::Running(running.clone())));
+            // What a file check looks into.
+            let root = Root::of(running.reach.root_of);
+            assert!(root.read("/etc/passwd", 1000).unwrap().contains("root"));
+            // The next command comes when the last one is dead.
+            assert_eq!(output(&driver, *task, "ps | grep -c '[7]777'; :").await, "0");
+            assert_eq!(in_cgroup(*task), [running.pid]);
+        }
+        driver.settle().await;
+        for task in &ids {
+            assert_eq!(fifos(&lab, *task), 0);
         }
     }
 }

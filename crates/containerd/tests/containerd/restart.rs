@@ -1,7 +1,11 @@
 //! containerd goes away, and comes back.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use warren_core::spec::{Network, StopSignal};
 use warren_runtime::{FoundState, Runtime, RuntimeError};
 
@@ -35,6 +39,26 @@ async fn a_task_outlives_containerd_and_is_watched_on() {
     };
     let (exit, ()) = tokio::join!(wait, meanwhile);
     assert_eq!(exit.unwrap().code, Some(5));
+}
+
+/// C-122: whatever its shim waits for, the task is found with the process that its files are of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_shim_does_not_answer_is_found_with_its_process() {
+    let Some((lab, driver)) = Lab::with_image().await else { return };
+    let (good, running) = lab.run(&driver, |_| {}).await;
+    let (deaf, behind) = lab.run(&driver, |_| {}).await;
+    let stat = fs::read_to_string(format!("/proc/{}/stat", behind.pid)).unwrap();
+    let parent = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
+    let shim = Pid::from_raw(parent.parse().unwrap());
+    kill(shim, Signal::SIGSTOP).unwrap();
+    let found = driver.list().await.unwrap();
+    let state = |task| &found.iter().find(|found| found.task == task).unwrap().state;
+    assert_eq!(*state(good), FoundState::Running(running));
+    assert_eq!(*state(deaf), FoundState::Running(behind.clone()));
+    let error = driver.start(deaf).await.unwrap_err();
+    assert!(matches!(error, RuntimeError::Unavailable { .. }), "{error}");
+    kill(shim, Signal::SIGCONT).unwrap();
+    assert_eq!(driver.start(deaf).await.unwrap(), behind);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,8 @@ wire_enum!(HealthStatus: Starting, Healthy, Unhealthy, Unknown, Unchecked);
 
 impl From<&RoleHealth> for pb::RoleHealth {
     fn from(health: &RoleHealth) -> Self {
-        let RoleHealth { verdict, since, streak, last, flapping_since, grounds } = health;
+        let RoleHealth { verdict, since, streak, last, flapping_since, grounds, lasted_ms } =
+            health;
         let (passes, failures, inconclusive) = match *streak {
             Streak::None => (0, 0, 0),
             Streak::Passes(count) => (count, 0, 0),
@@ -38,6 +39,7 @@ impl From<&RoleHealth> for pb::RoleHealth {
             last: last.as_ref().map(Into::into),
             flapping_since: flapping_since.map(Into::into),
             grounds: pb::Grounds::from(*grounds).into(),
+            lasted_ms: *lasted_ms,
         }
     }
 }
@@ -56,6 +58,7 @@ impl TryFrom<pb::RoleHealth> for RoleHealth {
             last,
             flapping_since,
             grounds,
+            lasted_ms,
         } = wire;
         let streak = match (passes, failures, inconclusive) {
             (0, 0, 0) => Streak::None,
@@ -74,6 +77,7 @@ impl TryFrom<pb::RoleHealth> for RoleHealth {
             last: optional("last", last)?,
             flapping_since: optional("flapping_since", flapping_since)?,
             grounds: enumerated_or::<pb::Grounds, _>("grounds", grounds, Grounds::None)?,
+            lasted_ms,
         })
     }
 }

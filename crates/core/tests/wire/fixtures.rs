@@ -485,6 +485,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         last: Some(an_attempt(902, Outcome::Pass)),
         flapping_since: Some(at(907)),
         grounds: Grounds::Seen,
+        lasted_ms: 0,
     };
     let failing = RoleHealth {
         verdict: Verdict::Failing,
@@ -493,6 +494,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         last: Some(an_attempt(904, Outcome::Fail(Evidence::Explicit))),
         flapping_since: None,
         grounds: Grounds::None,
+        lasted_ms: 908,
     };
     let unknown = RoleHealth {
         verdict: Verdict::Unknown,
@@ -501,6 +503,7 @@ pub fn role_health() -> Vec<Fixture<RoleHealth>> {
         last: Some(an_attempt(906, Outcome::Inconclusive)),
         flapping_since: None,
         grounds: Grounds::Assumed,
+        lasted_ms: u32::MAX,
     };
     vec![
         ("role_health", passing),

@@ -348,8 +348,9 @@ pub fn role_health() -> impl Strategy<Value = RoleHealth> {
     ];
     let grounds = select(vec![Grounds::None, Grounds::Assumed, Grounds::Seen]);
     let parts = (verdict, timestamp(), streak, option::of(attempt()), option::of(timestamp()));
-    (parts, grounds).prop_map(|((verdict, since, streak, last, flapping_since), grounds)| {
-        RoleHealth { verdict, since, streak, last, flapping_since, grounds }
+    (parts, grounds, any::<u32>()).prop_map(|(parts, grounds, lasted_ms)| {
+        let (verdict, since, streak, last, flapping_since) = parts;
+        RoleHealth { verdict, since, streak, last, flapping_since, grounds, lasted_ms }
     })
 }
 

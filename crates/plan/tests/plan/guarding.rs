@@ -57,6 +57,7 @@ impl World {
             streak: Streak::Failures(3),
             flapping_since: None,
             grounds: Grounds::Seen,
+            lasted_ms: 0,
             last: Some(last),
         }));
         self.apply(&Change::PutHealth(id, Box::new(health)));

@@ -70,6 +70,7 @@ fn flapping_is_counted_apart_from_healthy() {
             last: None,
             flapping_since: since,
             grounds: Grounds::Seen,
+            lasted_ms: 0,
         }));
     });
     assert_eq!(text(&world, web), "3/3 healthy, 1/3 flapping");

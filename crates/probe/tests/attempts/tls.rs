@@ -208,6 +208,13 @@ async fn an_authority_that_serves_by_itself_passes_where_the_file_names_it() {
         let seen = verified(server, tls, None).await;
         assert_eq!(seen.outcome, outcome, "{name}: {}", seen.message);
     }
+    // Nobody has told the node of it.
+    for trust in [Trust::Node, Trust::Ca(stranger)] {
+        let server_name = Some(ServerName::new("web.example").unwrap());
+        let seen = verified(&server, Tls { trust, server_name }, None).await;
+        let told = "it signs itself; give it to the check as tls=FILE";
+        assert!(seen.message.ends_with(told), "{}", seen.message);
+    }
 }
 
 /// C-100: the name is sent as SNI, verified or not.

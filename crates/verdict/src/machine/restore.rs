@@ -33,7 +33,7 @@ impl TaskVerdicts {
             let gap = gap.map(Watch::least_gap).unwrap_or_default();
             let check = checks.get(role).as_ref();
             if let Some((run, check)) = verdicts.roles.get_mut(role).as_mut().zip(check) {
-                run.resume(&check.timing, from, now, gap);
+                run.resume(&check.timing, from, now, since_last(from, started_at.after(now)), gap);
             }
             let lead = verdicts.sharing.lead(role) == role;
             if let Some(watch) = verdicts.watches.get_mut(role).as_mut().filter(|_| lead) {
@@ -63,6 +63,13 @@ impl TaskVerdicts {
         };
         verdicts
     }
+}
+
+/// How long ago, at `now`, the last attempt of a role began. Both are of whole milliseconds, of
+/// which less may have passed than they seem to be apart.
+fn since_last(role: &RoleHealth, now: Timestamp) -> Elapsed {
+    let apart = role.last.as_ref().map_or(Elapsed::ZERO, |last| now.since(last.at));
+    apart.saturating_sub(Elapsed::from_millis(1))
 }
 
 /// Whether a recorded health is of a task whose process was gone.

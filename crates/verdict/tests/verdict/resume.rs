@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use warren_core::{
-    check::{Checks, Role},
+    bounds::Delay,
+    check::{Checks, Role, Timing},
     health::{HealthStatus, Streak, Verdict},
 };
 use warren_verdict::{Elapsed, Next, TaskVerdicts, reason};
@@ -56,7 +57,7 @@ fn a_restart_keeps_the_grid() {
     }
 }
 
-// C-25: how long a task has failed is not recorded; it is taken for as short as it can have been.
+// C-25
 #[test]
 fn a_restart_never_makes_liveness_less_patient() {
     let checks = liveness(timing(3, 1));
@@ -69,8 +70,51 @@ fn a_restart_never_makes_liveness_less_patient() {
     let fails = |_, _| (FAIL, Duration::ZERO);
     let worked = work(&mut restored, &checks, secs(13), secs(100), fails);
     let dead = worked.first(|health| health.status == HealthStatus::Unhealthy);
-    // Unbroken since 10 s; three failures a second apart before 13 s are two seconds at least.
-    assert_eq!(dead, Some(secs(31)));
+    // Unbroken since 10 s. Records are of whole milliseconds.
+    assert_eq!(dead, Some(ms(30_001)));
+}
+
+// C-25, C-41, C-44: also when it dies so often that none of its lives lasts so long.
+#[test]
+fn liveness_is_no_more_patient_for_any_number_of_restarts() {
+    let hour = Timing { min_failing: Delay::from_millis_const(3_600_000), ..timing(3, 1) };
+    for (timing, lives, patience) in
+        [(timing(3, 1), 15, 20), (timing(3, 1), 7, 20), (hour, 3_590, 3_600), (hour, 15, 3_600)]
+    {
+        let checks = liveness(timing);
+        let mut task = fresh(&checks);
+        tell(&mut task, Role::Liveness, PASS, secs(0));
+        let (mut from, mut first, mut dead) = (secs(0), None, None);
+        let mut restarts = 0;
+        while dead.is_none() {
+            let until = from + secs(lives);
+            let fails = |_, _| (FAIL, Duration::ZERO);
+            let worked = work(&mut task, &checks, from, until, fails);
+            first = first.or(worked.starts(Role::Liveness).first().copied());
+            dead = worked.first(|health| health.status == HealthStatus::Unhealthy);
+            task = restart(&task, &checks, until);
+            (from, restarts) = (until, restarts + 1);
+        }
+        let late = since(first.unwrap() + secs(patience), dead.unwrap());
+        assert!(late <= ms(restarts), "{lives} s each: {late:?} for {restarts} restarts");
+    }
+}
+
+// C-25: set back or forward, and for how long it was seen is known from before.
+#[test]
+fn a_clock_that_was_set_back_makes_liveness_more_patient_and_no_less() {
+    let checks = liveness(timing(3, 1));
+    let mut task = fresh(&checks);
+    tell_all(&mut task, Role::Liveness, secs(100), &[PASS, FAIL, FAIL]);
+    // 120 s is when the last one began: ten seconds were seen, and ten more are wanted.
+    for (now, dead) in [(121_000, 130_001), (120_000, 130_000), (60_000, 70_000), (3_000, 20_000)] {
+        let mut restored = restart(&task, &checks, ms(now));
+        let before = ms(dead).saturating_sub(ms(1));
+        tell(&mut restored, Role::Liveness, FAIL, before);
+        assert_eq!(verdict(&restored, Role::Liveness), Some(Verdict::Passing), "at {now} ms");
+        tell(&mut restored, Role::Liveness, FAIL, ms(dead));
+        assert_eq!(verdict(&restored, Role::Liveness), Some(Verdict::Failing), "at {now} ms");
+    }
 }
 
 // C-25, C-94, C-95: a check that has never passed is as patient as C-8 has it, in any worker.

@@ -97,6 +97,7 @@ impl Agent {
     async fn found(&self) -> Result<BTreeMap<TaskId, (Arc<dyn Runtime>, Found)>, RuntimeError> {
         let mut all = BTreeMap::new();
         for runtime in self.drivers.iter() {
+            runtime.end_commands().await;
             for found in runtime.list().await? {
                 all.insert(found.task, (Arc::clone(runtime), found));
             }

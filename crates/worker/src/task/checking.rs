@@ -29,7 +29,7 @@ use warren_verdict::{CheckGroup, Elapsed, Next, TaskVerdicts};
 use super::{
     Context,
     flights::Handle,
-    group::{Flight, Group, GroupState, loops},
+    group::{Flight, Group, GroupState, Loops, loops},
     observation::Observation,
     rounds::Rounds,
     trials::{Trials, Turn},
@@ -56,7 +56,7 @@ pub struct Watched {
 
 struct State {
     verdicts: TaskVerdicts,
-    groups: Vec<Group>,
+    groups: Loops,
     /// Nothing is attempted until then.
     paused_until: Option<Elapsed>,
     /// The actor takes news. While it does not, nothing is begun that could make more.
@@ -169,9 +169,9 @@ impl Checking {
         state.news.take()
     }
 
-    /// Attempts nothing until then, by the monotonic clock from here on, and cancels what is in
-    /// flight. One that is over already, since nobody watched meanwhile, still parts what comes
-    /// from what was. What there is to note, with what attempts had changed before.
+    /// Rests until then, and what was before is forgotten. One that is over already, since nobody
+    /// watched meanwhile, still parts what comes from what was. What there is to note, with what
+    /// attempts had changed before.
     pub fn pause(&mut self, until: Timestamp) -> Noted {
         let mut state = self.0.state();
         state.cancel_attempts();
@@ -180,12 +180,16 @@ impl Checking {
         for group in &mut state.groups {
             group.forget();
         }
-        // Wall clocks may disagree by any time; a pause still ends.
-        let left = until.since(self.0.clock.now()).min(Ttl::MAX.get());
-        state.paused_until = Some(self.0.anchor.elapsed() + left);
-        self.0.enqueue(&mut state);
+        self.0.rest(&mut state, until);
         // The next worker is not to count what this one has forgotten.
         state.news.take().unwrap_or(Noted::Streak)
+    }
+
+    /// Goes on with a pause that the worker before this one has begun.
+    pub fn rest(&mut self, until: Timestamp) {
+        let mut state = self.0.state();
+        state.cancel_attempts();
+        self.0.rest(&mut state, until);
     }
 
     /// Ends a pause, if there is one.
@@ -406,6 +410,14 @@ impl Watched {
             }
         }
         self.plan_attempts_at(state, ended);
+    }
+
+    /// Attempts nothing until then, by the monotonic clock from here on.
+    fn rest(self: &Arc<Self>, state: &mut State, until: Timestamp) {
+        // Wall clocks may disagree by any time; a pause still ends.
+        let left = until.since(self.clock.now()).min(Ttl::MAX.get());
+        state.paused_until = Some(self.anchor.elapsed() + left);
+        self.enqueue(state);
     }
 
     fn resume(self: &Arc<Self>, state: &mut State) {

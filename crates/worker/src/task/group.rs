@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use smallvec::SmallVec;
 use warren_core::{
     check::Checks,
     health::{Health, Verdict},
@@ -83,13 +84,16 @@ impl Groups {
     }
 }
 
+/// Mostly there is one, and that lies with the task: what lies elsewhere takes time to fetch.
+pub(super) type Loops = SmallVec<[Group; 1]>;
+
 /// One for each check that is attempted apart from the others.
 pub(super) fn loops(
     service: &ServiceName,
     checks: &Arc<Checks>,
     health: &Health,
     context: &Context,
-) -> Vec<Group> {
+) -> Loops {
     let group = |shared| Group::new(shared, service, checks, health, context);
     context.groups.of(checks).into_iter().map(group).collect()
 }

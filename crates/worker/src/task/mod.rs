@@ -103,7 +103,15 @@ pub struct Update {
     pub task: TaskId,
     pub status: TaskStatus,
     pub health: Option<Health>,
+    pub heeded: Heeded,
     pub purpose: Purpose,
+}
+
+/// What of its orders is in a task's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heeded {
+    /// The pause for which its streaks have been forgotten.
+    pub paused_until: Option<Timestamp>,
 }
 
 /// Whom news are for.
@@ -251,6 +259,7 @@ pub fn spawn(
         seen: Arc::clone(&seen),
         status: held.status().clone(),
         health: held.health().cloned(),
+        heeded: held.heeded(),
         ended,
     };
     let shutdown = context.shutdown.clone();
@@ -274,6 +283,7 @@ struct Actor {
     seen: Arc<Seen>,
     status: TaskStatus,
     health: Option<Health>,
+    heeded: Heeded,
     /// True once nothing more will be written to the log.
     ended: watch::Sender<bool>,
 }
@@ -362,7 +372,7 @@ impl Actor {
 
     async fn tell(&self, purpose: Purpose) {
         let (status, health) = (self.status.clone(), self.health.clone());
-        let update = Update { task: self.task(), status, health, purpose };
+        let update = Update { task: self.task(), status, health, heeded: self.heeded, purpose };
         // The agent is gone only when the worker stops.
         drop(self.context.events.send(Event::Update(Box::new(update))).await);
     }

@@ -113,7 +113,11 @@ impl Actor {
             (!reach.address.is_loopback() || reach.netns.is_none()).then_some(reach.address);
         let saved = self.health.take();
         let (runtime, context, name) = (&self.runtime, &self.context, &self.launch.service_name);
-        let checking = Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+        let mut checking =
+            Checking::new(self.task(), name, &checks, running, runtime, context, saved);
+        if let Some(until) = self.heeded.paused_until.filter(|until| self.now() < *until) {
+            checking.rest(until);
+        }
         self.status.checks = Some(checks);
         self.health = Some(checking.health());
         self.seen.set(checking.watched());
@@ -141,12 +145,15 @@ impl Actor {
             tracing::info!(task.id = %self.task(), "checks changed");
             self.note(Noted::Changed, checking.health()).await;
         }
-        match paused_until {
-            Some(until) => {
-                let noted = checking.pause(until);
-                self.note(noted, checking.health()).await;
+        if self.heeded.paused_until != paused_until {
+            self.heeded.paused_until = paused_until;
+            match paused_until {
+                Some(until) => {
+                    let noted = checking.pause(until);
+                    self.note(noted, checking.health()).await;
+                }
+                None => checking.resume(),
             }
-            None => checking.resume(),
         }
     }
 

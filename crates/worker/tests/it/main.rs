@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
 
 mod calls;
+mod clock;
 mod health;
 mod lifecycle;
 mod looks;

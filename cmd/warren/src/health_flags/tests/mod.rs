@@ -176,7 +176,7 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
             "prot=80",
             "--health-http: \"prot\" is not a key here; there are path, port, socket, \
              scheme, version, tls, server-name, host, header, status, method, send, body, \
-             body-regex, body-not, body-not-regex, keep-alive",
+             body-regex, body-not, body-not-regex, keep-alive; a comma within a value is \\,",
         ),
         ("port=1,x", "--health-http: \"x\" is not key=value; a comma within a value is \\,"),
         (
@@ -198,6 +198,18 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
         refused(&["--health-http", value], why);
     }
     assert_eq!(read_with(&[80, 81], &["--health-http", "/x"]), Err(NO_PORT.to_owned()));
+}
+
+#[test]
+fn a_slip_is_answered_with_what_was_meant() {
+    for (value, why) in [
+        ("port=1,status=200,304", "status: several are joined by +, as in status=200+304"),
+        ("port=1,status=200,x", "\"x\" is not key=value; a comma within a value is \\,"),
+        ("ftp://:80/", "ftp:// is not http:// or https://"),
+        ("https://:1,scheme=h2c", "scheme: h2c is HTTP/2 without TLS; with https say version=2"),
+    ] {
+        refused(&["--health-http", value], &format!("--health-http: {why}"));
+    }
 }
 
 #[test]
@@ -224,7 +236,7 @@ fn tcp_ports_are_bare_with_a_colon_or_keyed() {
         (
             "path=/",
             "--health-tcp: \"path\" is not a key here; there are port, socket, send, expect, \
-             expect-regex, tls, server-name",
+             expect-regex, tls, server-name; a comma within a value is \\,",
         ),
     ] {
         refused(&["--health-tcp", value], why);
@@ -386,7 +398,8 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
             "1,start-period=1s",
             "\"start-period\" is not a key here; there are port, socket, send, expect, \
              expect-regex, tls, server-name, period, timeout, failures, successes, delay, confirm, \
-             start-interval, min-failing, flapping, stop-grace-period",
+             start-interval, min-failing, flapping, stop-grace-period; a comma within a value is \
+             \\,",
         ),
         ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
         (
@@ -446,6 +459,9 @@ fn shown(words: &[&str]) -> String {
 fn every_option_of_http_has_its_key() {
     for (value, meaning) in [
         ("/x:80,scheme=h2c", "GET http://:80/x by HTTP/2"),
+        ("http://:80/x,scheme=h2c", "GET http://:80/x by HTTP/2"),
+        ("HTTPS://:443/,version=2", "GET https://:443/ by HTTP/2"),
+        ("http://:80?x=1", "GET http://:80/?x=1"),
         ("https://:443/,version=2", "GET https://:443/ by HTTP/2"),
         ("/x:80,version=1.1", "GET http://:80/x"),
         ("/x,port=admin", "GET http://:admin/x"),
@@ -479,6 +495,7 @@ fn an_option_of_http_that_cannot_be_is_refused_by_its_key() {
         ("/:1,tls=maybe", "tls: \"maybe\" is not any, node or a CA's file such as ./ca.pem"),
         ("/:1,socket=/run/s", "socket: contradicts port"),
         ("/:1,scheme=h2c,version=2", "version: is there twice"),
+        ("/:1,scheme=h2c,scheme=http", "scheme: is there twice"),
         ("/:1,version=3", "version: \"3\" is not 1.1 or 2"),
         ("/:1,host=a,header=Host:b", "host: contradicts a header Host; leave one of them out"),
         ("/:1,header=host:a,header=Host:b", "header: Host is there twice"),

@@ -23,7 +23,7 @@ use warren_probe::Observer;
 use warren_runtime::{ExecEnd, Exit, Found, ImageFacts, ImageRecord, Launch, Reach, RuntimeError};
 
 use super::{
-    super::{Actor, Orders, Purpose, Update, flights::Flights, watch_over::Eyes},
+    super::{Actor, Heeded, Orders, Purpose, Update, flights::Flights, watch_over::Eyes},
     *,
 };
 use crate::{Config, Engine, Metrics, SystemClock, agent::Event, held};
@@ -136,6 +136,7 @@ impl Scene {
                 ..TaskStatus::pending(now)
             },
             health: Some(checking.health()),
+            heeded: Heeded::default(),
             ended: watch::Sender::new(false),
         };
         let eyes = Eyes::new(checking, &ordered);

@@ -5,7 +5,10 @@ pub mod runtime;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,7 +28,7 @@ use warren_core::{
     time::Timestamp,
 };
 use warren_runtime::Runtime;
-use warren_worker::{Config, Drivers, Echo, Engine, Metrics, StateFile, SystemClock, WorkerFault};
+use warren_worker::{Clock, Config, Drivers, Echo, Engine, Metrics, StateFile, WorkerFault};
 
 use self::{manager::FakeManager, runtime::FakeRuntime};
 
@@ -38,6 +41,7 @@ pub struct World {
     pub dir: TempDir,
     pub runtime: Arc<FakeRuntime>,
     pub manager: Arc<FakeManager>,
+    pub clock: Arc<Wall>,
     worker: JoinSet<Result<(), WorkerFault>>,
     shutdown: CancellationToken,
     /// Of the last worker.
@@ -57,6 +61,7 @@ impl World {
             dir: tempfile::tempdir().unwrap(),
             runtime: Arc::default(),
             manager: FakeManager::start(),
+            clock: Arc::default(),
             worker: JoinSet::new(),
             shutdown: CancellationToken::new(),
             registry: Registry::default(),
@@ -103,7 +108,7 @@ impl World {
             archive_max: 1 << 20,
             cpus: 2,
             memory_bytes: 1 << 30,
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             session: watch::Sender::default(),
             labels: warren_core::node::Labels::new(),
             metrics: Metrics::new(&mut self.registry),
@@ -136,6 +141,25 @@ impl World {
 
     pub fn write_log(&self, task: TaskId, lines: &[&str]) {
         append_log(&self.log(task), lines);
+    }
+}
+
+/// The worker's time of day, which may be set.
+#[derive(Debug, Default)]
+pub struct Wall {
+    ahead_ms: AtomicI64,
+}
+
+impl Wall {
+    pub fn step(&self, seconds: i64) {
+        self.ahead_ms.fetch_add(seconds * 1_000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        let ahead = self.ahead_ms.load(Ordering::Relaxed);
+        Timestamp::from_millis(now().as_millis().saturating_add_signed(ahead))
     }
 }
 
