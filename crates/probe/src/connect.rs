@@ -50,7 +50,7 @@ impl<'a> Peer<'a> {
         }
     }
 
-    pub(crate) fn of_port(target: &Target, port: &PortRef) -> Result<Self, End> {
+    fn of_port(target: &Target, port: &PortRef) -> Result<Self, End> {
         match port {
             PortRef::Number(port) => Ok(Self::Tcp(SocketAddr::new(target.address, port.get()))),
             // A task's checks have numbers.

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use http::{
     HeaderName, Method, Request, Uri, Version,
     header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
@@ -26,7 +27,7 @@ use crate::{
     http1::{self, Asked},
     http2,
     kept::{Era, Used},
-    request::{self, Nothing},
+    request,
     socket::after_you,
     wire::Wire,
 };
@@ -121,7 +122,7 @@ impl Visit<'_> {
     pub(crate) async fn exchange_2<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        request: Request<Nothing>,
+        request: Request<()>,
         path: &PathAndQuery,
     ) -> Result<Answer, End> {
         let method = request.method().clone();
@@ -131,7 +132,12 @@ impl Visit<'_> {
         let connection = pin!(connection);
         let mut driver = Driver::new(connection);
         let asked = async {
-            let (response, _) = sender.ready().await?.send_request(request, true)?;
+            let body = request::body(self.check, &method);
+            let (response, mut stream) =
+                sender.ready().await?.send_request(request, body.is_empty())?;
+            if !body.is_empty() {
+                stream.send_data(Bytes::copy_from_slice(body), true)?;
+            }
             http2::answer(response, self.peer).await
         };
         let response = driver.drive(asked).await.map_err(|broken| self.broken(&broken))?;
@@ -140,12 +146,8 @@ impl Visit<'_> {
     }
 
     /// `:scheme` and `:authority` in the place of what is about the connection.
-    fn for_http_2(
-        &self,
-        request: Request<Nothing>,
-        path: &PathAndQuery,
-    ) -> Result<Request<()>, End> {
-        let (mut head, _) = request.into_parts();
+    fn for_http_2(&self, request: Request<()>, path: &PathAndQuery) -> Result<Request<()>, End> {
+        let (mut head, ()) = request.into_parts();
         for name in [HOST, CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
             head.headers.remove(name);
         }

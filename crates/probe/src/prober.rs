@@ -166,7 +166,7 @@ impl Prober {
                 }
                 Err(end) => Err(end),
             },
-            CheckKind::Tcp(check) => match Peer::of_port(target, &check.port) {
+            CheckKind::Tcp(check) => match Peer::of(target, &check.endpoint) {
                 Ok(peer) => {
                     watch.at(peer, pin!(tcp::look(self, target, check, peer, &trace))).await
                 }

@@ -7,13 +7,9 @@ use http::{
     header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, USER_AGENT},
     uri::PathAndQuery,
 };
-use http_body_util::Empty;
 use warren_core::check::{HttpCheck, HttpHeader, Scheme};
 
 use crate::{clause, connect::Peer, end::End};
-
-/// Nothing is ever sent as a body.
-pub(crate) type Nothing = Empty<&'static [u8]>;
 
 pub(crate) const AGENT: &str = concat!("warren-check/", env!("CARGO_PKG_VERSION"));
 
@@ -51,11 +47,12 @@ pub(crate) fn build(
     method: &Method,
     path: &PathAndQuery,
     host: Option<&str>,
-) -> Result<Request<Nothing>, End> {
-    let mut request = Request::new(Nothing::new());
+) -> Result<Request<()>, End> {
+    let mut request = Request::new(());
     *request.method_mut() = method.clone();
     *request.uri_mut() = Uri::from(path.clone());
-    for (name, text) in headers(check, method, host) {
+    let length = length(check, method);
+    for (name, text) in headers(check, length.as_deref(), host) {
         let name = HeaderName::from_bytes(name.as_bytes());
         let name = name.map_err(|error| unsendable(text, &error))?;
         request.headers_mut().append(name, value(text)?);
@@ -71,18 +68,32 @@ pub(crate) fn render(
     path: &PathAndQuery,
     host: Option<&str>,
 ) -> Vec<u8> {
-    let mut request = Vec::with_capacity(256);
+    let (body, length) = (body(check, method), length(check, method));
+    let mut request = Vec::with_capacity(256 + body.len());
     for part in [method.as_str(), " ", path.as_str(), " HTTP/1.1\r\n"] {
         request.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in headers(check, method, host) {
+    for (name, value) in headers(check, length.as_deref(), host) {
         capitalize(name, &mut request);
         request.extend_from_slice(b": ");
         request.extend_from_slice(value.as_bytes());
         request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(body);
     request
+}
+
+/// What is sent after the headers. A redirect that makes a GET of it leaves it out.
+pub(crate) fn body<'a>(check: &'a HttpCheck, method: &Method) -> &'a [u8] {
+    if matches!(*method, Method::GET | Method::HEAD) { &[] } else { check.send.as_slice() }
+}
+
+/// A server may wait for the body of a method that has one by custom.
+fn length(check: &HttpCheck, method: &Method) -> Option<String> {
+    let bodiless = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE);
+    let length = body(check, method).len();
+    (length > 0 || !bodiless).then(|| length.to_string())
 }
 
 /// What is left of a request of which so much was sent: mostly nothing, and then its memory is free
@@ -98,17 +109,15 @@ pub(crate) fn rest(mut request: Vec<u8>, sent: usize) -> Vec<u8> {
 /// In the order in which they are sent. A name may come more than once.
 fn headers<'a>(
     check: &'a HttpCheck,
-    method: &Method,
+    length: Option<&'a str>,
     host: Option<&'a str>,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
     let has = |name: &HeaderName| check.headers.iter().any(|header| is(header, name));
-    // A server may wait for the body of a method that has one by custom.
-    let bodiless = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE);
     let defaults = [
         (USER_AGENT, "User-Agent", Some(AGENT)),
         (ACCEPT, "Accept", Some("*/*")),
         (CONNECTION, "Connection", (!check.keep_alive).then_some("close")),
-        (CONTENT_LENGTH, "Content-Length", (!bodiless).then_some("0")),
+        (CONTENT_LENGTH, "Content-Length", length),
     ];
     let defaults = defaults
         .map(|(header, name, value)| value.filter(|_| !has(&header)).map(|value| (name, value)));
@@ -144,7 +153,7 @@ pub(crate) fn target(path: &[u8]) -> Result<PathAndQuery, End> {
 }
 
 fn is(header: &HttpHeader, name: &HeaderName) -> bool {
-    header.name().eq_ignore_ascii_case(name.as_str())
+    header.is(name.as_str())
 }
 
 fn value(text: &str) -> Result<HeaderValue, End> {

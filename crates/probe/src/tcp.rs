@@ -1,6 +1,8 @@
 //! One attempt at a TCP check: connect, and where the owner wants it, ask and listen.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::io::ErrorKind;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use warren_core::{
     check::{TcpCheck, TextMatch},
     outcome::Evidence,
@@ -8,9 +10,10 @@ use warren_core::{
 
 use crate::{
     Prober, Target, clause,
-    connect::{self, Peer, Stream},
+    connect::{self, Peer},
     end::End,
     message,
+    tls::{self, Alpn},
     trace::Trace,
 };
 
@@ -24,24 +27,53 @@ pub(crate) async fn look(
     peer: Peer<'_>,
     trace: &Trace,
 ) -> Result<End, End> {
-    let TcpCheck { port: _, send, expect } = check;
     let mut stream = connect::connect(prober, target, peer, trace).await?;
+    match &check.tls {
+        None => talk(&mut stream, check, peer, trace).await,
+        Some(tls) => {
+            // Boxed: what is plain shall not carry the room for it.
+            Box::pin(async {
+                let config = prober.tls.of(&tls.trust, Alpn::Unnamed).await?;
+                let name = tls::name(tls, None, peer);
+                let mut stream = tls::handshake(config, stream, name, peer, trace).await?;
+                talk(&mut stream, check, peer, trace).await
+            })
+            .await
+        }
+    }
+}
+
+/// Once connected.
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    check: &TcpCheck,
+    peer: Peer<'_>,
+    trace: &Trace,
+) -> Result<End, End> {
+    let TcpCheck { endpoint: _, tls, send, expect } = check;
     if !send.as_slice().is_empty() {
         // One that answers and closes without reading has answered.
-        let sent = stream.write_all(send.as_slice()).await;
+        let sent = async {
+            stream.write_all(send.as_slice()).await?;
+            stream.flush().await
+        };
+        let sent = sent.await;
         if let (Err(error), None) = (sent, expect) {
             return Err(End::of_io(&error, peer, " before it was asked"));
         }
     }
     match expect {
-        None => Ok(End::pass(clause::CONNECTED, format!("connected to {peer}"))),
-        Some(expect) => listen(&mut stream, expect, peer, trace).await,
+        None => {
+            let by = if tls.is_some() { " by TLS" } else { "" };
+            Ok(End::pass(clause::CONNECTED, format!("connected to {peer}{by}")))
+        }
+        Some(expect) => listen(stream, expect, peer, trace).await,
     }
 }
 
 /// Until what came matches.
-async fn listen(
-    stream: &mut Stream,
+async fn listen<S: AsyncRead + Unpin>(
+    stream: &mut S,
     expect: &TextMatch,
     peer: Peer<'_>,
     trace: &Trace,
@@ -56,7 +88,11 @@ async fn listen(
         let room = ANSWER - answer.len();
         let read = (&mut *stream).take(room as u64).read_buf(&mut answer).await;
         let before = || format!(" after {} bytes{}", answer.len(), excerpt(&answer));
-        let count = read.map_err(|error| End::of_io(&error, peer, &before()))?;
+        let count = match read {
+            // By TLS, of one that closes without taking leave.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
+            read => read.map_err(|error| End::of_io(&error, peer, &before()))?,
+        };
         trace.received(count);
         if count > 0 && expect.is_match(&answer) {
             let message = format!("{peer} answered as expected{}", excerpt(&answer));

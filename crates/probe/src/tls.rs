@@ -41,6 +41,8 @@ const CACHED: usize = 256;
 pub(crate) enum Alpn {
     Http1,
     Http2,
+    /// Nothing is agreed on: both sides know it.
+    Unnamed,
 }
 
 /// The ways to shake hands, made once: a CA takes longer to read than a handshake takes.
@@ -53,7 +55,7 @@ impl Configs {
     /// Fails where the process cannot do TLS at all.
     pub(crate) fn new() -> Result<Self, Error> {
         let mut made = HashMap::new();
-        for alpn in [Alpn::Http1, Alpn::Http2] {
+        for alpn in [Alpn::Http1, Alpn::Http2, Alpn::Unnamed] {
             made.insert((Trust::Anyone, alpn), Arc::new(unverified(alpn)?));
         }
         Ok(Self { made: Mutex::new(made) })
@@ -131,6 +133,7 @@ fn finish(mut config: ClientConfig, alpn: Alpn) -> ClientConfig {
     config.alpn_protocols = match alpn {
         Alpn::Http1 => vec![b"http/1.1".to_vec()],
         Alpn::Http2 => vec![b"h2".to_vec()],
+        Alpn::Unnamed => Vec::new(),
     };
     // A resumed session would leave out the half of the handshake that a check should test.
     config.resumption = Resumption::disabled();

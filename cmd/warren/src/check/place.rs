@@ -9,6 +9,7 @@ use warren_core::{
     Invalid,
     check::{
         Check, CheckKind, Endpoint, GrpcCheck, GrpcHost, HttpHeader, PortRef, Scheme, ServerName,
+        TcpCheck, Tls,
     },
 };
 
@@ -71,8 +72,8 @@ impl Place {
     }
 
     /// Puts a named host where the check would say whom it asks, unless it says so itself: into
-    /// the `Host` header of HTTP, and for gRPC into `:authority` and the name that a certificate
-    /// is held to.
+    /// the `Host` header of HTTP, for gRPC into `:authority`, and for gRPC and TCP into the name
+    /// that a certificate is held to.
     pub fn named_in(&self, mut check: Check) -> Result<Check, Failure> {
         match &mut check.kind {
             CheckKind::Http(http) => {
@@ -89,6 +90,15 @@ impl Place {
                     && host.parse::<IpAddr>().is_err()
                 {
                     ask_for(host, grpc).map_err(|why| Failure::flag("CHECK", why))?;
+                }
+            }
+            CheckKind::Tcp(TcpCheck { tls: Some(Tls { server_name, .. }), .. }) => {
+                if let Some(host) = &self.host
+                    && host.parse::<IpAddr>().is_err()
+                    && server_name.is_none()
+                {
+                    let name = ServerName::new(host);
+                    *server_name = Some(name.map_err(|why| Failure::flag("CHECK", why))?);
                 }
             }
             CheckKind::Tcp(_)
@@ -218,7 +228,7 @@ fn refuse_second(address: Option<&str>) -> Result<(), Failure> {
 mod tests {
     use warren_core::{
         bounds::Port,
-        check::{Role, Timing, Tls},
+        check::{Role, Timing},
     };
 
     use super::*;
@@ -295,6 +305,18 @@ mod tests {
         ] {
             let named = named(host, port, tls);
             assert_eq!((named.0.as_deref(), named.1.as_deref()), (server_name, asked), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_named_host_is_whom_a_certificate_of_tcp_is_held_to() {
+        for (tls, expected) in [(Some(Tls::default()), Some("db.example")), (None, None)] {
+            let kind = CheckKind::Tcp(TcpCheck { tls, ..TcpCheck::new(Port::new(443).unwrap()) });
+            let check = Check { kind, timing: Timing::default_for(Role::Liveness) };
+            let named = place(Some("db.example"), None).named_in(check).unwrap().kind;
+            let CheckKind::Tcp(TcpCheck { tls, .. }) = named else { panic!("it was TCP") };
+            let name = tls.and_then(|tls| tls.server_name);
+            assert_eq!(name.as_ref().map(ServerName::as_str), expected);
         }
     }
 

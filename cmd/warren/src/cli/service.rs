@@ -171,11 +171,11 @@ pub struct HealthFlags {
     /// http://:8080/health, /health (the one published port), or path=/,port=80 (or a name of
     /// --port, or socket=/run/x.sock) with further keys scheme=http|https|h2c version=1.1|2
     /// tls=any|node|FILE server-name= host= header=NAME:VALUE status=200-299+304 method=
-    /// body= body-regex= body-not= body-not-regex= keep-alive=true|false
+    /// send= (the request's body) body= body-regex= body-not= body-not-regex= keep-alive=true|false
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_http: Vec<String>,
-    /// One TCP check for liveness and readiness: 6379, :6379 or port=6379, with further keys
-    /// send='PING\r\n' expect=PONG or expect-regex=
+    /// One TCP check for liveness and readiness: 6379, :6379 or port=6379 (or socket=) with further
+    /// keys send='PING\r\n' expect=PONG or expect-regex= tls=any|node|FILE server-name=
     #[arg(long, value_name = "CHECK", allow_hyphen_values = true)]
     pub health_tcp: Vec<String>,
     /// One gRPC health check (grpc.health.v1) for liveness and readiness: 50051, :50051 or

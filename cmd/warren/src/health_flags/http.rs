@@ -6,8 +6,8 @@ use warren_core::{
     Invalid,
     bounds::Port,
     check::{
-        CheckKind, HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, PortRef, Scheme,
-        StatusSet, TextMatch, Tls,
+        CheckKind, HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, Payload, PortRef,
+        Scheme, StatusSet, TextMatch, Tls,
     },
     invalid::At,
     spec::AbsolutePath,
@@ -15,13 +15,14 @@ use warren_core::{
 
 use super::{
     keys::{key_value, known, once, pieces},
+    kinds::unescape,
     spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
 
 const HTTP_EXAMPLES: &str = "path=/,port=80, /health:8080, :8080/health or http://:8080/health";
 const BY_HAND: &str = "http://HOST/, HOST:8080/health, :8080/health or path=/,port=80";
 
-const HTTP_KEYS: [&str; 16] = [
+const HTTP_KEYS: [&str; 17] = [
     "path",
     "port",
     "socket",
@@ -33,6 +34,7 @@ const HTTP_KEYS: [&str; 16] = [
     "header",
     "status",
     "method",
+    "send",
     "body",
     "body-regex",
     "body-not",
@@ -55,6 +57,7 @@ struct HttpFields {
     headers: Vec<HttpHeader>,
     status: Vec<(u16, u16)>,
     method: Option<HttpMethod>,
+    send: Option<Payload>,
     keep_alive: Option<bool>,
 }
 
@@ -206,6 +209,7 @@ fn http_key(
             Ok(())
         }
         "method" => once(&mut fields.method, key, HttpMethod::new(value).at(key)?),
+        "send" => once(&mut fields.send, key, Payload::new(unescape(value)?).at(key)?),
         "keep-alive" => once(&mut fields.keep_alive, key, yes_or_no(value).at(key)?),
         _ => Err(Invalid::new("is not a key of an HTTP check").at(key)),
     }
@@ -254,7 +258,7 @@ fn status(text: &str) -> Result<(u16, u16), Invalid> {
 impl HttpFields {
     fn finish(self, context: &Context<'_>) -> Result<HttpCheck, Invalid> {
         let Self { path, port, socket, scheme, version, tls, .. } = self;
-        let Self { body, body_not, host, mut headers, status, method, keep_alive, .. } = self;
+        let Self { body, body_not, host, mut headers, status, method, send, keep_alive, .. } = self;
         let hosts = headers.iter().filter(|header| header.name().eq_ignore_ascii_case("host"));
         match (hosts.count(), &host) {
             (0, _) | (1, None) => {}
@@ -284,6 +288,7 @@ impl HttpFields {
             (None | Some(Scheme::Https), Some(tls)) => Some(tls),
         };
         check.method = method.unwrap_or(check.method);
+        check.send = send.unwrap_or_default();
         if !status.is_empty() {
             check.expect = StatusSet::new(status).at("status")?;
         }

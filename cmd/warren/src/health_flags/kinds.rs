@@ -26,21 +26,26 @@ const GRPC_EXAMPLES: [&str; 2] = [
     "HOST:50051, :50051, 50051 or port=50051,service=NAME",
 ];
 
-const TCP_KEYS: [&str; 4] = ["port", "send", "expect", "expect-regex"];
+const TCP_KEYS: [&str; 7] =
+    ["port", "socket", "send", "expect", "expect-regex", "tls", "server-name"];
 const GRPC_KEYS: [&str; 6] = ["port", "socket", "service", "host", "tls", "server-name"];
 const FILE_KEYS: [&str; 2] = ["path", "max-age"];
 const CMD_KEYS: [&str; 5] = ["user", "pass", "inconclusive", "expect", "expect-regex"];
 
 pub fn tcp(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelling, Invalid> {
-    let (mut number, mut send, mut expect) = (None, None, None);
+    let (mut number, mut socket, mut send, mut expect) = (None, None, None, None);
+    let mut tls = TlsKeys::default();
     let timing = each(text, &TCP_KEYS, timing, |key, value| match key {
         None => once(&mut number, "port", bare_port(value, TCP_EXAMPLES, context)?),
         Some("port") => once(&mut number, "port", port_ref(value, context).at("port")?),
+        Some("socket") => once(&mut socket, "socket", AbsolutePath::new(value).at("socket")?),
         Some("send") => once(&mut send, "send", Payload::new(unescape(value)?).at("send")?),
+        Some(key @ ("tls" | "server-name")) => tls.add(key, value),
         Some(key) => once(&mut expect, key, text_match(key, value)?),
     })?;
-    let port = number.ok_or_else(|| Invalid::missing("port"))?;
-    let check = TcpCheck { port, send: send.unwrap_or_default(), expect };
+    let endpoint = endpoint(number, socket, context, ":6379 or HOST:6379")?;
+    let send = send.unwrap_or_default();
+    let check = TcpCheck { endpoint, tls: tls.finish(), send, expect };
     Ok(Spelling { kind: CheckKind::Tcp(check), timing })
 }
 
@@ -119,7 +124,7 @@ fn text_match(key: &str, value: &str) -> Result<TextMatch, Invalid> {
 }
 
 /// Bytes with `\\r`, `\\n`, `\\t`, `\\0`, `\\\\` and `\\x1F` in them.
-fn unescape(text: &str) -> Result<Vec<u8>, Invalid> {
+pub fn unescape(text: &str) -> Result<Vec<u8>, Invalid> {
     let refuse = |what: &str| {
         let why = format!("{what:?} is not \\r, \\n, \\t, \\0, \\\\ or \\x and two digits");
         Invalid::new(why).at("send")

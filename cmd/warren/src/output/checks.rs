@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use warren_core::check::{
     Check, CheckKind, Checks, Endpoint, ExecCheck, FileCheck, Flapping, GrpcCheck, HttpCheck,
-    HttpVersion, Parts, Role, Scheme, StatusSet, TcpCheck, Timing, Tls, Trust,
+    HttpVersion, Parts, Payload, Role, Scheme, StatusSet, TcpCheck, Timing, Tls, Trust,
 };
 use warren_proto::v1 as pb;
 
@@ -91,7 +91,7 @@ fn parts_words(of: &str, parts: &Parts, host: &str) -> String {
 
 fn http_words(check: &HttpCheck, host: &str) -> String {
     let HttpCheck { tls, endpoint, version, path, method, headers, expect, .. } = check;
-    let HttpCheck { body, body_not, keep_alive, .. } = check;
+    let HttpCheck { send, body, body_not, keep_alive, .. } = check;
     let scheme = match check.scheme() {
         Scheme::Http => "http",
         Scheme::Https => "https",
@@ -114,6 +114,7 @@ fn http_words(check: &HttpCheck, host: &str) -> String {
             value => format!("with {}: {}", header.name(), words::plain(value)),
         });
     }
+    parts.extend(sending(send));
     if *expect != StatusSet::default() {
         let range = |&(first, last): &(u16, u16)| {
             if first == last { first.to_string() } else { format!("{first}-{last}") }
@@ -142,12 +143,24 @@ fn tls_words(tls: &Tls) -> String {
     words.join(" ")
 }
 
+/// Where it is no scheme's word already.
+fn by_tls(tls: Option<&Tls>) -> Option<String> {
+    tls.map(|tls| format!("by TLS {}", tls_words(tls)).trim_end().to_owned())
+}
+
+fn sending(send: &Payload) -> Option<String> {
+    let bytes = send.as_slice();
+    (!bytes.is_empty()).then(|| format!("sending \"{}\"", bytes.escape_ascii()))
+}
+
 fn tcp_words(check: &TcpCheck, host: &str) -> String {
-    let TcpCheck { port, send, expect } = check;
-    let mut parts = vec![format!("TCP connect to {host}:{port}")];
-    if !send.as_slice().is_empty() {
-        parts.push(format!("sending \"{}\"", send.as_slice().escape_ascii()));
-    }
+    let TcpCheck { endpoint, tls, send, expect } = check;
+    let mut parts = vec![match endpoint {
+        Endpoint::Port(port) => format!("TCP connect to {host}:{port}"),
+        Endpoint::Socket(socket) => format!("connect over {}", socket.as_str()),
+    }];
+    parts.extend(by_tls(tls.as_ref()));
+    parts.extend(sending(send));
     parts.extend(expect.as_ref().map(|text| format!("whose answer must {text}")));
     parts.join(" ")
 }
@@ -162,11 +175,7 @@ fn grpc_words(check: &GrpcCheck, host: &str) -> String {
         parts.push(format!("for {}", words::plain(service.as_str())));
     }
     parts.extend(asked.as_ref().map(|host| format!("at {}", host.as_str())));
-    if let Some(tls) = tls {
-        parts.push("by TLS".to_owned());
-        parts.push(tls_words(tls));
-    }
-    parts.retain(|part| !part.is_empty());
+    parts.extend(by_tls(tls.as_ref()));
     parts.join(" ")
 }
 

@@ -109,7 +109,7 @@ impl CheckKind {
         match self {
             Self::Http(http) => http.endpoint.bind(ports).at(field),
             Self::Grpc(grpc) => grpc.endpoint.bind(ports).at(field),
-            Self::Tcp(tcp) => tcp.port.bind(ports).at(field),
+            Self::Tcp(tcp) => tcp.endpoint.bind(ports).at(field),
             Self::Exec(_) | Self::File(_) => Ok(()),
             Self::All(whole) | Self::Any(whole) => {
                 for (index, part) in whole.as_mut_slice().iter_mut().enumerate() {

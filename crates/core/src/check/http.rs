@@ -1,6 +1,6 @@
 //! One HTTP exchange.
 
-use super::{Endpoint, PortRef, TextMatch, Tls};
+use super::{Endpoint, Payload, PortRef, TextMatch, Tls};
 use crate::{Invalid, bounds::Port};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +26,8 @@ pub struct HttpCheck {
     pub path: HttpPath,
     pub method: HttpMethod,
     pub headers: Vec<HttpHeader>,
+    /// The request's body; perhaps none.
+    pub send: Payload,
     /// Never empty.
     pub expect: StatusSet,
     /// What the body, or its first 10 KiB, must match.
@@ -46,6 +48,7 @@ impl HttpCheck {
             path: HttpPath::root(),
             method: HttpMethod::get(),
             headers: Vec::new(),
+            send: Payload::default(),
             expect: StatusSet::default(),
             body: None,
             body_not: None,
@@ -53,8 +56,21 @@ impl HttpCheck {
         }
     }
 
-    /// Refuses what could never pass.
+    /// Refuses what could never pass, and a body that a server need not read or whose length would
+    /// be said twice.
     pub fn consistent(self) -> Result<Self, Invalid> {
+        if !self.send.as_slice().is_empty() {
+            let refuse = |why: String| Err(Invalid::new(why).at("send"));
+            let method = self.method.as_str();
+            if BODILESS.contains(&method) {
+                return refuse(format!("means nothing with {method}; say another method, as POST"));
+            }
+            let own = |header: &&HttpHeader| FRAMING.iter().any(|name| header.is(name));
+            if let Some(header) = self.headers.iter().find(own) {
+                let name = header.name();
+                return refuse(format!("has its own length; leave the header {name} out"));
+            }
+        }
         let why = "can match nothing: HEAD is answered without a body; say another method";
         match (self.method.as_str(), &self.body, &self.body_not) {
             ("HEAD", Some(_), _) => Err(Invalid::new(why).at("body")),
@@ -70,7 +86,7 @@ impl HttpCheck {
         if self.version == HttpVersion::Http2 {
             return refuse("is for HTTP/1.1 alone; leave it out, or the version");
         }
-        if self.headers.iter().any(|header| header.name().eq_ignore_ascii_case("connection")) {
+        if self.headers.iter().any(|header| header.is("connection")) {
             return refuse("contradicts a header Connection; leave one of them out");
         }
         Ok(Self { keep_alive: true, ..self })
@@ -83,6 +99,11 @@ impl HttpCheck {
         }
     }
 }
+
+/// In a request of these a body has no meaning, and servers and proxies may refuse it.
+const BODILESS: [&str; 3] = ["GET", "HEAD", "TRACE"];
+/// Headers that say how long a body is.
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
 /// The path and query of a request: begins with `/`, has no fragment, no blanks, no control
 /// characters and nothing outside of ASCII, and at most 2048 bytes.
@@ -164,6 +185,11 @@ impl HttpHeader {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is the one of this name; their case means nothing.
+    pub const fn is(&self, name: &str) -> bool {
+        self.name.as_str().eq_ignore_ascii_case(name)
     }
 
     pub fn value(&self) -> &str {

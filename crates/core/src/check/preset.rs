@@ -4,8 +4,8 @@
 use std::str::FromStr;
 
 use super::{
-    Check, CheckKind, Checks, Command, ExecCheck, HttpCheck, HttpPath, Payload, PortRef, Role,
-    StatusSet, TcpCheck, TextMatch, Timing,
+    Check, CheckKind, Checks, Command, ExecCheck, HttpCheck, HttpPath, Payload, Role, StatusSet,
+    TcpCheck, TextMatch, Timing,
 };
 use crate::{
     Invalid,
@@ -192,9 +192,9 @@ impl Preset {
     fn looks(self, port: Port) -> Result<Looks, Invalid> {
         let speaks = |send: &[u8], expect: &str| -> Result<Looks, Invalid> {
             Ok(Looks::both(CheckKind::Tcp(TcpCheck {
-                port: PortRef::Number(port),
                 send: Payload::new(send)?,
                 expect: Some(TextMatch::regex(expect)?),
+                ..TcpCheck::new(port)
             })))
         };
         let runs = |line: String| -> Result<Looks, Invalid> {
@@ -405,8 +405,8 @@ mod tests {
         let checks = changed.checks(None).unwrap();
         assert_eq!(checks.startup, None);
         let Check { kind, timing } = checks.liveness.unwrap();
-        let CheckKind::Tcp(TcpCheck { port, .. }) = kind else { panic!("{kind:?}") };
-        assert_eq!(port.to_string(), "7000");
+        let CheckKind::Tcp(TcpCheck { endpoint, .. }) = kind else { panic!("{kind:?}") };
+        assert_eq!(endpoint, TcpCheck::new(Port::new(7000).unwrap()).endpoint);
         assert_eq!(timing.timeout.get().as_millis(), 300);
         assert_eq!(timing.confirm_interval.get().as_millis(), 500);
         assert_eq!(timing.failures.get(), 9);

@@ -1,11 +1,13 @@
-//! A TCP connection, and perhaps a few words over it.
+//! A connection, and perhaps a few words over it.
 
-use super::{PortRef, TextMatch};
+use super::{Endpoint, PortRef, TextMatch, Tls};
 use crate::{Invalid, bounds::Port};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TcpCheck {
-    pub port: PortRef,
+    pub endpoint: Endpoint,
+    /// `None`: no TLS.
+    pub tls: Option<Tls>,
     /// Sent once connected.
     pub send: Payload,
     /// What comes back, within its first 10 KiB, must match. `None`: the connection is enough.
@@ -15,7 +17,8 @@ pub struct TcpCheck {
 impl TcpCheck {
     /// A connection to `port`, and nothing more.
     pub fn new(port: Port) -> Self {
-        Self { port: PortRef::Number(port), send: Payload::default(), expect: None }
+        let endpoint = Endpoint::Port(PortRef::Number(port));
+        Self { endpoint, tls: None, send: Payload::default(), expect: None }
     }
 }
 

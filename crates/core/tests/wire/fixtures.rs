@@ -86,6 +86,7 @@ fn http_check() -> HttpCheck {
             HttpHeader::new("Host", "web.example").unwrap(),
             HttpHeader::new("User-Agent", "").unwrap(),
         ],
+        send: Payload::new(*b"{\"deep\":1}").unwrap(),
         expect: StatusSet::new(vec![(200, 204), (301, 302)]).unwrap(),
         body: Some(TextMatch::regex("^(?i)ready").unwrap()),
         body_not: Some(TextMatch::contains("degraded").unwrap()),
@@ -95,6 +96,7 @@ fn http_check() -> HttpCheck {
 
 fn tcp_check() -> TcpCheck {
     TcpCheck {
+        tls: Some(Tls { trust: Trust::Node, server_name: None }),
         send: Payload::new(*b"PING\r\n").unwrap(),
         expect: Some(TextMatch::contains("+PONG").unwrap()),
         ..TcpCheck::new(port(6379))
@@ -136,7 +138,8 @@ fn more_checks() -> Checks {
         version: HttpVersion::Http2,
         ..HttpCheck::new(port(80))
     };
-    let named = TcpCheck { port: PortRef::Name("admin".parse().unwrap()), ..tcp_check() };
+    let named = Endpoint::Port(PortRef::Name("admin".parse().unwrap()));
+    let named = TcpCheck { endpoint: named, ..tcp_check() };
     ByRole {
         startup: check(Role::Startup, CheckKind::File(file_check())),
         liveness: check(

@@ -166,8 +166,6 @@ fn an_option_of_a_check_names_the_field_that_is_wrong() {
         }),
         format!("{startup}.keep_alive: contradicts a header Connection; leave one of them out")
     );
-    let nothing = "can match nothing: HEAD is answered without a body; say another method";
-    assert_eq!(http(|h| h.method = "HEAD".to_owned()), format!("{startup}.body: {nothing}"));
     assert_eq!(http(|h| h.endpoint = None), format!("{startup}.port: is required"));
     let wrong = http(|h| h.body_not = Some(regex("(")));
     assert!(wrong.starts_with(&format!("{startup}.body_not.regex: \"(\" is not a ")), "{wrong}");
@@ -185,6 +183,32 @@ fn an_option_of_a_check_names_the_field_that_is_wrong() {
     let file = pb::FileCheck { path: "x".to_owned(), max_age: None };
     let why = "file.path: \"x\" is not an absolute path without '..'";
     assert_eq!(kind(Kind::File(file)), why);
+}
+
+/// C-50, C-59.
+#[test]
+fn a_body_that_means_nothing_is_refused() {
+    let startup = format!("{CHECKS}.startup.http");
+    assert_eq!(http(|h| h.send = vec![0; 4097]), format!("{startup}.send: is longer than 4 KiB"));
+    for method in ["GET", "HEAD", "TRACE", ""] {
+        let told = http(|h| h.method = method.to_owned());
+        let method = if method.is_empty() { "GET" } else { method };
+        let why = format!("means nothing with {method}; say another method, as POST");
+        assert_eq!(told, format!("{startup}.send: {why}"));
+    }
+    let own = pb::Header { name: "Content-Length".to_owned(), value: "3".to_owned() };
+    assert_eq!(
+        http(|h| h.headers = vec![own.clone()]),
+        format!("{startup}.send: has its own length; leave the header Content-Length out")
+    );
+    let nothing = "can match nothing: HEAD is answered without a body; say another method";
+    assert_eq!(
+        http(|h| {
+            h.send = Vec::new();
+            h.method = "HEAD".to_owned();
+        }),
+        format!("{startup}.body: {nothing}")
+    );
 }
 
 #[test]

@@ -1,12 +1,19 @@
-//! What a body must hold, and what it must not.
+//! What a body must hold, and what it must not; and the request's own.
 
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
 use warren_core::{
-    check::{HttpCheck, TextMatch},
+    check::{CheckKind, HttpCheck, HttpMethod, Payload, TextMatch},
     clause::Clause,
     outcome::Outcome,
 };
 
-use crate::server::{EXPLICIT, Server, answer};
+use crate::server::{EXPLICIT, Server, TIMEOUT, answer, look, port, read_head};
 
 fn text(text: &str) -> TextMatch {
     TextMatch::contains(text).unwrap()
@@ -95,4 +102,61 @@ async fn a_bad_status_with_the_right_body_is_a_bad_status() {
     let server = Server::start(|_| answer(500, "", "OK"));
     let seen = server.look(HttpCheck { body: Some(text("OK")), ..server.check() }).await;
     assert_eq!((seen.outcome, seen.clause), (EXPLICIT, Clause::new(51)));
+}
+
+/// Gives one answer to each request, and then the requests with what they had for a body.
+async fn listening(answers: Vec<String>) -> (SocketAddr, JoinSet<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let mut requests = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = read_head(&mut stream).await;
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            stream.read_exact(&mut body).await.unwrap();
+            let first = head.lines().next().unwrap();
+            requests.push(format!("{first} {}", String::from_utf8(body).unwrap()));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // Until it has been read: a close before that would be a reset.
+            assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0, "more than it said");
+        }
+        requests
+    });
+    (address, serving)
+}
+
+/// C-50, C-53.
+#[tokio::test]
+async fn a_request_has_the_body_that_its_owner_gave_it_until_a_redirect_makes_a_get_of_it() {
+    let redirected =
+        |status: u16| format!("HTTP/1.1 {status} X\r\nLocation: /end\r\nContent-Length: 0\r\n\r\n");
+    let fine = || "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let long = "x".repeat(4096);
+    for (send, answers, requests) in [
+        ("{}", vec![fine()], vec!["POST / HTTP/1.1 {}".to_owned()]),
+        (&long, vec![fine()], vec![format!("POST / HTTP/1.1 {long}")]),
+        (
+            "{}",
+            vec![redirected(307), fine()],
+            vec!["POST / HTTP/1.1 {}".to_owned(), "POST /end HTTP/1.1 {}".to_owned()],
+        ),
+        (
+            "{}",
+            vec![redirected(303), fine()],
+            vec!["POST / HTTP/1.1 {}".to_owned(), "GET /end HTTP/1.1 ".to_owned()],
+        ),
+    ] {
+        let (address, mut serving) = listening(answers).await;
+        let check = HttpCheck {
+            method: HttpMethod::new("POST").unwrap(),
+            send: Payload::new(send).unwrap(),
+            ..HttpCheck::new(port(address))
+        };
+        let seen = look(address.ip(), CheckKind::Http(check), TIMEOUT).await;
+        assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+        assert_eq!(serving.join_next().await.unwrap().unwrap(), requests);
+    }
 }

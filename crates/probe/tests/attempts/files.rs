@@ -16,7 +16,7 @@ use tokio::{
 };
 use warren_core::{
     bounds::Age,
-    check::{CheckKind, Endpoint, FileCheck, HttpCheck},
+    check::{CheckKind, Endpoint, FileCheck, HttpCheck, Payload, TcpCheck, TextMatch},
     clause::Clause,
     outcome::Outcome,
     spec::AbsolutePath,
@@ -206,6 +206,23 @@ async fn http_goes_over_a_unix_socket_of_the_task() {
     assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
     let head = server.join_next().await.unwrap().unwrap();
     assert!(head.contains("\r\nHost: x.example\r\n"), "{head}");
+}
+
+/// C-101.
+#[tokio::test]
+async fn tcp_goes_over_a_unix_socket_of_the_task() {
+    let jail = Jail::start();
+    let mut server = serve(&jail.path("/run/redis.sock"), "+PONG\r\n");
+    let check = TcpCheck {
+        endpoint: Endpoint::Socket(absolute("/run/redis.sock")),
+        send: Payload::new(*b"PING\r\n\r\n").unwrap(),
+        expect: Some(TextMatch::contains("+PONG").unwrap()),
+        ..TcpCheck::new(warren_core::bounds::Port::new(1).unwrap())
+    };
+    let seen = look_at(&jail.target(), CheckKind::Tcp(check), TIMEOUT).await;
+    assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
+    assert_eq!(seen.message, "/run/redis.sock answered as expected: +PONG");
+    assert_eq!(server.join_next().await.unwrap().unwrap(), "PING\r\n\r\n");
 }
 
 /// C-53 and C-101: a redirect of a socket stays on it.

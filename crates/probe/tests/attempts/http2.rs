@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use warren_core::{
-    check::{CheckKind, HttpCheck, HttpMethod, HttpPath, HttpVersion, TextMatch},
+    check::{CheckKind, HttpCheck, HttpMethod, HttpPath, HttpVersion, Payload, TextMatch},
     clause::Clause,
     outcome::Outcome,
 };
@@ -36,12 +36,15 @@ async fn an_exchange_by_prior_knowledge_passes_and_sends_what_the_owner_said() {
         path: HttpPath::new("/health?deep=1").unwrap(),
         method: HttpMethod::new("POST").unwrap(),
         headers: vec![header("Host", "web.example"), header("X-Own", "yes")],
+        send: Payload::new(*b"{}").unwrap(),
         body: Some(TextMatch::contains("ready").unwrap()),
         ..check(&server)
     };
     let seen = visit(&server, asked, TIMEOUT).await;
     assert_eq!(seen.outcome, Outcome::Pass, "{}", seen.message);
     server.log(|log| {
+        assert_eq!(log.bodies, [b"{}"]);
+        assert_eq!(log.heads[0].headers["content-length"], "2");
         let head = &log.heads[0];
         assert_eq!(head.uri.to_string(), "http://web.example/health?deep=1");
         assert_eq!(head.method, "POST");

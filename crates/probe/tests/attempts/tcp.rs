@@ -12,7 +12,8 @@ use tokio::{
     task::JoinSet,
 };
 use warren_core::{
-    check::{CheckKind, Payload, PortRef, TcpCheck, TextMatch},
+    bounds::Port,
+    check::{CheckKind, Endpoint, Payload, PortRef, TcpCheck, TextMatch},
     clause::Clause,
     outcome::Outcome,
 };
@@ -123,8 +124,8 @@ async fn nobody_there_is_refused_before_anything_is_said() {
 /// C-102: a name that was never bound to a number is nobody's fault but ours.
 #[tokio::test]
 async fn a_port_without_a_number_is_inconclusive() {
-    let port = PortRef::Name("admin".parse().unwrap());
-    let check = TcpCheck { port, send: Payload::default(), expect: None };
+    let endpoint = Endpoint::Port(PortRef::Name("admin".parse().unwrap()));
+    let check = TcpCheck { endpoint, ..TcpCheck::new(Port::new(1).unwrap()) };
     let seen = look(LOCALHOST, CheckKind::Tcp(check), TIMEOUT).await;
     assert_eq!(seen.outcome, Outcome::Inconclusive);
     assert_eq!(seen.message, "no port of the task is called admin");

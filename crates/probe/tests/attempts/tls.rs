@@ -8,7 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -19,7 +23,10 @@ use tokio_rustls::{
     },
 };
 use warren_core::{
-    check::{Ca, CheckKind, GrpcCheck, HttpCheck, HttpVersion, ServerName, Tls, Trust},
+    check::{
+        Ca, CheckKind, GrpcCheck, HttpCheck, HttpVersion, Payload, ServerName, TcpCheck, TextMatch,
+        Tls, Trust,
+    },
     clause::Clause,
     outcome::Outcome,
 };
@@ -361,4 +368,52 @@ async fn a_server_without_tls_fails_explicitly() {
     assert_eq!(seen.outcome, EXPLICIT, "{}", seen.message);
     assert_eq!(seen.clause.to_string(), "C-55");
     assert!(seen.message.starts_with("TLS handshake with 127.0.0.1:"), "{}", seen.message);
+}
+
+/// C-60, C-105: as redis with `tls-port` and SMTP on 465 speak, without ALPN.
+#[tokio::test]
+async fn tcp_over_tls_is_verified_as_https_is_and_then_talks() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.sign("redis.example");
+    let acceptor = acceptor(&TLS13, certificate, key);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            assert_eq!(stream.get_ref().1.alpn_protocol(), None);
+            let mut heard = [0; 6];
+            if stream.read_exact(&mut heard).await.is_ok() {
+                assert_eq!(&heard, b"PING\r\n");
+                stream.write_all(b"+PONG\r\n").await.unwrap();
+                stream.flush().await.unwrap();
+                // Without a leave of TLS.
+            }
+        }
+    });
+    let ask = async |tls: Option<Tls>, expect: Option<&str>| {
+        let send = if expect.is_some() { &b"PING\r\n"[..] } else { &[] };
+        let check = TcpCheck {
+            tls,
+            send: Payload::new(send).unwrap(),
+            expect: expect.map(|text| TextMatch::contains(text).unwrap()),
+            ..TcpCheck::new(port(address))
+        };
+        look(address.ip(), CheckKind::Tcp(check), TIMEOUT).await
+    };
+    let trusted = |name| Some(authority.trusted(Some(name)));
+    for (tls, expect, outcome, clause) in [
+        (trusted("redis.example"), Some("+PONG"), Outcome::Pass, 105),
+        (Some(Tls::default()), None, Outcome::Pass, 60),
+        (trusted("redis.example"), Some("-ERR"), EXPLICIT, 105),
+        (trusted("other.example"), Some("+PONG"), EXPLICIT, 100),
+        (Some(Authority::new().trusted(Some("redis.example"))), None, EXPLICIT, 100),
+    ] {
+        let seen = ask(tls, expect).await;
+        assert_eq!((seen.outcome, seen.clause), (outcome, Clause::new(clause)), "{seen:?}");
+    }
+    let seen = ask(Some(Tls::default()), None).await;
+    assert_eq!(seen.message, format!("connected to {address} by TLS"));
+    assert!(seen.phases.tls.is_some(), "{seen:?}");
 }

@@ -175,8 +175,8 @@ fn a_bad_http_value_is_refused_by_its_flag_and_key() {
         (
             "prot=80",
             "--health-http: \"prot\" is not a key here; there are path, port, socket, \
-             scheme, version, tls, server-name, host, header, status, method, body, body-regex, \
-             body-not, body-not-regex, keep-alive; a comma within a value is \\,",
+             scheme, version, tls, server-name, host, header, status, method, send, body, \
+             body-regex, body-not, body-not-regex, keep-alive; a comma within a value is \\,",
         ),
         ("port=1,x", "--health-http: \"x\" is not key=value; a comma within a value is \\,"),
         (
@@ -235,8 +235,8 @@ fn tcp_ports_are_bare_with_a_colon_or_keyed() {
         ("1,port=1", "--health-tcp: port: is there twice"),
         (
             "path=/",
-            "--health-tcp: \"path\" is not a key here; there are port, send, expect, \
-             expect-regex; a comma within a value is \\,",
+            "--health-tcp: \"path\" is not a key here; there are port, socket, send, expect, \
+             expect-regex, tls, server-name; a comma within a value is \\,",
         ),
     ] {
         refused(&["--health-tcp", value], why);
@@ -396,9 +396,10 @@ fn a_bad_role_value_is_refused_by_its_flag_and_key() {
         (
             "--liveness-tcp",
             "1,start-period=1s",
-            "\"start-period\" is not a key here; there are port, send, expect, expect-regex, \
-             period, timeout, failures, successes, delay, confirm, start-interval, min-failing, \
-             flapping, stop-grace-period; a comma within a value is \\,",
+            "\"start-period\" is not a key here; there are port, socket, send, expect, \
+             expect-regex, tls, server-name, period, timeout, failures, successes, delay, confirm, \
+             start-interval, min-failing, flapping, stop-grace-period; a comma within a value is \
+             \\,",
         ),
         ("--readiness-cmd", "period=-1s,cmd=true", "period: -1s is negative"),
         (
@@ -473,6 +474,10 @@ fn every_option_of_http_has_its_key() {
         ("/:1,tls=any", "GET https://:1/"),
         ("/:1,tls=node", "GET https://:1/ verified by the node's authorities"),
         ("https://:1,server-name=a.example", "GET https://:1/ as a.example"),
+        (
+            "/:1,method=POST,send={\"a\":1\\,\"b\":\\x41}\\n",
+            "POST http://:1/ sending \"{\\\"a\\\":1,\\\"b\\\":A}\\n\"",
+        ),
         ("/:1,keep-alive=true", "GET http://:1/ over kept connections"),
         ("/:1,keep-alive=false", "GET http://:1/"),
     ] {
@@ -480,6 +485,11 @@ fn every_option_of_http_has_its_key() {
     }
     let h2c = health_http("/x:80,scheme=h2c");
     assert_eq!((h2c.scheme(), h2c.version), (Scheme::Http, HttpVersion::Http2));
+}
+
+/// C-50, C-59, C-130.
+#[test]
+fn an_option_of_http_that_cannot_be_is_refused_by_its_key() {
     for (value, why) in [
         ("/:1,scheme=http,tls=any", "tls: needs scheme=https"),
         ("/:1,tls=maybe", "tls: \"maybe\" is not any, node or a CA's file such as ./ca.pem"),
@@ -499,6 +509,11 @@ fn every_option_of_http_has_its_key() {
         (
             "/:1,keep-alive=true,header=connection:close",
             "keep-alive: contradicts a header Connection; leave one of them out",
+        ),
+        ("/:1,send=x", "send: means nothing with GET; say another method, as POST"),
+        (
+            "/:1,method=PUT,send=x,header=transfer-encoding:chunked",
+            "send: has its own length; leave the header transfer-encoding out",
         ),
         (
             "/:1,method=HEAD,body=ready",
@@ -543,6 +558,14 @@ fn every_option_of_the_other_kinds_has_its_key() {
              \"PONG\"",
         ),
         ("tcp", "1,expect-regex=^220", "TCP connect to :1 whose answer must match /^220/"),
+        ("tcp", "socket=/run/redis.sock", "connect over /run/redis.sock"),
+        ("tcp", "465,tls=any", "TCP connect to :465 by TLS"),
+        (
+            "tcp",
+            "port=admin,server-name=x.example,tls=node,expect=220",
+            "TCP connect to :admin by TLS verified by the node's authorities as x.example whose \
+             answer must contain \"220\"",
+        ),
         ("grpc", "50051", "gRPC health of :50051"),
         ("grpc", ":50051,service=a.B", "gRPC health of :50051 for a.B"),
         (

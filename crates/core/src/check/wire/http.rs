@@ -3,7 +3,7 @@
 use warren_proto::v1 as pb;
 
 use super::super::{
-    HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, Scheme, StatusSet, Tls,
+    HttpCheck, HttpHeader, HttpMethod, HttpPath, HttpVersion, Payload, Scheme, StatusSet, Tls,
 };
 use crate::{
     Invalid,
@@ -27,6 +27,7 @@ impl From<&HttpCheck> for pb::HttpCheck {
             body,
             body_not,
             keep_alive,
+            send,
         } = check;
         let range = |&(first, last): &(u16, u16)| pb::StatusRange {
             first: first.into(),
@@ -44,6 +45,7 @@ impl From<&HttpCheck> for pb::HttpCheck {
             version: pb::HttpVersion::from(*version).into(),
             tls: tls.as_ref().map(Into::into),
             keep_alive: *keep_alive,
+            send: send.as_slice().to_vec(),
         }
     }
 }
@@ -64,6 +66,7 @@ impl TryFrom<pb::HttpCheck> for HttpCheck {
             version,
             tls,
             keep_alive,
+            send,
         } = wire;
         let absent = HttpVersion::Http1;
         let scheme = enumerated_or::<pb::Scheme, _>("scheme", scheme, Scheme::Http)?;
@@ -92,6 +95,7 @@ impl TryFrom<pb::HttpCheck> for HttpCheck {
             body: optional("body", body)?,
             body_not: optional("body_not", body_not)?,
             keep_alive: false,
+            send: Payload::new(send).at("send")?,
         }
         .consistent()?;
         if keep_alive { check.kept() } else { Ok(check) }

@@ -17,9 +17,10 @@ wire_enum!(ExecForm: Argv, Shell);
 
 impl From<&TcpCheck> for pb::TcpCheck {
     fn from(check: &TcpCheck) -> Self {
-        let TcpCheck { port, send, expect } = check;
+        let TcpCheck { endpoint, tls, send, expect } = check;
         Self {
-            endpoint: Some(port.into()),
+            endpoint: Some(endpoint.into()),
+            tls: tls.as_ref().map(Into::into),
             send: send.as_slice().to_vec(),
             expect: expect.as_ref().map(Into::into),
         }
@@ -30,9 +31,10 @@ impl TryFrom<pb::TcpCheck> for TcpCheck {
     type Error = Invalid;
 
     fn try_from(wire: pb::TcpCheck) -> Result<Self, Invalid> {
-        let pb::TcpCheck { endpoint, send, expect } = wire;
+        let pb::TcpCheck { endpoint, send, expect, tls } = wire;
         Ok(Self {
-            port: endpoint.ok_or_else(|| Invalid::missing("port"))?.try_into()?,
+            tls: optional("tls", tls)?,
+            endpoint: endpoint.ok_or_else(|| Invalid::missing("port"))?.try_into()?,
             send: Payload::new(send).at("send")?,
             expect: optional("expect", expect)?,
         })

@@ -5,7 +5,7 @@ use warren_proto::v1 as pb;
 use super::super::{Ca, Endpoint, NamedPort, Pattern, PortRef, ServerName, TextMatch, Tls, Trust};
 use crate::{Invalid, bounds::Port, invalid::At, spec::AbsolutePath, wire::parsed};
 
-/// The endpoint of a kind that takes a unix socket too.
+/// The endpoint of a kind: each has a message of its own for it.
 macro_rules! endpoint {
     ($check:ident) => {
         impl From<&Endpoint> for pb::$check::Endpoint {
@@ -35,27 +35,8 @@ macro_rules! endpoint {
 }
 
 endpoint!(http_check);
+endpoint!(tcp_check);
 endpoint!(grpc_check);
-
-impl From<&PortRef> for pb::tcp_check::Endpoint {
-    fn from(port: &PortRef) -> Self {
-        match port {
-            PortRef::Number(port) => Self::Port(port.get().into()),
-            PortRef::Name(name) => Self::PortName(name.to_string()),
-        }
-    }
-}
-
-impl TryFrom<pb::tcp_check::Endpoint> for PortRef {
-    type Error = Invalid;
-
-    fn try_from(wire: pb::tcp_check::Endpoint) -> Result<Self, Invalid> {
-        match wire {
-            pb::tcp_check::Endpoint::Port(number) => port_number(number),
-            pb::tcp_check::Endpoint::PortName(name) => port_name(&name),
-        }
-    }
-}
 
 fn port_number(number: u32) -> Result<PortRef, Invalid> {
     Port::new(number).at("port").map(PortRef::Number)

@@ -68,30 +68,30 @@ fn http_check() -> impl Strategy<Value = HttpCheck> {
         method,
         vec(header, 0..4),
         vec(range, 1..5).prop_map(|ranges| StatusSet::new(ranges).unwrap()),
-        (option::of(text_match()), option::of(text_match()), any::<bool>()),
+        (option::of(text_match()), option::of(text_match()), any::<bool>(), payload()),
     )
-        .prop_map(
-            |(tls, endpoint, version, path, method, headers, expect, (body, body_not, kept))| {
-                let check = HttpCheck {
-                    tls,
-                    endpoint,
-                    version,
-                    path,
-                    method,
-                    headers,
-                    expect,
-                    body,
-                    body_not,
-                    keep_alive: false,
-                };
-                let check = check
-                    .clone()
-                    .consistent()
-                    .unwrap_or_else(|_| HttpCheck { method: HttpMethod::get(), ..check });
-                // Where it can be.
-                if kept { check.clone().kept().unwrap_or(check) } else { check }
-            },
-        )
+        .prop_map(|(tls, endpoint, version, path, method, headers, expect, rest)| {
+            let (body, body_not, kept, send) = rest;
+            let check = HttpCheck {
+                tls,
+                endpoint,
+                version,
+                path,
+                method,
+                headers,
+                expect,
+                body,
+                body_not,
+                keep_alive: false,
+                send,
+            };
+            let check = check.clone().consistent().unwrap_or_else(|_| HttpCheck {
+                method: HttpMethod::new("POST").unwrap(),
+                ..check
+            });
+            // Where it can be.
+            if kept { check.clone().kept().unwrap_or(check) } else { check }
+        })
 }
 
 /// What a template of [`ports`] takes: its names, and numbers.
@@ -131,13 +131,13 @@ fn tls() -> impl Strategy<Value = Tls> {
     (trust, option::of(server_name)).prop_map(|(trust, server_name)| Tls { trust, server_name })
 }
 
+fn payload() -> impl Strategy<Value = Payload> {
+    vec(any::<u8>(), 0..20).prop_map(|bytes| Payload::new(bytes).unwrap())
+}
+
 fn tcp_check() -> impl Strategy<Value = TcpCheck> {
-    let send = vec(any::<u8>(), 0..20).prop_map(|bytes| Payload::new(bytes).unwrap());
-    (port_ref(), send, option::of(text_match())).prop_map(|(port, send, expect)| TcpCheck {
-        port,
-        send,
-        expect,
-    })
+    (endpoint(), option::of(tls()), payload(), option::of(text_match()))
+        .prop_map(|(endpoint, tls, send, expect)| TcpCheck { endpoint, tls, send, expect })
 }
 
 fn exec_check() -> impl Strategy<Value = ExecCheck> {
