@@ -237,7 +237,7 @@ async fn a_task_whose_users_cannot_be_read_has_one_look_at_a_time_and_a_deadline
     let limit = Duration::from_millis(500);
     let run = async || driver.exec(task, &command("true"), Some(&user), limit).await;
     let end = driver.exec(task, &command("true"), Some(&user), PATIENT).await.unwrap();
-    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output::from("") });
+    assert_eq!(end, ExecEnd::Exited { code: 0, output: Output::default() });
 
     let hangs = hang(running.pid, "/etc");
     let error = run().await.unwrap_err().to_string();
