@@ -1,6 +1,6 @@
 //! The request that an HTTP check sends.
 
-use std::{fmt::Write, net::SocketAddr};
+use std::net::SocketAddr;
 
 use http::{
     HeaderName, HeaderValue, Method, Request, Uri,
@@ -14,24 +14,34 @@ use crate::{clause, connect::Peer, end::End};
 pub(crate) const AGENT: &str = concat!("warren-check/", env!("CARGO_PKG_VERSION"));
 
 /// The `Host` header: the check's own, else the task's address as an authority, or `localhost` over
-/// a unix socket. `None` where the
-/// check removes it.
+/// a unix socket. `None` where the check removes it.
 pub(crate) fn host(check: &HttpCheck, peer: Peer<'_>) -> Option<String> {
     let mut own = check.headers.iter().filter(|header| is(header, &HOST)).peekable();
     if own.peek().is_some() {
         return own.map(HttpHeader::value).find(|value| !value.is_empty()).map(str::to_owned);
     }
     let Peer::Tcp(address) = peer else { return Some("localhost".to_owned()) };
-    if address.port() != default_port(check.scheme()) {
-        let mut text = String::with_capacity("127.127.127.127:65535".len());
-        // A string takes all that it is given.
-        let _always = write!(text, "{address}");
-        return Some(text);
+    Some(authority(address, address.port() != default_port(check.scheme())))
+}
+
+/// For each attempt anew, so by a quicker way than `Display` where that is usual.
+fn authority(address: SocketAddr, with_port: bool) -> String {
+    let mut text = match address {
+        SocketAddr::V4(address) => {
+            let (mut text, mut digits) = (String::with_capacity(21), itoa::Buffer::new());
+            for (octet, mark) in address.ip().octets().into_iter().zip(["", ".", ".", "."]) {
+                text.push_str(mark);
+                text.push_str(digits.format(octet));
+            }
+            text
+        }
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    if with_port {
+        text.push(':');
+        text.push_str(itoa::Buffer::new().format(address.port()));
     }
-    Some(match address {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
-    })
+    text
 }
 
 pub(crate) fn default_port(scheme: Scheme) -> u16 {

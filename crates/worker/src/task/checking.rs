@@ -350,7 +350,8 @@ impl Watched {
     }
 
     async fn attempt(&self, shared: &CheckGroup, meter: &Meter, due: Elapsed) -> Landed {
-        let late = self.anchor.elapsed().saturating_sub(due);
+        let begun = self.anchor.elapsed();
+        let late = begun.saturating_sub(due);
         let in_flight = meter.begin(late);
         let at = self.clock.now();
         let check = &shared.check;
@@ -361,10 +362,11 @@ impl Watched {
         meter.end(seen.outcome, seen.latency, queued, seen.stretched);
         // A wait for a free slot is ours, so the attempt began after it.
         let at = at.after(seen.waited);
+        let ended = begun + seen.waited + seen.latency;
         let Seen { outcome, message, components, latency, stretched, .. } = seen;
         let latency = whole_millis(latency);
         let attempt = Attempt { at, latency, outcome, message, components };
-        Landed { attempt, late, stretched, ended: self.anchor.elapsed() }
+        Landed { attempt, late, stretched, ended }
     }
 
     /// An attempt that panicked, and has said so on standard error.
