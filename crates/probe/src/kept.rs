@@ -16,7 +16,11 @@ const SHARED_BY: u32 = 10;
 /// Those of one task that nobody uses right now, by the check that they serve. Of that its hash is
 /// enough: one task's few checks do not meet in 64 bits, and the memory of a copy would be cold.
 #[derive(Debug)]
-pub(crate) struct Kept<C>(Mutex<Idle<C>>, AtomicU32);
+pub(crate) struct Kept<C> {
+    idle: Mutex<Idle<C>>,
+    /// Moved on only with the lock in hand.
+    era: AtomicU32,
+}
 
 /// What an attempt puts back counts only where nothing has been closed or failed since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub(crate) struct Used<C> {
 impl<C> Kept<C> {
     /// Of the attempt that begins now.
     pub(crate) fn era(&self) -> Era {
-        Era(self.1.load(Ordering::Relaxed))
+        Era(self.era.load(Ordering::Relaxed))
     }
 
     pub(crate) fn take(&self, check: &impl Hash) -> Option<Used<C>> {
@@ -66,12 +70,12 @@ impl<C> Kept<C> {
 
     /// Has its memory fetched, and does nothing else.
     pub(crate) fn glance(&self) {
-        black_box(self.0.is_poisoned());
+        black_box(self.idle.is_poisoned());
     }
 
     /// All of them, unless somebody takes or puts one right now.
     pub(crate) fn peek(&self) -> Option<MutexGuard<'_, Idle<C>>> {
-        self.0.try_lock().ok()
+        self.idle.try_lock().ok()
     }
 
     /// Closes them all: nobody asks the same soon.
@@ -88,14 +92,13 @@ impl<C> Kept<C> {
         drop(take(&mut idle, hash(check)));
     }
 
-    /// Only with the lock in hand.
     fn end_era(&self) {
-        self.1.fetch_add(1, Ordering::Relaxed);
+        self.era.fetch_add(1, Ordering::Relaxed);
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle<C>> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +153,7 @@ impl Hasher for Quick {
 
 impl<C> Default for Kept<C> {
     fn default() -> Self {
-        Self(Mutex::default(), AtomicU32::new(0))
+        Self { idle: Mutex::default(), era: AtomicU32::new(0) }
     }
 }
 
