@@ -31,12 +31,18 @@ const TASKS: usize = 4;
 #[tokio::test]
 #[ignore = "the next test runs it as a process of its own and kills it"]
 async fn child_that_creates_tasks_and_may_be_killed_meanwhile() {
-    let (lab, tasks) = Lab::of_parent(&env::var(CHILD).expect("run by the next test"));
+    let (lab, driver, tasks) = begin().await;
+    join_all(tasks.into_iter().map(|task| run(&lab, &driver, task))).await;
+    std::process::exit(0);
+}
+
+/// In the process that is killed. From here on it may be at any moment.
+async fn begin() -> (Lab, Containerd, Vec<TaskId>) {
+    let (lab, tasks) = Lab::of_parent(&env::var(CHILD).unwrap());
     let driver = lab.connect().await;
     println!("\nbegins");
     std::io::stdout().flush().unwrap();
-    join_all(tasks.into_iter().map(|task| run(&lab, &driver, task))).await;
-    std::process::exit(0);
+    (lab, driver, tasks)
 }
 
 /// As the worker does: what is unavailable is asked again.
@@ -121,10 +127,7 @@ async fn tasks_whose_worker_is_killed_while_it_creates_them_run_all_the_same() {
 #[tokio::test]
 #[ignore = "the next test runs it as a process of its own and kills it"]
 async fn child_that_runs_commands_and_is_killed_meanwhile() {
-    let (lab, tasks) = Lab::of_parent(&env::var(CHILD).expect("run by the next test"));
-    let driver = lab.connect().await;
-    println!("\nbegins");
-    std::io::stdout().flush().unwrap();
+    let (_lab, driver, tasks) = begin().await;
     // One that hangs, as a check may, and others that come again and again.
     let commands = tasks.into_iter().enumerate().map(async |(number, task)| {
         let command = shell(if number == 0 { HANGS } else { "true" });
