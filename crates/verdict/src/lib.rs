@@ -14,6 +14,7 @@ pub mod reason;
 mod recent;
 mod run;
 mod schedule;
+mod seats;
 mod watch;
 
 pub use group::{CheckGroup, groups};

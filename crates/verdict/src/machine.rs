@@ -18,6 +18,7 @@ use crate::{
     reason,
     run::{Known, RoleRun},
     schedule::Elapsed,
+    seats::Seats,
     watch::{Pace, Watch},
 };
 
@@ -28,10 +29,9 @@ use crate::{
 pub struct TaskVerdicts {
     checks: Arc<Checks>,
     sharing: Sharing,
-    // Boxed, since most tasks have one check or two.
-    roles: ByRole<Option<Box<RoleRun>>>,
+    roles: Seats<RoleRun>,
     /// By the role that stands for the group.
-    watches: ByRole<Option<Box<Watch>>>,
+    watches: Seats<Watch>,
     life: Life,
     overall: Overall,
 }
@@ -72,10 +72,9 @@ impl TaskVerdicts {
     pub fn new(task: TaskId, checks: &Arc<Checks>, started_at: Timestamp) -> Self {
         let sharing = Sharing::of(checks);
         let has = |role: &Role| checks.get(*role).is_some();
-        let run =
-            |role| Some(role).filter(has).map(|role| Box::new(RoleRun::new(role, started_at)));
+        let run = |role| Some(role).filter(has).map(|role| RoleRun::new(role, started_at));
         let leads = |role: &Role| has(role) && sharing.lead(*role) == *role;
-        let watch = |role| Some(role).filter(leads).map(|role| Box::new(Watch::new(task, role)));
+        let watch = |role| Some(role).filter(leads).map(|role| Watch::new(task, role));
         let overall = Overall {
             status: HealthStatus::Starting,
             since: started_at,
@@ -87,8 +86,8 @@ impl TaskVerdicts {
         let mut verdicts = Self {
             checks: Arc::clone(checks),
             sharing,
-            roles: by_role(run),
-            watches: by_role(watch),
+            roles: Seats::by_role(run),
+            watches: Seats::by_role(watch),
             life: Life::Runs,
             overall,
         };
@@ -119,7 +118,7 @@ impl TaskVerdicts {
         for &fed in self.sharing.fed_by(role) {
             let hears = !stops || fed == Role::Readiness;
             let check = self.checks.get(fed).as_ref().filter(|_| hears);
-            if let Some((run, check)) = self.roles.get_mut(fed).as_mut().zip(check) {
+            if let Some((run, check)) = self.roles.get_mut(fed).zip(check) {
                 changed |= run.fold(&check.timing, &attempt, start);
             }
         }
@@ -234,7 +233,7 @@ impl TaskVerdicts {
                 run.gone(at, &why);
             }
             let concerned = self.known(role) == Some(Known::Failing);
-            if let Some(watch) = self.watches.get_mut(role).as_mut().filter(|_| concerned) {
+            if let Some(watch) = self.watches.get_mut(role).filter(|_| concerned) {
                 watch.remember(attempt.clone());
             }
         }
@@ -340,7 +339,7 @@ impl TaskVerdicts {
     }
 
     fn run(&self, role: Role) -> Option<&RoleRun> {
-        self.roles.get(role).as_deref()
+        self.roles.get(role)
     }
 
     fn timing(&self, role: Role) -> Option<&Timing> {
@@ -360,7 +359,7 @@ impl TaskVerdicts {
     }
 
     fn watch(&self, role: Role) -> Option<&Watch> {
-        self.watches.get(self.sharing.lead(role)).as_deref()
+        self.watches.get(self.sharing.lead(role))
     }
 
     fn role_health(&self, role: Role) -> Option<Box<RoleHealth>> {

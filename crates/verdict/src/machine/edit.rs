@@ -9,11 +9,12 @@ use warren_core::{
     time::Timestamp,
 };
 
-use super::{TaskVerdicts, by_role};
+use super::TaskVerdicts;
 use crate::{
     group::Sharing,
     run::{Known, RoleRun},
     schedule::Elapsed,
+    seats::Seats,
     watch::Watch,
 };
 
@@ -33,12 +34,12 @@ impl TaskVerdicts {
             return None;
         }
         let known = self.health();
-        self.roles = by_role(|role| {
+        self.roles = Seats::by_role(|role| {
             let (was, is) = (before.get(role).as_ref(), after.get(role).as_ref()?);
-            Some(Box::new(match self.run(role).zip(was) {
+            Some(match self.run(role).zip(was) {
                 Some((run, was)) => edited(run.clone(), was, is),
                 None => self.added(role, at),
-            }))
+            })
         });
         self.checks = Arc::clone(after);
         self.rearrange(task, before, now);
@@ -67,7 +68,7 @@ impl TaskVerdicts {
     /// The loops anew. One that asks what it asked before keeps its attempts.
     fn rearrange(&mut self, task: TaskId, before: &Checks, now: Elapsed) {
         let sharing = Sharing::of(&self.checks);
-        let watches = by_role(|role| {
+        let watches = Seats::by_role(|role| {
             let check = self.checks.get(role).as_ref().filter(|_| sharing.lead(role) == role)?;
             let mut watch = Watch::new(task, role);
             let same = before.get(role).as_ref().is_some_and(|was| was.kind == check.kind);
@@ -77,7 +78,7 @@ impl TaskVerdicts {
                 Some(old) if !old.has_begun() => {}
                 Some(_) | None => watch.begin_at(now),
             }
-            Some(Box::new(watch))
+            Some(watch)
         });
         (self.sharing, self.watches) = (sharing, watches);
     }

@@ -32,11 +32,11 @@ impl TaskVerdicts {
             let gap = verdicts.timing(verdicts.sharing.confirmed_by(role));
             let gap = gap.map(Watch::least_gap).unwrap_or_default();
             let check = checks.get(role).as_ref();
-            if let Some((run, check)) = verdicts.roles.get_mut(role).as_mut().zip(check) {
+            if let Some((run, check)) = verdicts.roles.get_mut(role).zip(check) {
                 run.resume(&check.timing, from, now, since_last(from, started_at.after(now)), gap);
             }
             let lead = verdicts.sharing.lead(role) == role;
-            if let Some(watch) = verdicts.watches.get_mut(role).as_mut().filter(|_| lead) {
+            if let Some(watch) = verdicts.watches.get_mut(role).filter(|_| lead) {
                 watch.resume(from.last.clone(), now);
             }
         }
