@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use warren_core::{
-    check::{Endpoint, HttpCheck, HttpVersion, StatusSet, Tls},
+    check::{Endpoint, HttpCheck, HttpVersion, PortRef, StatusSet, Tls},
     clause::Clause,
     outcome::Evidence,
 };
@@ -308,19 +308,21 @@ impl<'a> Visit<'a> {
         Ok(body.is_end_stream())
     }
 
+    /// Every attempt says it, so by a quicker way than `format`.
     pub(crate) fn describe(
         &self,
         status: StatusCode,
         method: &Method,
         path: &PathAndQuery,
     ) -> String {
-        let status = status.as_u16();
-        match &self.check.endpoint {
-            Endpoint::Port(port) => format!("HTTP {status} from {method} {path} on port {port}"),
-            Endpoint::Socket(socket) => {
-                format!("HTTP {status} from {method} {path} over {}", socket.as_str())
-            }
-        }
+        let mut digits = itoa::Buffer::new();
+        let (by, place) = match &self.check.endpoint {
+            Endpoint::Port(PortRef::Number(port)) => (" on port ", digits.format(port.get())),
+            Endpoint::Port(PortRef::Name(port)) => (" on port ", port.as_str()),
+            Endpoint::Socket(socket) => (" over ", socket.as_str()),
+        };
+        let (status, method, path) = (status.as_str(), method.as_str(), path.as_str());
+        ["HTTP ", status, " from ", method, " ", path, by, place].concat()
     }
 }
 

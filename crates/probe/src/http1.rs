@@ -12,13 +12,12 @@
 
 use std::{
     future::poll_fn,
-    io,
-    mem::MaybeUninit,
+    io::{self, Cursor},
+    mem::{self, MaybeUninit},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use http_body::{Body, Frame};
 use httparse::{Header, ParserConfig};
@@ -117,13 +116,13 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
 type Begun = (Head, Framing, After);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Body for Received<'_, S> {
-    type Data = Bytes;
+    type Data = Cursor<Vec<u8>>;
     type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Self::Data>, Broken>>> {
         let Self { wire, framing, after: _ } = &mut *self;
         loop {
             while wire.used < wire.buffer.len() && *framing != Framing::Ended {
@@ -135,9 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Body for Received<'_, S> {
                 match piece {
                     Piece::Around(around) => wire.used += around,
                     Piece::Body(body) => {
-                        let data = Bytes::copy_from_slice(&unread[..body]);
-                        wire.used += body;
-                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                        return Poll::Ready(Some(Ok(Frame::data(wire.take(body)))));
                     }
                 }
             }
@@ -165,6 +162,22 @@ impl<S> Received<'_, S> {
         let Wire { stream, unsent, refused, buffer, used, .. } = self.wire;
         let done = self.framing == Framing::Ended && used == buffer.len() && unsent.is_empty();
         (self.after == After::Keep && done && refused.is_none()).then_some(stream)
+    }
+}
+
+impl<S> Wire<'_, S> {
+    /// So much of what was read and is not done with. Mostly that is all, and takes its memory
+    /// along.
+    fn take(&mut self, bytes: usize) -> Cursor<Vec<u8>> {
+        let (begin, end) = (self.used, self.used + bytes);
+        if end < self.buffer.len() {
+            self.used = end;
+            return Cursor::new(self.buffer[begin..end].to_vec());
+        }
+        self.used = 0;
+        let mut rest = Cursor::new(mem::take(&mut self.buffer));
+        rest.set_position(begin as u64);
+        rest
     }
 }
 
@@ -347,6 +360,7 @@ fn content_length<'a>(mut said: impl Iterator<Item = &'a [u8]>) -> Result<Framin
 
 #[cfg(test)]
 mod tests {
+    use bytes::Buf;
     use http_body_util::BodyExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -420,8 +434,8 @@ mod tests {
         drop(peer);
         let trace = Trace::start();
         let (_, mut body) = answer(ours, b"question".to_vec(), Asked::Other, &trace).await.unwrap();
-        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(&*data, b"half");
+        let mut data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(&*data.copy_to_bytes(data.remaining()), b"half");
         let broken = body.frame().await.unwrap().unwrap_err();
         let Broken::Io(error) = broken else { panic!("{broken:?}") };
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);

@@ -13,7 +13,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-/// So many places are kept for those that come, beside the ones in use.
+/// So many places keep their memory for those that come, beside the ones in use.
 const SPARE: usize = 256;
 /// Whoever still can go on after so many turns goes on after others on this thread.
 const TURNS: usize = 8;
@@ -22,8 +22,10 @@ const TURNS: usize = 8;
 #[derive(Debug)]
 pub struct Flights<F> {
     places: Vec<Place<F>>,
-    /// By their numbers.
+    /// Those that have memory, by their numbers.
     free: Vec<usize>,
+    /// Those that have none.
+    bare: Vec<usize>,
     ready: Arc<Ready>,
     /// Those of this turn.
     turn: Vec<usize>,
@@ -40,7 +42,7 @@ pub struct Handle {
 
 #[derive(Debug)]
 struct Place<F> {
-    /// None: nobody has used it yet, or its memory was given back.
+    /// None: its memory was given back.
     flight: Option<Pin<Box<Option<F>>>>,
     /// Of the flight that is or was the last one here.
     number: u64,
@@ -69,14 +71,14 @@ struct Ready {
 
 impl<F: Future> Flights<F> {
     pub fn new() -> Self {
-        let (places, free, turn) = Default::default();
-        Self { places, free, ready: Arc::default(), turn, begun: 0 }
+        let (places, free, bare, turn) = Default::default();
+        Self { places, free, bare, ready: Arc::default(), turn, begun: 0 }
     }
 
     /// It is moved with the others, the next time that they are.
     pub fn begin(&mut self, flight: F) -> Handle {
         self.ready.asleep.store(false, Ordering::SeqCst);
-        let at = self.free.pop().unwrap_or_else(|| {
+        let at = self.free.pop().or_else(|| self.bare.pop()).unwrap_or_else(|| {
             self.places.push(Place::new(self.places.len(), &self.ready));
             self.places.len() - 1
         });
@@ -130,10 +132,12 @@ impl<F: Future> Flights<F> {
             return;
         }
         room.as_mut().set(None);
-        if self.free.len() >= SPARE {
+        if self.free.len() < SPARE {
+            self.free.push(at);
+        } else {
             *flight = None;
+            self.bare.push(at);
         }
-        self.free.push(at);
     }
 }
 
@@ -253,18 +257,27 @@ mod tests {
     fn what_has_ended_is_dropped_and_no_more_memory_is_kept_than_is_said() {
         let held = Rc::new(());
         let mut flights = Flights::new();
-        for _ in 0..2 * SPARE {
+        let flight = || {
             let held = Rc::clone(&held);
-            flights.begin(async move {
+            async move {
                 step().await;
                 drop(held);
-            });
+            }
+        };
+        for _ in 0..2 * SPARE {
+            flights.begin(flight());
         }
         let cx = Context::from_waker(Waker::noop());
         flights.make_headway(&cx);
         assert_eq!(Rc::strong_count(&held), 1);
-        let kept = flights.places.iter().filter(|place| place.flight.is_some()).count();
-        assert_eq!(kept, SPARE);
+        let kept = |flights: &Flights<_>| {
+            let memory = flights.places.iter().filter_map(|place| place.flight.as_ref());
+            memory.map(|room| &raw const **room).collect::<Vec<_>>()
+        };
+        let memory = kept(&flights);
+        assert_eq!(memory.len(), SPARE);
+        flights.begin(flight());
+        assert_eq!(kept(&flights), memory, "it takes what was kept");
     }
 
     #[test]
