@@ -15,10 +15,10 @@ impl<T> Seats<T> {
     pub(crate) fn by_role(make: impl Fn(Role) -> Option<T>) -> Self {
         let mut seats = Self { first: None, others: ByRole::default() };
         for role in [Role::Liveness, Role::Readiness, Role::Startup] {
-            let Some(made) = make(role) else { continue };
+            let Some(seat) = make(role) else { continue };
             match &seats.first {
-                None => seats.first = Some((role, made)),
-                Some(_) => *seats.others.get_mut(role) = Some(Box::new(made)),
+                None => seats.first = Some((role, seat)),
+                Some(_) => *seats.others.get_mut(role) = Some(Box::new(seat)),
             }
         }
         seats
