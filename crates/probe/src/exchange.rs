@@ -80,7 +80,6 @@ impl Visit<'_> {
             && is_idle(&mut connection).await
         {
             self.trace.kept();
-            after_you().await;
             let request = self.render(method, path);
             let (judged, connection) = self.exchange_1(connection, request, method, path).await;
             // Otherwise it was closed since, as servers do with idle ones. That says nothing.
