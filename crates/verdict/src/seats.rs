@@ -1,10 +1,10 @@
-//! What each role has, in the order in which it is needed.
+//! What each role of one task has.
 
 use warren_core::check::{ByRole, Role};
 
-/// Mostly one role has it, or one has it for all of the task's life after its startup. That lies
-/// with the task, since what lies elsewhere takes time to fetch; of the others only a task with
-/// several checks takes the memory.
+/// The first is of the role that stays: mostly there is no other, or only startup, which is over
+/// soon. It lies with the task, since what lies elsewhere takes time to fetch. Of the others only
+/// a task that has them takes the memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Seats<T> {
     first: Option<(Role, T)>,
