@@ -14,7 +14,7 @@ use warren_core::{
 };
 
 use super::{
-    keys::{key_value, known, once, pieces},
+    keys::{by_commas, key_value, known, once, pieces},
     kinds::unescape,
     spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
@@ -92,6 +92,7 @@ pub fn http(text: &str, timing: &[&str], context: &Context<'_>) -> Result<Spelli
 
 /// `/health:8080`, `/health`, `:8080/health`, `:8080`, `http://:8080/health`.
 fn short_http(text: &str, fields: &mut HttpFields, context: &Context<'_>) -> Result<(), Invalid> {
+    by_commas(text)?;
     if let Some((scheme, rest)) = url(text)? {
         fields.scheme = Some(scheme);
         let (port_text, path) = split_path(rest);

@@ -28,6 +28,17 @@ pub fn key_value(piece: &str) -> Option<(&str, &str)> {
     })
 }
 
+/// Refuses what has a key after a blank, as other programs want them: it would be taken for a part
+/// of a path or of a port.
+pub fn by_commas(piece: &str) -> Result<(), Invalid> {
+    let mut words = piece.split_whitespace().skip(1);
+    if words.any(|word| key_value(word).is_some()) {
+        let better = piece.split_whitespace().collect::<Vec<_>>().join(",");
+        return Err(Invalid::new(format!("{piece:?} has keys after blanks; say {better:?}")));
+    }
+    Ok(())
+}
+
 const COMMA: &str = "a comma within a value is \\,";
 
 /// A piece that must be `key=value` with one of the known keys.

@@ -13,7 +13,7 @@ use warren_core::{
 
 use super::{
     command,
-    keys::{key_value, known, once, pieces},
+    keys::{by_commas, key_value, known, once, pieces},
     span,
     spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
@@ -105,6 +105,7 @@ fn bare_port(
     [of_service, by_hand]: [&str; 2],
     context: &Context<'_>,
 ) -> Result<PortRef, Invalid> {
+    by_commas(text)?;
     let digits = text.strip_prefix(':').unwrap_or(text);
     let negative = digits.strip_prefix('-').is_some_and(is_number);
     if is_number(digits) || negative {

@@ -206,6 +206,11 @@ fn a_slip_is_answered_with_what_was_meant() {
         ("port=1,status=200,304", "status: several are joined by +, as in status=200+304"),
         ("port=1,status=200,x", "\"x\" is not key=value; a comma within a value is \\,"),
         ("ftp://:80/", "ftp:// is not http:// or https://"),
+        (
+            ":80/a tls=skip-verify status=200",
+            "\":80/a tls=skip-verify status=200\" has keys after blanks; say \
+             \":80/a,tls=skip-verify,status=200\"",
+        ),
         ("https://:1,scheme=h2c", "scheme: h2c is HTTP/2 without TLS; with https say version=2"),
     ] {
         refused(&["--health-http", value], &format!("--health-http: {why}"));
@@ -230,6 +235,10 @@ fn tcp_ports_are_bare_with_a_colon_or_keyed() {
         ("0", "--health-tcp: port: 0 is not in 1..=65535"),
         ("-1", "--health-tcp: port: -1 is negative"),
         ("port=", "--health-tcp: port: \"\" is not a whole number"),
+        (
+            "80 timeout=1s",
+            "--health-tcp: \"80 timeout=1s\" has keys after blanks; say \"80,timeout=1s\"",
+        ),
         ("redis", "--health-tcp: \"redis\" is not 6379, :6379 or port=6379"),
         ("localhost:6379", "--health-tcp: \"localhost:6379\" is not 6379, :6379 or port=6379"),
         ("1,port=1", "--health-tcp: port: is there twice"),
