@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     framing::{Framing, Piece},
     http::Head,
+    tls,
     trace::Trace,
 };
 
@@ -234,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<'_, S> {
                 self.trace.received(piece.filled().len());
                 Ok(())
             }
-            Err(error) if !is_unannounced_close(&error) => Err(Broken::Io(error)),
+            Err(error) if !tls::is_unannounced_close(&error) => Err(Broken::Io(error)),
             Ok(()) | Err(_) => Err(self.refused.take().map_or(Broken::Closed, Broken::Io)),
         })
     }
@@ -256,11 +257,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<'_, S> {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// rustls's word for a connection that ended without `close_notify`. The system has no such error.
-fn is_unannounced_close(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Whether an empty line is in it, which ends a head.

@@ -1,7 +1,5 @@
 //! One attempt at a TCP check: connect, and where the owner wants it, ask and listen.
 
-use std::io::ErrorKind;
-
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use warren_core::{
     check::{TcpCheck, TextMatch},
@@ -89,8 +87,7 @@ async fn listen<S: AsyncRead + Unpin>(
         let read = (&mut *stream).take(room as u64).read_buf(&mut answer).await;
         let before = || format!(" after {} bytes{}", answer.len(), excerpt(&answer));
         let count = match read {
-            // By TLS, of one that closes without taking leave.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
+            Err(error) if tls::is_unannounced_close(&error) => 0,
             read => read.map_err(|error| End::of_io(&error, peer, &before()))?,
         };
         trace.received(count);

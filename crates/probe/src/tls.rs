@@ -155,6 +155,12 @@ pub(crate) fn name(tls: &Tls, host: Option<&str>, peer: Peer<'_>) -> ServerName<
     own.or_else(asked).or_else(address).unwrap_or_else(local)
 }
 
+/// rustls's word for a connection that ended without `close_notify`, as many do. The system has no
+/// such error.
+pub(crate) fn is_unannounced_close(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
 pub(crate) async fn handshake(
     config: Arc<ClientConfig>,
     stream: Stream,

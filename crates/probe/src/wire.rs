@@ -16,7 +16,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::trace::Trace;
+use crate::{tls, trace::Trace};
 
 #[derive(Debug)]
 pub(crate) struct Wire<'a, S> {
@@ -59,7 +59,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<'_, S> {
         let before = buf.filled().len();
         let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         let read = match read {
-            Err(error) if is_unannounced_close(&error) => Ok(()),
+            Err(error) if tls::is_unannounced_close(&error) => Ok(()),
             read => read,
         };
         let bytes = buf.filled().len() - before;
@@ -72,11 +72,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<'_, S> {
         }
         Poll::Ready(read)
     }
-}
-
-/// rustls's word for a connection that ended without `close_notify`. The system has no such error.
-fn is_unannounced_close(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<'_, S> {

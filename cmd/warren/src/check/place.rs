@@ -75,9 +75,10 @@ impl Place {
     /// the `Host` header of HTTP, for gRPC into `:authority`, and for gRPC and TCP into the name
     /// that a certificate is held to.
     pub fn named_in(&self, mut check: Check) -> Result<Check, Failure> {
+        let named = self.host.as_deref().filter(|host| host.parse::<IpAddr>().is_err());
         match &mut check.kind {
             CheckKind::Http(http) => {
-                let says = |header: &HttpHeader| header.name().eq_ignore_ascii_case("host");
+                let says = |header: &HttpHeader| header.is("host");
                 if let Some(authority) = &self.authority
                     && !http.headers.iter().any(says)
                 {
@@ -86,17 +87,15 @@ impl Place {
                 }
             }
             CheckKind::Grpc(grpc) => {
-                if let Some(host) = &self.host
-                    && host.parse::<IpAddr>().is_err()
-                {
+                if let Some(host) = named {
                     ask_for(host, grpc).map_err(|why| Failure::flag("CHECK", why))?;
                 }
             }
-            CheckKind::Tcp(TcpCheck { tls: Some(Tls { server_name, .. }), .. }) => {
-                if let Some(host) = &self.host
-                    && host.parse::<IpAddr>().is_err()
-                    && server_name.is_none()
-                {
+            CheckKind::Tcp(TcpCheck {
+                tls: Some(Tls { server_name: server_name @ None, .. }),
+                ..
+            }) => {
+                if let Some(host) = named {
                     let name = ServerName::new(host);
                     *server_name = Some(name.map_err(|why| Failure::flag("CHECK", why))?);
                 }

@@ -14,8 +14,7 @@ use warren_core::{
 };
 
 use super::{
-    keys::{by_commas, key_value, known, once, pieces},
-    kinds::unescape,
+    keys::{by_commas, key_value, known, once, pieces, unescape},
     spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
 
@@ -260,7 +259,7 @@ impl HttpFields {
     fn finish(self, context: &Context<'_>) -> Result<HttpCheck, Invalid> {
         let Self { path, port, socket, scheme, version, tls, .. } = self;
         let Self { body, body_not, host, mut headers, status, method, send, keep_alive, .. } = self;
-        let hosts = headers.iter().filter(|header| header.name().eq_ignore_ascii_case("host"));
+        let hosts = headers.iter().filter(|header| header.is("host"));
         match (hosts.count(), &host) {
             (0, _) | (1, None) => {}
             (1.., Some(_)) => {

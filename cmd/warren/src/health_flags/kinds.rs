@@ -13,7 +13,7 @@ use warren_core::{
 
 use super::{
     command,
-    keys::{by_commas, key_value, known, once, pieces},
+    keys::{by_commas, key_value, known, once, pieces, unescape},
     span,
     spelling::{Context, Spelling, TimingKeys, TlsKeys, endpoint, is_number, port_ref},
 };
@@ -122,35 +122,6 @@ fn text_match(key: &str, value: &str) -> Result<TextMatch, Invalid> {
     } else {
         TextMatch::contains(value).at(key)
     }
-}
-
-/// Bytes with `\\r`, `\\n`, `\\t`, `\\0`, `\\\\` and `\\x1F` in them.
-pub fn unescape(text: &str) -> Result<Vec<u8>, Invalid> {
-    let refuse = |what: &str| {
-        let why = format!("{what:?} is not \\r, \\n, \\t, \\0, \\\\ or \\x and two digits");
-        Invalid::new(why).at("send")
-    };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, escape)) = rest.split_once('\\') {
-        bytes.extend_from_slice(before.as_bytes());
-        let (byte, length) = match escape.as_bytes() {
-            [b'r', ..] => (b'\r', 1),
-            [b'n', ..] => (b'\n', 1),
-            [b't', ..] => (b'\t', 1),
-            [b'0', ..] => (0, 1),
-            [b'\\', ..] => (b'\\', 1),
-            [b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let byte = u8::from_str_radix(&escape[1..3], 16);
-                (byte.map_err(|_| refuse(escape))?, 3)
-            }
-            _ => return Err(refuse(&format!("\\{}", escape.chars().take(3).collect::<String>()))),
-        };
-        bytes.push(byte);
-        rest = &escape[length..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    Ok(bytes)
 }
 
 /// What was said about a command before it.

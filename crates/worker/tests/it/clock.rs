@@ -11,9 +11,7 @@ use warren_core::{
 };
 
 use crate::support::{
-    TASK, World, assignment, both, failures_of, is, is_ready, now,
-    runtime::{Finds, Step},
-    timing,
+    TASK, World, assignment, both, failures_of, is, is_ready, now, runtime::Finds, timing,
 };
 
 const HOUR: i64 = 3_600;
@@ -34,11 +32,7 @@ async fn a_step_as_a_task_starts_does_not_move_its_first_attempt() {
         // The runtime's time is another one from here on.
         world.clock.step(step);
         let checks = both(Timing { delay: Delay::new(delay).unwrap(), ..timing() });
-        world.manager.assign([assignment(TASK, checks)]);
-        world.runtime.until(|runtime| runtime.count(TASK, Step::Start) == 1).await;
-        let started = Instant::now();
-        world.runtime.until(|runtime| runtime.execs().len() == 1).await;
-        let late = (world.runtime.execs()[0] - started).abs_diff(delay);
+        let late = world.first_attempt(checks).await.abs_diff(delay);
         assert!(late <= Duration::from_millis(10), "{step} s: {late:?}");
     }
 }

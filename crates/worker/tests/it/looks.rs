@@ -389,11 +389,7 @@ async fn the_first_attempt_comes_when_it_is_due() {
         let delay = Duration::from_millis(delay);
         let world = World::new();
         let checks = liveness(Timing { delay: Delay::new(delay).unwrap(), ..timing() });
-        world.manager.assign([assignment(TASK, checks)]);
-        world.runtime.until(|runtime| runtime.count(TASK, Step::Start) == 1).await;
-        let started = Instant::now();
-        world.runtime.until(|runtime| runtime.execs().len() == 1).await;
-        let late = (world.runtime.execs()[0] - started).abs_diff(delay);
+        let late = world.first_attempt(checks).await.abs_diff(delay);
         assert!(late <= Duration::from_millis(10), "{delay:?}: {late:?}");
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use warren_core::{
     assignment::Assignment,
@@ -30,7 +30,10 @@ use warren_core::{
 use warren_runtime::Runtime;
 use warren_worker::{Clock, Config, Drivers, Echo, Engine, Metrics, StateFile, WorkerFault};
 
-use self::{manager::FakeManager, runtime::FakeRuntime};
+use self::{
+    manager::FakeManager,
+    runtime::{FakeRuntime, Step},
+};
 
 pub const TASK: TaskId = TaskId::from_u64(1);
 pub const OTHER: TaskId = TaskId::from_u64(2);
@@ -81,6 +84,16 @@ impl World {
         world.manager.assign([assignment(TASK, checks)]);
         world.manager.report(TASK, is_running).await;
         world
+    }
+
+    /// Gives the worker its only task, with these checks. So long after the start of its process
+    /// its first command comes.
+    pub async fn first_attempt(&self, checks: Checks) -> Duration {
+        self.manager.assign([assignment(TASK, checks)]);
+        self.runtime.until(|runtime| runtime.count(TASK, Step::Start) == 1).await;
+        let started = Instant::now();
+        self.runtime.until(|runtime| runtime.execs().len() == 1).await;
+        self.runtime.execs()[0] - started
     }
 
     pub fn start(&mut self) {
